@@ -1,0 +1,93 @@
+//! What an orchestrator's code sees and asks for: the contract's events and actions, in the host's types.
+
+use super::{ExecutionStarted, Failure, Json, Sequence, TaskScheduled, Timestamp};
+use std::sync::Arc;
+
+/// One event for the guest.
+#[derive(Clone, Debug, PartialEq)]
+pub enum GuestEvent {
+    /// A turn begins; its time is the orchestrator's clock.
+    TurnStarted(Timestamp),
+    /// The execution begins.
+    ExecutionStarted(Arc<ExecutionStarted>),
+    /// An activity returned.
+    TaskCompleted(Sequence, Json),
+    /// An activity failed.
+    TaskFailed(Sequence, Failure),
+    /// A timer fired.
+    TimerFired(Sequence),
+    /// An external event.
+    EventRaised {
+        /// Its index within the execution, from 0.
+        index: u32,
+        /// Its name.
+        name: String,
+        /// The payload.
+        input: Json,
+    },
+}
+
+/// One thing that the code asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Run an activity.
+    ScheduleTask(TaskScheduled),
+    /// Arm a timer.
+    CreateTimer {
+        /// The action's number.
+        sequence: Sequence,
+        /// When it fires.
+        fire_at: Timestamp,
+    },
+    /// Give an open action up.
+    Cancel {
+        /// The action that is given up.
+        sequence: Sequence,
+    },
+    /// The code waits for an external event of this name.
+    WaitForEvent {
+        /// The name.
+        name: String,
+    },
+    /// The code received an external event.
+    Consumed {
+        /// [`GuestEvent::EventRaised`]'s index.
+        index: u32,
+    },
+    /// Replace the custom status.
+    SetCustomStatus(Json),
+    /// An action of the contract that this host does not carry out yet.
+    Unsupported {
+        /// The action's number.
+        sequence: Sequence,
+        /// The contract's name of it, for example `create-sub-orchestration`.
+        what: &'static str,
+    },
+}
+
+/// How an execution stands after a call into its guest.
+#[derive(Clone, Debug, PartialEq)]
+pub enum GuestOutcome {
+    /// The code waits.
+    Waiting,
+    /// The code returned.
+    Completed(Json),
+    /// The code failed.
+    Failed(Failure),
+    /// The code asks for a fresh execution with this input.
+    ContinueAsNew {
+        /// The next input.
+        input: Json,
+    },
+    /// The guest cannot go on with this history.
+    Faulted(Failure),
+}
+
+/// What a call into an orchestrator's guest returned.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GuestTurn {
+    /// What the code asked for, in order.
+    pub actions: Vec<Action>,
+    /// How the execution stands.
+    pub outcome: GuestOutcome,
+}

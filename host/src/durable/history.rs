@@ -1,0 +1,250 @@
+//! What is recorded: history events, one record per turn.
+
+use super::{Digest, ExecutionId, Json, MessageNumber, RuntimeStatus, Sequence, Timestamp, TurnNumber};
+
+/// One cause beneath a failure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailureCause {
+    /// The kind of the error.
+    pub kind: String,
+    /// What went wrong.
+    pub message: String,
+}
+
+/// Why something failed; the contract's `failure`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Failure {
+    /// The kind of the error.
+    pub kind: String,
+    /// What went wrong, for people.
+    pub message: String,
+    /// Stack trace or other text for the developer.
+    pub details: Option<String>,
+    /// What lies beneath, nearest first.
+    pub causes: Vec<FailureCause>,
+    /// Further data of the application: JSON text.
+    pub properties: Option<String>,
+    /// True if another attempt cannot help.
+    pub non_retriable: bool,
+}
+
+impl Failure {
+    /// A failure of a kind, without further details.
+    pub fn new(kind: &str, message: impl Into<String>) -> Self {
+        Self { kind: kind.to_owned(), message: message.into(), ..Self::default() }
+    }
+}
+
+/// A label.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tag {
+    /// Its name.
+    pub key: String,
+    /// Its value.
+    pub value: String,
+}
+
+/// W3C trace context.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceContext {
+    /// `traceparent`.
+    pub traceparent: String,
+    /// `tracestate`.
+    pub tracestate: Option<String>,
+}
+
+/// The orchestration that started this one as its child.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParentInstance {
+    /// The parent's orchestrator function.
+    pub name: String,
+    /// The parent's instance id.
+    pub instance_id: String,
+    /// The parent's execution id.
+    pub execution_id: String,
+    /// The number of the parent's action.
+    pub sequence: Sequence,
+}
+
+/// The first event of every execution.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecutionStarted {
+    /// The orchestrator function's name, as registered.
+    pub name: String,
+    /// What the component calls it: `entryPoint`, or the function's name.
+    pub handler: String,
+    /// The version label given at the start.
+    pub version: Option<String>,
+    /// This execution.
+    pub execution_id: ExecutionId,
+    /// The component that runs it, for all its life.
+    pub component: Digest,
+    /// The version of the contract that the component was made for, for example `1.0.0`.
+    pub contract: String,
+    /// The input.
+    pub input: Json,
+    /// The parent, for a child.
+    pub parent: Option<ParentInstance>,
+    /// Labels.
+    pub tags: Vec<Tag>,
+    /// The trace that the start belongs to.
+    pub trace_context: Option<TraceContext>,
+    /// Not before this time.
+    pub scheduled_start: Option<Timestamp>,
+}
+
+/// How a failed activity or child is repeated; the contract's `retry-policy`. Durations in milliseconds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RetryPolicy {
+    /// Attempts in all, the first included.
+    pub max_attempts: u32,
+    /// Wait after the first failure.
+    pub first_interval_ms: f64,
+    /// Factor from one wait to the next.
+    pub backoff_coefficient: f64,
+    /// No wait is longer.
+    pub max_interval_ms: Option<f64>,
+    /// No attempt begins later than this after the first.
+    pub retry_timeout_ms: Option<f64>,
+    /// Only these kinds are retried; empty means all.
+    pub retry_kinds: Vec<String>,
+    /// These kinds are never retried.
+    pub never_retry_kinds: Vec<String>,
+}
+
+/// An activity that the code asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskScheduled {
+    /// The action's number.
+    pub sequence: Sequence,
+    /// The activity function.
+    pub name: String,
+    /// Its input.
+    pub input: Json,
+    /// How it is repeated.
+    pub retry: Option<RetryPolicy>,
+    /// Bound on one attempt, in milliseconds.
+    pub timeout_ms: Option<f64>,
+    /// Labels.
+    pub tags: Vec<Tag>,
+}
+
+/// One thing that happened to an execution. Durable Task's names, past tense.
+///
+/// Records number these variants (`storage::record`); a new one gets a new number, none is ever re-used.
+#[derive(Clone, Debug, PartialEq)]
+pub enum HistoryEvent {
+    /// The execution was accepted. Always the only event of [`TurnNumber::START`].
+    ExecutionStarted(Box<ExecutionStarted>),
+    /// The code scheduled an activity.
+    TaskScheduled(TaskScheduled),
+    /// An activity returned.
+    TaskCompleted {
+        /// The action.
+        sequence: Sequence,
+        /// Its result.
+        result: Json,
+    },
+    /// An activity failed, after all its attempts.
+    TaskFailed {
+        /// The action.
+        sequence: Sequence,
+        /// Why.
+        failure: Failure,
+    },
+    /// The code armed a timer.
+    TimerCreated {
+        /// The action.
+        sequence: Sequence,
+        /// When it fires.
+        fire_at: Timestamp,
+    },
+    /// A timer fired.
+    TimerFired {
+        /// The action.
+        sequence: Sequence,
+    },
+    /// The code gave an open action up.
+    ActionCanceled {
+        /// The action.
+        sequence: Sequence,
+    },
+    /// An external event was handed to the execution.
+    EventRaised {
+        /// The inbox's number; the contract's `message` is the count of `EventRaised` before this one.
+        message: MessageNumber,
+        /// The event's name.
+        name: String,
+        /// The payload.
+        input: Json,
+    },
+    /// The code received an external event.
+    EventConsumed {
+        /// The contract's `message`: the event's index within the execution.
+        index: u32,
+    },
+    /// The code set the custom status.
+    CustomStatusSet {
+        /// The new one.
+        status: Json,
+    },
+    /// The code returned.
+    ExecutionCompleted {
+        /// Its output.
+        output: Json,
+    },
+    /// The code failed, or a limit ended it.
+    ExecutionFailed {
+        /// Why.
+        failure: Failure,
+    },
+    /// An operator ended the execution, or a start replaced it.
+    ExecutionTerminated {
+        /// The operator's words.
+        reason: String,
+    },
+}
+
+impl HistoryEvent {
+    /// True for what the code asked for (as against what happened to it): these are compared on replay, in order.
+    /// Custom status and consumed events take no number and are not compared.
+    pub fn is_compared_action(&self) -> bool {
+        match self {
+            Self::TaskScheduled(_) | Self::TimerCreated { .. } | Self::ActionCanceled { .. } => true,
+            Self::ExecutionStarted(_)
+            | Self::TaskCompleted { .. }
+            | Self::TaskFailed { .. }
+            | Self::TimerFired { .. }
+            | Self::EventRaised { .. }
+            | Self::EventConsumed { .. }
+            | Self::CustomStatusSet { .. }
+            | Self::ExecutionCompleted { .. }
+            | Self::ExecutionFailed { .. }
+            | Self::ExecutionTerminated { .. } => false,
+        }
+    }
+}
+
+/// How an instance stands after a turn: enough to list and to recover it without a fold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Its status.
+    pub status: RuntimeStatus,
+    /// The turn whose record holds the latest custom status.
+    pub custom_status: Option<TurnNumber>,
+    /// When the earliest of its open timers is due.
+    pub next_due: Option<Timestamp>,
+    /// How many activities (later: children, calls) it waits for.
+    pub outstanding: u32,
+}
+
+/// Everything that one turn made durable.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TurnRecord {
+    /// The orchestrator's clock during the turn.
+    pub time: Timestamp,
+    /// What it took, in order, then what the code asked for, in order, then how it ended, if it did.
+    pub events: Vec<HistoryEvent>,
+    /// How the instance stands now.
+    pub summary: Summary,
+}

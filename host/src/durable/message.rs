@@ -1,0 +1,37 @@
+//! What arrives for an instance.
+
+use super::{Failure, GenerationKey, Json, MessageNumber, Sequence};
+
+/// Something for an instance to take in its next turn.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Message {
+    /// The outcome of an activity. It belongs to a generation and is dropped if that is gone; it is durable only with the
+    /// turn that takes it (the activity runs again if the process ends before).
+    TaskEnded {
+        /// Whose activity it was.
+        generation: GenerationKey,
+        /// The action.
+        sequence: Sequence,
+        /// Result or failure.
+        outcome: Result<Json, Failure>,
+    },
+    /// A message from the inbox: it was durable before it came here.
+    Inbox {
+        /// Its number: ascending in the instance.
+        number: MessageNumber,
+        /// What it says.
+        body: InboxMessage,
+    },
+}
+
+/// A message that is durable before it is acknowledged, because no turn has taken it yet.
+#[derive(Clone, Debug, PartialEq)]
+pub enum InboxMessage {
+    /// An external event.
+    EventRaised {
+        /// The event's name.
+        name: String,
+        /// The payload.
+        input: Json,
+    },
+}

@@ -1,0 +1,27 @@
+//! The durable core: the state machine of an instance, pure.
+//!
+//! It never does IO, never reads a clock, never draws a random number, and knows neither storage nor wasm. Time, messages
+//! and what guests returned come in as values; history events come out.
+//!
+//! Start reading at `Instance`: `begin_turn` decides what a turn takes, `end_turn` turns what the
+//! code asked for into a record, `apply` is the only way in which state ever changes.
+
+mod action;
+mod history;
+mod ids;
+mod json;
+mod message;
+mod status;
+
+pub use action::{Action, GuestEvent, GuestOutcome, GuestTurn};
+pub use history::{
+    ExecutionStarted, Failure, FailureCause, HistoryEvent, ParentInstance, RetryPolicy, Summary, Tag, TaskScheduled,
+    TraceContext, TurnRecord,
+};
+pub use ids::{
+    Digest, ExecutionId, FunctionName, GenerationKey, InstanceId, InstanceIdError, InstanceKey, MessageNumber,
+    Sequence, Timestamp, TurnNumber,
+};
+pub use json::{DEPTH_MAX, Json, JsonError};
+pub use message::{InboxMessage, Message};
+pub use status::{OverridableStates, RuntimeStatus, UnknownStatus};

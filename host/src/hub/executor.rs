@@ -1,0 +1,112 @@
+//! The hub's port to guests: implemented by `wasm` and, with scripted functions, by the simulation.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use crate::durable::{
+    Digest, ExecutionId, Failure, FunctionName, GuestEvent, GuestTurn, InstanceId, Json, Sequence, Tag, Timestamp,
+    TraceContext,
+};
+
+/// A future of the executor's.
+pub type ExecutorFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Which code runs an execution, and as whom.
+#[derive(Clone, Debug)]
+pub struct OrchestratorCall {
+    /// The component that the execution started with.
+    pub component: Digest,
+    /// What the component calls the function.
+    pub handler: String,
+    /// The function's name, for the log.
+    pub name: String,
+    /// The instance.
+    pub instance_id: InstanceId,
+    /// The execution: seeds the guest's entropy.
+    pub execution_id: ExecutionId,
+}
+
+/// An activity to run.
+#[derive(Clone, Debug)]
+pub struct ActivityCall {
+    /// The activity function.
+    pub name: FunctionName,
+    /// Its input.
+    pub input: Json,
+    /// The instance that scheduled it.
+    pub instance_id: InstanceId,
+    /// The execution that scheduled it.
+    pub execution_id: ExecutionId,
+    /// The action's number.
+    pub sequence: Sequence,
+    /// Counts attempts from 1.
+    pub attempt: u32,
+    /// When it is given up.
+    pub deadline: Option<Timestamp>,
+    /// Labels.
+    pub tags: Vec<Tag>,
+    /// The trace that it belongs to.
+    pub trace_context: Option<TraceContext>,
+}
+
+/// Why a call into an orchestrator's guest returned no turn. The guest is unusable afterwards.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum GuestError {
+    /// The code's own fault: it panicked, trapped or exceeded a limit. The failure's kind names it (`Panic`, `Trap`,
+    /// `CpuLimitExceeded`, `MemoryLimitExceeded`, `StackOverflow`, `InvalidOutput`).
+    #[error("{}: {}", .0.kind, .0.message)]
+    Code(Failure),
+    /// No guest can be had, through no fault of the code: the component is missing or of another contract, or quotas stayed
+    /// exhausted. Nothing ran.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// A live guest of an orchestrator: holds one execution's state between turns.
+pub trait OrchestratorGuest: Send {
+    /// Hands it events. With `replaying` every event was handed to an earlier guest before: output and logs are silent, and
+    /// the CPU budget is `turns` times that of a turn.
+    fn turn<'a>(
+        &'a mut self,
+        replaying: bool,
+        turns: u32,
+        events: &'a [GuestEvent],
+    ) -> ExecutorFuture<'a, Result<GuestTurn, GuestError>>;
+
+    /// The memory that it holds, in bytes: counted against the residency budget.
+    fn resident_bytes(&self) -> usize;
+}
+
+/// Runs functions.
+pub trait Executor: Send + Sync + 'static {
+    /// Makes a guest for an execution; waits, bounded, for a free one.
+    fn orchestrator(
+        &self,
+        call: OrchestratorCall,
+    ) -> ExecutorFuture<'_, Result<Box<dyn OrchestratorGuest>, GuestError>>;
+
+    /// Runs an activity to its end. A panic, a trap, an exceeded limit or an unknown function is a [`Failure`] too. Dropping
+    /// the future stops the guest.
+    fn activity(&self, call: ActivityCall) -> ExecutorFuture<'_, Result<Json, Failure>>;
+}
+
+/// An orchestrator function that can be started.
+#[derive(Clone, Debug)]
+pub struct Orchestrator {
+    /// Its name.
+    pub name: FunctionName,
+    /// What its component calls it.
+    pub handler: String,
+    /// The component that new instances start on.
+    pub component: Digest,
+    /// The component's contract version.
+    pub contract: String,
+}
+
+/// The functions that are deployed, by name.
+#[derive(Clone, Debug, Default)]
+pub struct Functions {
+    /// Orchestrators.
+    pub orchestrators: std::collections::BTreeMap<FunctionName, Arc<Orchestrator>>,
+    /// Activities that exist and are enabled.
+    pub activities: std::collections::BTreeSet<FunctionName>,
+}

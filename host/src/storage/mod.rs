@@ -1,0 +1,346 @@
+//! Storage: what makes a task hub durable.
+//!
+//! The trait takes typed commits (values, not closures), applies each atomically and answers once it is durable: after an
+//! `Ok`, neither kill -9 nor a power cut undoes it. It promises no layout. It decides two things that must be decided where
+//! the data is: whether a start is admitted (the singleton gate), and whether a turn's generation is still open (the fence).
+//!
+//! It never knows guests, clocks or tasks. Every backend passes the same conformance suite.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use crate::durable::{
+    Digest, ExecutionId, ExecutionStarted, GenerationKey, InboxMessage, InstanceId, InstanceKey, Json, MessageNumber,
+    OverridableStates, RuntimeStatus, Summary, Timestamp, TurnNumber, TurnRecord,
+};
+
+/// A future that storage returns. Dropping it does not undo what it asked for.
+pub type StorageFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StorageError>> + Send + 'a>>;
+
+/// Why storage could not do what it was asked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StorageError {
+    /// The disk is full (or a quota is reached). Nothing of the commit is stored; it may succeed later.
+    #[error("the disk that holds the data folder is full: {0}")]
+    Full(String),
+    /// The commit could not be made and is not stored; another attempt may succeed.
+    #[error("storage is busy: {0}")]
+    Busy(String),
+    /// What is stored contradicts itself. It is refused, never guessed over.
+    #[error("stored data is corrupt: {0}")]
+    Corrupt(String),
+    /// Whether the commit is stored is unknown (a failed sync). Nothing is accepted any more: the process must end and
+    /// recover from what is on disk.
+    #[error("storage failed and accepts nothing more: {0}")]
+    Poisoned(String),
+}
+
+/// Which slice of a task hub a commit belongs to, and the right to write it. One host owns everything under partition 0 and
+/// epoch 0; backends that several hosts share refuse a commit whose epoch has passed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fence {
+    /// The partition.
+    pub partition: u32,
+    /// The owner's epoch.
+    pub epoch: i64,
+}
+
+/// A start, to be decided by the gate.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// The right to write.
+    pub fence: Fence,
+    /// The id.
+    pub id: InstanceId,
+    /// Which existing states it may override.
+    pub policy: OverridableStates,
+    /// When it was asked for: the new generation's creation time.
+    pub time: Timestamp,
+    /// The execution to start.
+    pub started: Arc<ExecutionStarted>,
+}
+
+/// What the gate decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Started {
+    /// This start made the instance's present generation. Status: Pending.
+    Started {
+        /// The instance; the same number as before if it took another generation's place.
+        instance: InstanceKey,
+        /// The new generation.
+        generation: GenerationKey,
+        /// The generation whose place it took; a live one has ended in the same commit.
+        replaced: Option<GenerationKey>,
+    },
+    /// The id is taken, and the policy does not allow to override its state.
+    Exists {
+        /// The generation that holds the id.
+        generation: GenerationKey,
+        /// Its status.
+        status: RuntimeStatus,
+        /// Its execution id.
+        execution_id: ExecutionId,
+    },
+}
+
+/// A turn's commit: one record, and what it takes from the inbox.
+#[derive(Clone, Debug)]
+pub struct TurnCommit {
+    /// The right to write.
+    pub fence: Fence,
+    /// The instance.
+    pub instance: InstanceKey,
+    /// The generation that must still be open.
+    pub generation: GenerationKey,
+    /// The turn's number: exactly one more than the last recorded.
+    pub number: TurnNumber,
+    /// What happened.
+    pub record: Arc<TurnRecord>,
+    /// The inbox messages that the record now holds; they leave the inbox.
+    pub took: Vec<MessageNumber>,
+    /// `next_due` of the summary before this turn: storage keeps a due entry per generation, written only when it changes.
+    pub previous_due: Option<Timestamp>,
+}
+
+/// What became of a turn's commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Committed {
+    /// It is durable.
+    Committed,
+    /// The generation has ended, was replaced or purged, or has that turn already: nothing was stored.
+    Fenced,
+}
+
+/// A message for an instance's inbox.
+#[derive(Clone, Debug)]
+pub struct PutMessage {
+    /// The right to write.
+    pub fence: Fence,
+    /// To whom.
+    pub id: InstanceId,
+    /// What.
+    pub body: InboxMessage,
+}
+
+/// What became of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Put {
+    /// It is in the inbox of a live instance.
+    Accepted {
+        /// The instance.
+        instance: InstanceKey,
+        /// Its present generation.
+        generation: GenerationKey,
+        /// The message's number.
+        number: MessageNumber,
+    },
+    /// The instance has ended.
+    Ended(RuntimeStatus),
+    /// There is no such instance.
+    NotFound,
+}
+
+/// An operator's end of an instance. The record (an `ExecutionTerminated`) becomes the generation's last turn.
+#[derive(Clone, Debug)]
+pub struct End {
+    /// The right to write.
+    pub fence: Fence,
+    /// Which.
+    pub id: InstanceId,
+    /// When.
+    pub time: Timestamp,
+    /// The operator's words.
+    pub reason: String,
+}
+
+/// What became of an operator's end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The instance is Terminated; its inbox and its due entry are gone.
+    Done {
+        /// The instance.
+        instance: InstanceKey,
+        /// The generation that ended.
+        generation: GenerationKey,
+    },
+    /// It had ended before.
+    Already(RuntimeStatus),
+    /// There is no such instance.
+    NotFound,
+}
+
+/// What became of a purge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Purged {
+    /// The instance and all that belongs to it are gone, in one commit. (Space is given back later, in slices.)
+    Done,
+    /// It is live, and stays.
+    Live(RuntimeStatus),
+    /// There is no such instance.
+    NotFound,
+}
+
+/// What a status read returns beside the least.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Want {
+    /// The input (else `started.input` is `null`).
+    pub input: bool,
+    /// Every record.
+    pub history: bool,
+}
+
+/// How an instance ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// With this output.
+    Completed(Json),
+    /// By a failure.
+    Failed(crate::durable::Failure),
+    /// By an operator, who gave this reason.
+    Terminated(String),
+}
+
+/// An instance as it is stored: one consistent moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Its number.
+    pub instance: InstanceKey,
+    /// Its id.
+    pub id: InstanceId,
+    /// Its present (or last) generation.
+    pub generation: GenerationKey,
+    /// How it was started.
+    pub started: Arc<ExecutionStarted>,
+    /// When the generation was created.
+    pub created: Timestamp,
+    /// When its last record was written.
+    pub updated: Timestamp,
+    /// How it stands.
+    pub summary: Summary,
+    /// Its custom status.
+    pub custom_status: Option<Json>,
+    /// How it ended, if it did.
+    pub output: Option<Output>,
+    /// Every record from the start on, if asked for.
+    pub history: Option<Vec<Arc<TurnRecord>>>,
+}
+
+/// A query over instances, in order of instance number.
+#[derive(Clone, Debug, Default)]
+pub struct Query {
+    /// Created at this time or later.
+    pub created_from: Option<Timestamp>,
+    /// Created at this time or earlier.
+    pub created_to: Option<Timestamp>,
+    /// In one of these states; empty means any.
+    pub statuses: Vec<RuntimeStatus>,
+    /// The id begins with this (case-sensitive).
+    pub prefix: Option<String>,
+    /// After this instance.
+    pub after: Option<InstanceKey>,
+    /// At most this many; a page may be shorter and still have a successor.
+    pub limit: usize,
+    /// With inputs.
+    pub input: bool,
+}
+
+/// A page of instances.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The instances (without history).
+    pub instances: Vec<Snapshot>,
+    /// Where the next page begins (`Query::after`); `None` on the last.
+    pub next: Option<InstanceKey>,
+}
+
+/// All that is needed to continue an instance: one consistent moment.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// Its number.
+    pub instance: InstanceKey,
+    /// Its id.
+    pub id: InstanceId,
+    /// Its present generation, which is open.
+    pub generation: GenerationKey,
+    /// Every record from the start on, in order; the turn's number is the index.
+    pub records: Vec<Arc<TurnRecord>>,
+    /// Its inbox, in order.
+    pub inbox: Vec<(MessageNumber, InboxMessage)>,
+}
+
+/// A live instance, as recovery sees it.
+#[derive(Clone, Debug)]
+pub struct OpenInstance {
+    /// Its number.
+    pub instance: InstanceKey,
+    /// Its id.
+    pub id: InstanceId,
+    /// Its present generation.
+    pub generation: GenerationKey,
+    /// Its last record's summary.
+    pub summary: Summary,
+    /// Whether its inbox holds a message.
+    pub has_messages: bool,
+}
+
+/// A due entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Due {
+    /// When the generation's earliest timer is due.
+    pub at: Timestamp,
+    /// The generation.
+    pub generation: GenerationKey,
+    /// Its instance.
+    pub instance: InstanceKey,
+}
+
+/// What makes a task hub durable. See the module's page for what every method promises.
+///
+/// Commits take effect in the order in which storage decides them; a read that begins after a commit was answered sees it.
+pub trait Storage: Send + Sync + 'static {
+    /// The singleton gate: one conditional insert. Of any number of concurrent starts of one id under
+    /// [`OverridableStates::NonRunningStates`] or `None`, exactly one is [`Started::Started`], and every loser is answered
+    /// after the winner's commit is durable. Overriding drops the old generation's records, inbox and due entry.
+    fn start(&self, start: Start) -> StorageFuture<'_, Started>;
+
+    /// Commits a turn, if its generation is still open and `number` is the next.
+    fn commit_turn(&self, commit: TurnCommit) -> StorageFuture<'_, Committed>;
+
+    /// Puts a message into a live instance's inbox.
+    fn put_message(&self, message: PutMessage) -> StorageFuture<'_, Put>;
+
+    /// Ends a live instance.
+    fn end(&self, end: End) -> StorageFuture<'_, Ended>;
+
+    /// Deletes an ended instance.
+    fn purge(&self, fence: Fence, id: InstanceId) -> StorageFuture<'_, Purged>;
+
+    /// Keeps a component's bytes; does nothing if it has them.
+    fn put_component(&self, digest: Digest, bytes: Arc<[u8]>) -> StorageFuture<'_, ()>;
+
+    /// A component's bytes.
+    fn component(&self, digest: Digest) -> StorageFuture<'_, Option<Arc<[u8]>>>;
+
+    /// Gives back the space of generations that are gone: at most `limit` records. True if there may be more.
+    fn collect(&self, limit: usize) -> StorageFuture<'_, bool>;
+
+    /// Reads one instance.
+    fn snapshot(&self, id: InstanceId, want: Want) -> StorageFuture<'_, Option<Snapshot>>;
+
+    /// Reads a page of instances.
+    fn list(&self, query: Query) -> StorageFuture<'_, Page>;
+
+    /// Reads what is needed to continue an instance; `None` if it is not live (any more).
+    fn load(&self, instance: InstanceKey) -> StorageFuture<'_, Option<Loaded>>;
+
+    /// Live instances after this one, in order of number, at most `limit`.
+    fn open_instances(&self, after: Option<InstanceKey>, limit: usize) -> StorageFuture<'_, Vec<OpenInstance>>;
+
+    /// Due entries after this one in order (`at`, `generation`), at most `limit`.
+    fn due(&self, after: Option<Due>, limit: usize) -> StorageFuture<'_, Vec<Due>>;
+
+    /// How many commits (transactions made durable) there have been since it was opened; for benchmarks and the log.
+    fn commits(&self) -> u64;
+
+    /// Ends what the backend runs, after everything accepted is durable.
+    fn close(&self) -> StorageFuture<'_, ()>;
+}
