@@ -3,15 +3,18 @@
 //! It never does IO, never reads a clock, never draws a random number, and knows neither storage nor wasm. Time, messages
 //! and what guests returned come in as values; history events come out.
 //!
-//! Start reading at `Instance`: `begin_turn` decides what a turn takes, `end_turn` turns what the
-//! code asked for into a record, `apply` is the only way in which state ever changes.
+//! Start reading at [`Instance`]: [`Instance::begin_turn`] decides what a turn takes, [`Instance::end_turn`] turns what the
+//! code asked for into a record, [`Instance::apply`] is the only way in which state ever changes.
 
 mod action;
 mod history;
 mod ids;
+mod instance;
 mod json;
 mod message;
+mod replay;
 mod status;
+mod turn;
 
 pub use action::{Action, GuestEvent, GuestOutcome, GuestTurn};
 pub use history::{
@@ -22,6 +25,9 @@ pub use ids::{
     Digest, ExecutionId, FunctionName, GenerationKey, InstanceId, InstanceIdError, InstanceKey, MessageNumber,
     Sequence, Timestamp, TurnNumber,
 };
+pub use instance::{Instance, NotAHistory};
 pub use json::{DEPTH_MAX, Json, JsonError};
 pub use message::{InboxMessage, Message};
+pub use replay::{Divergence, Replay};
 pub use status::{OverridableStates, RuntimeStatus, UnknownStatus};
+pub use turn::{EndedTurn, Stall, Turn, TurnLimits};

@@ -1,65 +1,430 @@
 //! The task hub: who runs when.
+//!
+//! It brings messages to instances, runs their turns and activities through the [`Executor`], and makes every step durable
+//! before it has an effect. It never names wasm or HTTP, never reads a clock but through `Ambient`, and never polls: what
+//! waits is woken by a message or a timer.
+//!
+//! Start reading at [`Hub`] (what callers may ask), then `worker` (the loop that runs an instance) and `cell` (what is kept
+//! in memory of one).
 
+mod activity;
+mod cell;
 mod client;
 mod executor;
+mod recovery;
+mod residency;
+mod timers;
+mod worker;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use tokio::sync::watch;
+use tracing::info;
 
 pub use client::{ClientError, OrchestrationStatus, StartNew, StartOutcome, StatusPage, StatusQuery, StatusWant};
 pub use executor::{
     ActivityCall, Executor, ExecutorFuture, Functions, GuestError, Orchestrator, OrchestratorCall, OrchestratorGuest,
 };
 
-use crate::durable::Json;
+use crate::{
+    ambient::Ambient,
+    durable::{
+        ExecutionId, ExecutionStarted, GenerationKey, InboxMessage, Instance, InstanceId, InstanceKey, Json,
+        MessageNumber, OverridableStates, TurnLimits,
+    },
+    storage::{
+        End, Ended, Fence, Purged, Put, PutMessage, Query, Snapshot, Start, Started, Storage, StorageError, Want,
+    },
+};
+use worker::{Counters, Inner};
 
-/// A running task hub. Cheap to share: `Arc<Hub>`.
-#[derive(Debug)]
-pub struct Hub {}
+/// What a hub is made of.
+pub struct HubParts {
+    /// Where everything durable is.
+    pub storage: Arc<dyn Storage>,
+    /// What runs functions.
+    pub executor: Arc<dyn Executor>,
+    /// Clock and entropy.
+    pub ambient: Arc<dyn Ambient>,
+    /// The functions that are deployed.
+    pub functions: Functions,
+    /// The bounds.
+    pub config: HubConfig,
+}
+
+/// A hub's bounds.
+#[derive(Clone, Copy, Debug)]
+pub struct HubConfig {
+    /// The gate's policy where neither call nor binding names one.
+    pub policy: OverridableStates,
+    /// Activities that run at once.
+    pub concurrent_activities: usize,
+    /// Numbered actions per execution.
+    pub actions_max: u32,
+    /// Bytes that resident guests may hold between turns; 0 keeps none, so that every turn replays.
+    pub resident_bytes: usize,
+    /// Guests that may be resident at once.
+    pub residents_max: usize,
+}
+
+/// Figures of a running hub, since it started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HubFigures {
+    /// Turns that ran code.
+    pub turns: u64,
+    /// Turns that a resident guest ran.
+    pub resident_turns: u64,
+    /// Guests that were rebuilt by replay.
+    pub replays: u64,
+    /// Turns that these replays ran again.
+    pub replayed_turns: u64,
+    /// Transactions made durable.
+    pub commits: u64,
+}
+
+/// A running task hub.
+pub struct Hub {
+    inner: Arc<Inner>,
+}
 
 impl Hub {
-    /// Starts an orchestration through the singleton gate. Returns once the decision is durable.
-    ///
-    /// # Errors
-    /// [`ClientError`].
-    pub async fn start_new(&self, _start: StartNew) -> Result<StartOutcome, ClientError> {
-        Err(ClientError::Unavailable("not running".into()))
+    /// Starts a hub: recovery and timers begin in the background, and requests are served at once. Needs a tokio runtime.
+    pub fn start(parts: HubParts) -> Arc<Self> {
+        let HubParts { storage, executor, ambient, functions, config } = parts;
+        let inner = Arc::new(Inner {
+            storage,
+            executor,
+            ambient,
+            functions,
+            policy: config.policy,
+            limits: TurnLimits { actions_max: config.actions_max },
+            cells: std::sync::Mutex::default(),
+            activities: activity::ActivityQueue::new(config.concurrent_activities),
+            timers: timers::Timers::default(),
+            residency: residency::Residency::new(residency::Budget {
+                bytes: config.resident_bytes,
+                guests: config.residents_max,
+            }),
+            counters: Counters::default(),
+            garbage: tokio::sync::Notify::new(),
+            failed: watch::Sender::new(None),
+            stopping: AtomicBool::new(false),
+        });
+        tokio::spawn(timers::run(inner.clone()));
+        tokio::spawn(recovery::run(inner.clone()));
+        tokio::spawn(recovery::collect_garbage(inner.clone()));
+        Arc::new(Self { inner })
     }
 
-    /// Reads an instance; none if there is no such instance.
+    /// Starts an orchestration through the singleton gate. Returns once the decision is durable: of any number of callers
+    /// with one id exactly one is told `Started`, and its start survives kill -9.
     ///
     /// # Errors
-    /// [`ClientError`].
-    pub async fn status(&self, _id: &str, _want: StatusWant) -> Result<Option<OrchestrationStatus>, ClientError> {
-        Err(ClientError::Unavailable("not running".into()))
+    /// [`ClientError::InvalidArgument`] for an illegal id, [`ClientError::UnknownFunction`], storage's errors.
+    pub async fn start_new(&self, start: StartNew) -> Result<StartOutcome, ClientError> {
+        self.check_running()?;
+        let inner = &self.inner;
+        let id = match start.instance_id.as_deref() {
+            None | Some("") => InstanceId::from_stored(&inner.ambient.fresh_id()),
+            Some(id) => InstanceId::parse(id).map_err(|error| ClientError::InvalidArgument(error.to_string()))?,
+        };
+        let function = inner
+            .functions
+            .orchestrators
+            .get(&start.name)
+            .ok_or_else(|| ClientError::UnknownFunction(unknown_orchestrator(&start.name, &inner.functions)))?;
+        if start.scheduled_start.is_some() {
+            return Err(ClientError::NotSupported("a scheduled start is not supported yet".into()));
+        }
+        let execution_id = ExecutionId(inner.ambient.fresh_id().into());
+        let started = Arc::new(ExecutionStarted {
+            name: function.name.as_str().to_owned(),
+            handler: function.handler.clone(),
+            version: start.version,
+            execution_id: execution_id.clone(),
+            component: function.component,
+            contract: function.contract.clone(),
+            input: start.input,
+            parent: None,
+            tags: start.tags,
+            trace_context: start.trace_context,
+            scheduled_start: None,
+        });
+        let time = inner.ambient.now();
+        let policy = start.policy.unwrap_or(inner.policy);
+        let request = Start { fence: Fence::default(), id: id.clone(), policy, time, started: started.clone() };
+        // Not on the caller's task: a start that is durable must run although its caller has gone.
+        let inner = self.inner.clone();
+        let task = tokio::spawn(async move {
+            let decided = inner.storage.start(request).await;
+            let decided = decided.inspect_err(|error| inner.note(error))?;
+            Ok(match decided {
+                Started::Started { instance, generation, messages_to, .. } => {
+                    info!(instance_id = %id, name = %started.name, "orchestration started");
+                    let state = Instance::started(instance, id.clone(), generation, started, time);
+                    inner.begin(instance, state, messages_to);
+                    StartOutcome::Started { instance_id: id, execution_id }
+                }
+                Started::Exists { status, .. } => StartOutcome::AlreadyExists { instance_id: id, status },
+            })
+        });
+        joined(task).await
     }
 
-    /// Lists instances.
+    /// Reads an instance, or `None` if there is none of that id. What was acknowledged before is in it.
     ///
     /// # Errors
-    /// [`ClientError`].
-    pub async fn list(&self, _query: StatusQuery) -> Result<StatusPage, ClientError> {
-        Err(ClientError::Unavailable("not running".into()))
+    /// Storage's.
+    pub async fn status(&self, id: &str, want: StatusWant) -> Result<Option<OrchestrationStatus>, ClientError> {
+        let want = Want { input: want.input, history: want.history };
+        let snapshot = self.inner.storage.snapshot(InstanceId::from_stored(id), want).await;
+        let snapshot = snapshot.inspect_err(|error| self.inner.note(error))?;
+        Ok(snapshot.map(|snapshot| self.seen(snapshot, want)))
     }
 
-    /// Delivers an external event. Returns once it is durable; the orchestration may consume it later.
+    /// Lists instances in the order in which their ids were first used.
     ///
     /// # Errors
-    /// [`ClientError::NotFound`], [`ClientError::Gone`].
-    pub async fn raise_event(&self, _id: &str, _name: &str, _input: Json) -> Result<(), ClientError> {
-        Err(ClientError::Unavailable("not running".into()))
+    /// [`ClientError::InvalidArgument`] for a continuation that this host did not make; storage's.
+    pub async fn list(&self, query: StatusQuery) -> Result<StatusPage, ClientError> {
+        let after = match query.continuation.as_deref() {
+            None | Some("") => None,
+            Some(token) => Some(InstanceKey(token.parse().map_err(|_| {
+                ClientError::InvalidArgument(format!("{token:?} is not a continuation token of this host"))
+            })?)),
+        };
+        let request = Query {
+            created_from: query.created_from,
+            created_to: query.created_to,
+            statuses: query.statuses,
+            prefix: query.prefix,
+            after,
+            limit: query.top.unwrap_or(100).clamp(1, 1000),
+            input: query.input,
+        };
+        let want = Want { input: request.input, history: false };
+        let page = self.inner.storage.list(request).await.inspect_err(|error| self.inner.note(error))?;
+        Ok(StatusPage {
+            instances: page.instances.into_iter().map(|snapshot| self.seen(snapshot, want)).collect(),
+            continuation: page.next.map(|key| key.to_string()),
+        })
     }
 
-    /// Ends an instance. Returns once that is durable.
+    /// Delivers an external event. Returns once the event is durable; the orchestration may consume it later. Events sent
+    /// before anyone waits are buffered in arrival order (as in Durable Functions).
     ///
     /// # Errors
-    /// [`ClientError::NotFound`], [`ClientError::Gone`].
-    pub async fn terminate(&self, _id: &str, _reason: &str) -> Result<(), ClientError> {
-        Err(ClientError::Unavailable("not running".into()))
+    /// [`ClientError::NotFound`], [`ClientError::Gone`] if it has ended, storage's.
+    pub async fn raise_event(&self, id: &str, name: &str, input: Json) -> Result<(), ClientError> {
+        self.check_running()?;
+        if name.is_empty() {
+            return Err(ClientError::InvalidArgument("the name of an external event must not be empty".into()));
+        }
+        let body = InboxMessage::EventRaised { name: name.to_owned(), input };
+        let put = PutMessage { fence: Fence::default(), id: InstanceId::from_stored(id), body: body.clone() };
+        let (inner, id) = (self.inner.clone(), id.to_owned());
+        // Not on the caller's task: see `start_new`.
+        let task = tokio::spawn(async move {
+            match inner.storage.put_message(put).await.inspect_err(|error| inner.note(error))? {
+                Put::Accepted { instance, number, .. } => {
+                    if inner.deliver(instance, |state| state.put_inbox(number, body)) {
+                        inner.spawn_worker(instance);
+                    }
+                    Ok(())
+                }
+                Put::Ended(status) => Err(ClientError::Gone(status)),
+                Put::NotFound => Err(ClientError::NotFound(id)),
+            }
+        });
+        joined(task).await
     }
 
-    /// Deletes an ended instance.
+    /// Ends an instance. Returns once that is durable: the next status read shows it. A running turn is given up, running
+    /// activities are stopped.
     ///
     /// # Errors
-    /// [`ClientError::NotFound`]; [`ClientError::Conflict`] while it is live.
-    pub async fn purge(&self, _id: &str) -> Result<(), ClientError> {
-        Err(ClientError::Unavailable("not running".into()))
+    /// [`ClientError::NotFound`], [`ClientError::Gone`] if it has ended before, storage's.
+    pub async fn terminate(&self, id: &str, reason: &str) -> Result<(), ClientError> {
+        self.check_running()?;
+        let time = self.inner.ambient.now();
+        let end = End { fence: Fence::default(), id: InstanceId::from_stored(id), time, reason: reason.to_owned() };
+        let (inner, id) = (self.inner.clone(), id.to_owned());
+        let task = tokio::spawn(async move {
+            match inner.storage.end(end).await.inspect_err(|error| inner.note(error))? {
+                Ended::Done { instance, generation } => {
+                    info!(instance_id = %id, "orchestration terminated");
+                    inner.end_from_outside(instance, generation);
+                    Ok(())
+                }
+                Ended::Already(status) => Err(ClientError::Gone(status)),
+                Ended::NotFound => Err(ClientError::NotFound(id)),
+            }
+        });
+        joined(task).await
     }
+
+    /// Deletes an ended instance, all or nothing.
+    ///
+    /// # Errors
+    /// [`ClientError::NotFound`]; [`ClientError::Conflict`] while it is live; storage's.
+    pub async fn purge(&self, id: &str) -> Result<(), ClientError> {
+        self.check_running()?;
+        let purged = self.inner.storage.purge(Fence::default(), InstanceId::from_stored(id)).await;
+        match purged.inspect_err(|error| self.inner.note(error))? {
+            Purged::Done => {
+                self.inner.garbage.notify_one();
+                Ok(())
+            }
+            Purged::Live(status) => Err(ClientError::Conflict(format!(
+                "Cannot purge the orchestration instance {id} because instance is in the {status} state."
+            ))),
+            Purged::NotFound => Err(ClientError::NotFound(id.to_owned())),
+        }
+    }
+
+    /// Waits until storage has failed for good; the process must end then and recover on its next start.
+    pub async fn failed(&self) -> StorageError {
+        let mut failed = self.inner.failed.subscribe();
+        loop {
+            if let Some(error) = failed.borrow_and_update().clone() {
+                return error;
+            }
+            if failed.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Stops: nothing is accepted and no turn or activity begins from here on. What runs is dropped with the runtime;
+    /// everything acknowledged is durable, and goes on at the next start.
+    pub fn stop(&self) {
+        self.inner.stopping.store(true, Ordering::Relaxed);
+        self.inner.timers.poke();
+        self.inner.garbage.notify_one();
+        let figures = self.figures();
+        info!(
+            turns = figures.turns,
+            resident_turns = figures.resident_turns,
+            replays = figures.replays,
+            replayed_turns = figures.replayed_turns,
+            commits = figures.commits,
+            "task hub stops"
+        );
+    }
+
+    /// What it has done so far.
+    pub fn figures(&self) -> HubFigures {
+        let counters = &self.inner.counters;
+        let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        HubFigures {
+            turns: read(&counters.turns),
+            resident_turns: read(&counters.resident_turns),
+            replays: read(&counters.replays),
+            replayed_turns: read(&counters.replayed_turns),
+            commits: self.inner.storage.commits(),
+        }
+    }
+
+    fn check_running(&self) -> Result<(), ClientError> {
+        if self.inner.is_stopping() {
+            return Err(ClientError::Unavailable("the host is going down".into()));
+        }
+        Ok(())
+    }
+
+    fn seen(&self, snapshot: Snapshot, want: Want) -> OrchestrationStatus {
+        let diagnostics = self.inner.find_cell(snapshot.instance).and_then(|cell| {
+            let state = cell.lock();
+            state.stalled.clone().or_else(|| state.trouble.clone())
+        });
+        let started = &snapshot.started;
+        OrchestrationStatus {
+            name: started.name.clone(),
+            instance_id: snapshot.id,
+            execution_id: started.execution_id.clone(),
+            runtime_status: snapshot.summary.status,
+            input: want.input.then(|| started.input.clone()),
+            output: snapshot.output,
+            custom_status: snapshot.custom_status,
+            created: snapshot.created,
+            updated: snapshot.updated,
+            history: snapshot.history,
+            diagnostics: diagnostics.map(|text| text.to_string()),
+            tags: started.tags.clone(),
+        }
+    }
+}
+
+impl Inner {
+    /// Takes up a generation that has just been started.
+    fn begin(self: &Arc<Self>, instance: InstanceKey, fresh: Instance, messages_to: MessageNumber) {
+        let generation = fresh.generation();
+        let begin = self.deliver(instance, |state| {
+            state.wake = true;
+            state.stalled = None;
+            state.stop_activities_before(Some(generation));
+            let newer = state.held.instance.as_ref().is_some_and(|held| held.generation() > generation);
+            if state.running || newer {
+                // Its worker finds out from storage.
+                return;
+            }
+            state.held = cell::Held { instance: Some(Box::new(fresh)), guest: None };
+            state.anchor_inbox(messages_to);
+        });
+        if begin {
+            self.spawn_worker(instance);
+        } else if let Some(cell) = self.find_cell(instance) {
+            // A turn of the generation that was replaced may be running: it is given up.
+            cell.ended.notify_one();
+        }
+        self.garbage.notify_one();
+    }
+
+    /// Forgets a generation that was ended by an operator.
+    fn end_from_outside(&self, instance: InstanceKey, generation: GenerationKey) {
+        self.timers.set(instance, generation, None);
+        self.residency.leave(instance);
+        let Some(cell) = self.find_cell(instance) else { return };
+        {
+            let mut state = cell.lock();
+            let gone: Vec<_> = state.activities.keys().filter(|(of, _)| *of == generation).copied().collect();
+            for key in gone {
+                state.stop_activity(key);
+            }
+            if state.held.instance.as_ref().is_some_and(|held| held.generation() == generation) {
+                state.held = cell::Held::default();
+            }
+            state.stalled = None;
+        }
+        cell.ended.notify_one();
+        self.remove_if_idle(&cell);
+    }
+
+    /// Takes note of a storage error that a caller was told.
+    fn note(&self, error: &StorageError) {
+        if matches!(error, StorageError::Poisoned(_)) {
+            self.fail(error.clone());
+        }
+    }
+}
+
+/// The result of a task that outlives its caller.
+async fn joined<T>(task: tokio::task::JoinHandle<Result<T, ClientError>>) -> Result<T, ClientError> {
+    task.await.unwrap_or_else(|_| Err(ClientError::Unavailable("the host is going down".into())))
+}
+
+/// Durable Functions' text for an orchestrator that does not exist.
+fn unknown_orchestrator(name: &crate::durable::FunctionName, functions: &Functions) -> String {
+    let known: Vec<String> = functions.orchestrators.keys().map(|name| format!("'{name}'")).collect();
+    let known = if known.is_empty() {
+        "No orchestrator functions are currently registered!".to_owned()
+    } else {
+        format!("The following are the known orchestrator functions: {}.", known.join(", "))
+    };
+    format!(
+        "The function '{name}' doesn't exist, is disabled, or is not an orchestrator function. Additional info: {known}"
+    )
 }

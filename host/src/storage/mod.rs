@@ -70,6 +70,8 @@ pub enum Started {
         generation: GenerationKey,
         /// The generation whose place it took; a live one has ended in the same commit.
         replaced: Option<GenerationKey>,
+        /// The last message number of the instance so far (0 if there was none): nothing up to it is in the inbox.
+        messages_to: MessageNumber,
     },
     /// The id is taken, and the policy does not allow to override its state.
     Exists {
@@ -265,6 +267,8 @@ pub struct Loaded {
     pub records: Vec<Arc<TurnRecord>>,
     /// Its inbox, in order.
     pub inbox: Vec<(MessageNumber, InboxMessage)>,
+    /// The last message number of the instance so far (0 if there was none): what is not in the inbox up to it was taken.
+    pub messages_to: MessageNumber,
 }
 
 /// A live instance, as recovery sees it.

@@ -1,0 +1,251 @@
+//! The state of one live generation, as a fold over its records.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::{
+    ExecutionStarted, GenerationKey, HistoryEvent, InstanceId, InstanceKey, Json, MessageNumber, RuntimeStatus,
+    Sequence, Summary, TaskScheduled, Timestamp, TurnNumber, TurnRecord,
+};
+
+/// A live generation of an instance. Changed by [`Instance::apply`] and by nothing else.
+///
+/// Invariants: `tasks` and `timers` hold exactly what was asked for and has neither ended nor been canceled; `timers` and
+/// `timers_by_due` hold the same timers; after a terminal record nothing is open.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Instance {
+    instance: InstanceKey,
+    id: InstanceId,
+    generation: GenerationKey,
+    started: Arc<ExecutionStarted>,
+    status: RuntimeStatus,
+    last_turn: TurnNumber,
+    last_time: Timestamp,
+    next_sequence: Sequence,
+    tasks: BTreeMap<Sequence, TaskScheduled>,
+    timers: BTreeMap<Sequence, Timestamp>,
+    timers_by_due: BTreeSet<(Timestamp, Sequence)>,
+    events_raised: u32,
+    unconsumed: BTreeMap<u32, (String, Json)>,
+    taken_to: Option<MessageNumber>,
+    custom_status: Option<TurnNumber>,
+}
+
+/// Records that cannot be the history of a live generation.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the history of instance {id} is not one: {reason}")]
+pub struct NotAHistory {
+    id: InstanceId,
+    reason: &'static str,
+}
+
+impl Instance {
+    /// A generation that has just been started: the state after its first record.
+    pub fn started(
+        instance: InstanceKey,
+        id: InstanceId,
+        generation: GenerationKey,
+        started: Arc<ExecutionStarted>,
+        time: Timestamp,
+    ) -> Self {
+        Self {
+            instance,
+            id,
+            generation,
+            started,
+            status: RuntimeStatus::Pending,
+            last_turn: TurnNumber::START,
+            last_time: time,
+            next_sequence: 0,
+            tasks: BTreeMap::new(),
+            timers: BTreeMap::new(),
+            timers_by_due: BTreeSet::new(),
+            events_raised: 0,
+            unconsumed: BTreeMap::new(),
+            taken_to: None,
+            custom_status: None,
+        }
+    }
+
+    /// The state after all records of a generation.
+    ///
+    /// # Errors
+    /// [`NotAHistory`] if the first record is not exactly an `ExecutionStarted`.
+    pub fn fold(
+        instance: InstanceKey,
+        id: InstanceId,
+        generation: GenerationKey,
+        records: &[Arc<TurnRecord>],
+    ) -> Result<Self, NotAHistory> {
+        let Some((first, rest)) = records.split_first() else {
+            return Err(NotAHistory { id, reason: "it is empty" });
+        };
+        let [HistoryEvent::ExecutionStarted(started)] = first.events.as_slice() else {
+            return Err(NotAHistory { id, reason: "it does not begin with ExecutionStarted" });
+        };
+        let mut state = Self::started(instance, id, generation, Arc::new((**started).clone()), first.time);
+        for record in rest {
+            state.apply(record);
+        }
+        Ok(state)
+    }
+
+    /// Takes a record that is durable into the state.
+    pub fn apply(&mut self, record: &TurnRecord) {
+        self.last_turn = self.last_turn.next();
+        self.last_time = record.time;
+        self.status = record.summary.status;
+        for event in &record.events {
+            self.apply_event(event);
+        }
+        if self.status.is_terminal() {
+            self.tasks.clear();
+            self.timers.clear();
+            self.timers_by_due.clear();
+        }
+        debug_assert_eq!(record.summary, self.summary(), "a record's summary is what its fold says");
+    }
+
+    fn apply_event(&mut self, event: &HistoryEvent) {
+        match event {
+            HistoryEvent::TaskScheduled(task) => {
+                self.next_sequence = task.sequence + 1;
+                self.tasks.insert(task.sequence, task.clone());
+            }
+            HistoryEvent::TimerCreated { sequence, fire_at } => {
+                self.next_sequence = sequence + 1;
+                self.timers.insert(*sequence, *fire_at);
+                self.timers_by_due.insert((*fire_at, *sequence));
+            }
+            HistoryEvent::TaskCompleted { sequence, .. } | HistoryEvent::TaskFailed { sequence, .. } => {
+                self.tasks.remove(sequence);
+            }
+            HistoryEvent::TimerFired { sequence } => self.remove_timer(*sequence),
+            HistoryEvent::ActionCanceled { sequence } => {
+                self.tasks.remove(sequence);
+                self.remove_timer(*sequence);
+            }
+            HistoryEvent::EventRaised { message, name, input } => {
+                self.unconsumed.insert(self.events_raised, (name.clone(), input.clone()));
+                self.events_raised += 1;
+                self.taken_to = self.taken_to.max(Some(*message));
+            }
+            HistoryEvent::EventConsumed { index } => {
+                self.unconsumed.remove(index);
+            }
+            HistoryEvent::CustomStatusSet { .. } => self.custom_status = Some(self.last_turn),
+            HistoryEvent::ExecutionStarted(_)
+            | HistoryEvent::ExecutionCompleted { .. }
+            | HistoryEvent::ExecutionFailed { .. }
+            | HistoryEvent::ExecutionTerminated { .. } => {}
+        }
+    }
+
+    fn remove_timer(&mut self, sequence: Sequence) {
+        if let Some(fire_at) = self.timers.remove(&sequence) {
+            self.timers_by_due.remove(&(fire_at, sequence));
+        }
+    }
+
+    /// How it stands: what its last record's summary says.
+    pub fn summary(&self) -> Summary {
+        Summary {
+            status: self.status,
+            custom_status: self.custom_status,
+            next_due: self.next_due(),
+            outstanding: u32::try_from(self.tasks.len()).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// Storage's number of the instance.
+    pub fn key(&self) -> InstanceKey {
+        self.instance
+    }
+
+    /// The instance's id.
+    pub fn id(&self) -> &InstanceId {
+        &self.id
+    }
+
+    /// The generation.
+    pub fn generation(&self) -> GenerationKey {
+        self.generation
+    }
+
+    /// How it was started.
+    pub fn execution(&self) -> &Arc<ExecutionStarted> {
+        &self.started
+    }
+
+    /// Its status.
+    pub fn status(&self) -> RuntimeStatus {
+        self.status
+    }
+
+    /// The last turn that is recorded.
+    pub fn last_turn(&self) -> TurnNumber {
+        self.last_turn
+    }
+
+    /// The time of the last turn.
+    pub fn last_time(&self) -> Timestamp {
+        self.last_time
+    }
+
+    /// True until its first turn has run.
+    pub fn is_new(&self) -> bool {
+        self.last_turn == TurnNumber::START
+    }
+
+    /// When the earliest open timer is due.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.timers_by_due.first().map(|(at, _)| *at)
+    }
+
+    /// Activities that were asked for and have neither ended nor been canceled: what recovery runs again.
+    pub fn outstanding(&self) -> impl Iterator<Item = &TaskScheduled> {
+        self.tasks.values()
+    }
+
+    /// One of [`Instance::outstanding`].
+    pub fn task(&self, sequence: Sequence) -> Option<&TaskScheduled> {
+        self.tasks.get(&sequence)
+    }
+
+    /// Open timers, earliest first.
+    pub(super) fn timers_by_due(&self) -> impl Iterator<Item = &(Timestamp, Sequence)> {
+        self.timers_by_due.iter()
+    }
+
+    /// True if the action is a timer that is open.
+    pub(super) fn has_timer(&self, sequence: Sequence) -> bool {
+        self.timers.contains_key(&sequence)
+    }
+
+    /// The number that the code's next numbered action must have.
+    pub(super) fn next_sequence(&self) -> Sequence {
+        self.next_sequence
+    }
+
+    /// How many external events the execution was handed.
+    pub fn events_raised(&self) -> u32 {
+        self.events_raised
+    }
+
+    /// External events that were handed over and not received by the code, oldest first.
+    pub fn unconsumed(&self) -> impl Iterator<Item = &(String, Json)> {
+        self.unconsumed.values()
+    }
+
+    /// True if the event was handed over and has not been received.
+    pub(super) fn is_unconsumed(&self, index: u32) -> bool {
+        self.unconsumed.contains_key(&index)
+    }
+
+    /// The last inbox message that a turn took: one that is not newer is a duplicate.
+    pub(super) fn taken_to(&self) -> Option<MessageNumber> {
+        self.taken_to
+    }
+}

@@ -1,0 +1,107 @@
+//! Replay: what a fresh guest is handed to catch up with its history, and whether it asked for the same.
+
+use std::{fmt, sync::Arc};
+
+use super::{
+    GuestEvent, GuestOutcome, GuestTurn, HistoryEvent, TurnRecord,
+    turn::{compared_event, guest_event},
+};
+
+/// A generation's recorded turns, as events for a guest, and the actions that it must ask for.
+#[derive(Clone, Debug)]
+pub struct Replay {
+    /// What the guest is handed, in one call.
+    pub events: Vec<GuestEvent>,
+    /// How many turns that is: the CPU budget is that many times a turn's.
+    pub turns: u32,
+    recorded: Vec<HistoryEvent>,
+}
+
+/// A replay that asked for something else than its history records: the code is not the code that ran, or is not
+/// deterministic.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Divergence {
+    position: usize,
+    recorded: Option<HistoryEvent>,
+    replayed: Option<HistoryEvent>,
+    ended: bool,
+}
+
+impl Replay {
+    /// The replay of a generation's records (the first is its start). `None` if no turn has run.
+    pub fn of(records: &[Arc<TurnRecord>]) -> Option<Self> {
+        let (start, turns) = records.split_first()?;
+        if turns.is_empty() {
+            return None;
+        }
+        let mut replay = Self { events: Vec::new(), turns: u32::try_from(turns.len()).ok()?, recorded: Vec::new() };
+        let mut next_index = 0;
+        for (number, record) in turns.iter().enumerate() {
+            replay.events.push(GuestEvent::TurnStarted(record.time));
+            if let (0, [HistoryEvent::ExecutionStarted(started)]) = (number, start.events.as_slice()) {
+                replay.events.push(GuestEvent::ExecutionStarted(Arc::new((**started).clone())));
+            }
+            for event in &record.events {
+                replay.events.extend(guest_event(event, &mut next_index));
+                if event.is_compared_action() {
+                    replay.recorded.push(event.clone());
+                }
+            }
+        }
+        Some(replay)
+    }
+
+    /// Compares what the guest asked for with what the history records.
+    ///
+    /// # Errors
+    /// The first difference.
+    pub fn check(&self, guest: &GuestTurn) -> Result<(), Divergence> {
+        let mut replayed = guest.actions.iter().filter_map(compared_event);
+        let mut recorded = self.recorded.iter();
+        for position in 0.. {
+            match (recorded.next(), replayed.next()) {
+                (None, None) => break,
+                (a, b) if a == b.as_ref() => {}
+                (a, b) => {
+                    return Err(Divergence { position, recorded: a.cloned(), replayed: b, ended: false });
+                }
+            }
+        }
+        match guest.outcome {
+            GuestOutcome::Waiting => Ok(()),
+            GuestOutcome::Completed(_)
+            | GuestOutcome::Failed(_)
+            | GuestOutcome::ContinueAsNew { .. }
+            | GuestOutcome::Faulted(_) => {
+                Err(Divergence { position: self.recorded.len(), recorded: None, replayed: None, ended: true })
+            }
+        }
+    }
+}
+
+impl fmt::Display for Divergence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let show = |event: &Option<HistoryEvent>| match event {
+            Some(event) => shorten(&format!("{event:?}")),
+            None => "nothing".to_owned(),
+        };
+        f.write_str("Non-Deterministic workflow detected: ")?;
+        if self.ended {
+            return f.write_str("the code ended where the history goes on; was the orchestrator's code changed?");
+        }
+        write!(
+            f,
+            "at action {} the history records {} and the code asks for {}; was the orchestrator's code changed?",
+            self.position,
+            show(&self.recorded),
+            show(&self.replayed)
+        )
+    }
+}
+
+fn shorten(text: &str) -> String {
+    match text.char_indices().nth(400) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}

@@ -1,0 +1,171 @@
+//! Runs activities: at most so many at once, in turn between instances, so that a fan-out of ten thousand does not keep
+//! others waiting.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use tracing::{Instrument, debug, info_span};
+
+use super::{
+    ActivityCall,
+    cell::{Cell, Dispatched},
+    worker::Inner,
+};
+use crate::durable::{FunctionName, GenerationKey, Instance, InstanceKey, Message, Sequence, TaskScheduled};
+
+/// An activity that waits for its slot.
+struct Waiting {
+    cell: Arc<Cell>,
+    generation: GenerationKey,
+    sequence: Sequence,
+    call: ActivityCall,
+}
+
+/// The activities that wait, by instance.
+pub(super) struct ActivityQueue {
+    slots: usize,
+    state: Mutex<Queues>,
+}
+
+#[derive(Default)]
+struct Queues {
+    running: usize,
+    waiting: BTreeMap<InstanceKey, VecDeque<Waiting>>,
+    /// Instances that have something waiting, in the order of their turns.
+    order: VecDeque<InstanceKey>,
+}
+
+impl ActivityQueue {
+    pub fn new(slots: usize) -> Self {
+        Self { slots: slots.max(1), state: Mutex::new(Queues::default()) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queues> {
+        self.state.lock().expect("no code panics while it holds the activity queue's lock")
+    }
+
+    fn put(&self, waiting: Waiting) {
+        let instance = waiting.cell.instance;
+        let mut queues = self.lock();
+        let queue = queues.waiting.entry(instance).or_default();
+        queue.push_back(waiting);
+        if queue.len() == 1 {
+            queues.order.push_back(instance);
+        }
+    }
+
+    /// Takes the next activity, if a slot is free. The slot is the caller's until [`ActivityQueue::release`].
+    fn take(&self) -> Option<Waiting> {
+        let mut queues = self.lock();
+        if queues.running >= self.slots {
+            return None;
+        }
+        let instance = queues.order.pop_front()?;
+        let queue = queues.waiting.get_mut(&instance).expect("an instance in the order has a queue");
+        let next = queue.pop_front().expect("a queue in the order is not empty");
+        if queue.is_empty() {
+            queues.waiting.remove(&instance);
+        } else {
+            queues.order.push_back(instance);
+        }
+        queues.running += 1;
+        Some(next)
+    }
+
+    fn release(&self) {
+        self.lock().running -= 1;
+    }
+}
+
+/// Gives a slot back, however its activity ends: by a result, a panic or being stopped.
+struct Slot(Arc<Inner>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.activities.release();
+        self.0.start_activities();
+    }
+}
+
+impl Inner {
+    /// Hands activities to the queue, but for those that are under way.
+    pub(super) fn dispatch<'a>(
+        self: &Arc<Self>,
+        cell: &Arc<Cell>,
+        instance: &Instance,
+        tasks: impl Iterator<Item = &'a TaskScheduled>,
+    ) {
+        let generation = instance.generation();
+        for task in tasks {
+            let key = (generation, task.sequence);
+            {
+                let mut state = cell.lock();
+                if state.activities.contains_key(&key) {
+                    continue;
+                }
+                state.activities.insert(key, Dispatched::Waiting);
+            }
+            let call = activity_call(instance, task);
+            self.activities.put(Waiting { cell: cell.clone(), generation, sequence: task.sequence, call });
+        }
+        self.start_activities();
+    }
+
+    /// Starts waiting activities while slots are free.
+    fn start_activities(self: &Arc<Self>) {
+        if self.is_stopping() {
+            return;
+        }
+        while let Some(waiting) = self.activities.take() {
+            let key = (waiting.generation, waiting.sequence);
+            let cell = waiting.cell.clone();
+            // The lock is held over the spawn, so that the task finds its own entry however quick it is.
+            let mut state = cell.lock();
+            match state.activities.get_mut(&key) {
+                Some(entry) => {
+                    let task = tokio::spawn(run(self.clone(), waiting, Slot(self.clone())));
+                    *entry = Dispatched::Running(task.abort_handle());
+                }
+                // Its generation ended while it waited.
+                None => self.activities.release(),
+            }
+        }
+    }
+}
+
+fn activity_call(instance: &Instance, task: &TaskScheduled) -> ActivityCall {
+    let execution = instance.execution();
+    ActivityCall {
+        name: FunctionName::new(&task.name),
+        input: task.input.clone(),
+        instance_id: instance.id().clone(),
+        execution_id: execution.execution_id.clone(),
+        sequence: task.sequence,
+        attempt: 1,
+        deadline: None,
+        tags: task.tags.clone(),
+        trace_context: execution.trace_context.clone(),
+    }
+}
+
+/// Runs one activity and brings its outcome to its instance; if no worker runs that, this task becomes its worker.
+async fn run(inner: Arc<Inner>, waiting: Waiting, slot: Slot) {
+    let Waiting { cell, generation, sequence, call } = waiting;
+    let span = info_span!("activity", name = %call.name, instance_id = %call.instance_id, sequence);
+    let outcome = inner.executor.activity(call).instrument(span).await;
+    if let Err(failure) = &outcome {
+        debug!(sequence, kind = %failure.kind, "activity failed");
+    }
+    // Out of the activities and into the mailbox in one step: a worker that finds it in neither would run it again.
+    let begin = inner.deliver(cell.instance, |state| {
+        if state.activities.remove(&(generation, sequence)).is_some() {
+            state.mailbox.push(Message::TaskEnded { generation, sequence, outcome });
+        }
+    });
+    drop(slot);
+    if begin {
+        inner.work_on(cell.instance).await;
+    }
+}

@@ -1,0 +1,189 @@
+//! A cell: what the hub keeps in memory of one instance, while it has a reason to.
+//!
+//! At most one worker runs a cell at a time. Whoever brings a message puts it into the cell and, if no worker runs it,
+//! becomes its worker. A cell without worker, guest, messages and running activities is removed from the hub.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use tokio::{sync::Notify, task::AbortHandle};
+
+use super::OrchestratorGuest;
+use crate::durable::{GenerationKey, InboxMessage, Instance, InstanceKey, Message, MessageNumber, Sequence};
+
+/// What the hub keeps of one instance.
+pub(super) struct Cell {
+    /// The instance.
+    pub instance: InstanceKey,
+    /// Told when the present generation may have ended from outside: a running turn is given up.
+    pub ended: Notify,
+    state: Mutex<State>,
+}
+
+/// An instance's state and its guest, as a worker holds them. Both or neither may be missing: they are rebuilt from storage.
+#[derive(Default)]
+pub(super) struct Held {
+    /// The fold.
+    pub instance: Option<Box<Instance>>,
+    /// The guest; it has seen exactly the turns of the fold.
+    pub guest: Option<Box<dyn OrchestratorGuest>>,
+}
+
+/// An activity that was handed to the activity queue and has not ended.
+pub(super) enum Dispatched {
+    /// It waits for a free slot.
+    Waiting,
+    /// It runs.
+    Running(AbortHandle),
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    /// Set once the cell has left the hub: whoever still finds it must look for its successor.
+    pub removed: bool,
+    /// A worker runs it.
+    pub running: bool,
+    /// A turn may be possible without a message: the first one, or a timer is due.
+    pub wake: bool,
+    /// Why it stalls. While it does no worker runs it.
+    pub stalled: Option<Arc<str>>,
+    /// What keeps its worker from going on for now.
+    pub trouble: Option<Arc<str>>,
+    /// While no worker runs it.
+    pub held: Held,
+    /// Outcomes of activities.
+    pub mailbox: Vec<Message>,
+    /// Messages that are durable in the inbox and have not been taken.
+    inbox: BTreeMap<MessageNumber, InboxMessage>,
+    /// Every inbox message up to this one was given to a worker (or had been dropped): what comes again is a duplicate.
+    inbox_known_to: Option<MessageNumber>,
+    /// Activities under way.
+    pub activities: BTreeMap<(GenerationKey, Sequence), Dispatched>,
+}
+
+impl Cell {
+    pub fn new(instance: InstanceKey) -> Self {
+        Self { instance, ended: Notify::new(), state: Mutex::new(State::default()) }
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no code panics while it holds a cell's lock")
+    }
+}
+
+impl State {
+    /// Puts in a message that is durable in the inbox.
+    pub fn put_inbox(&mut self, number: MessageNumber, body: InboxMessage) {
+        // Without an anchor everything will be read from storage, this message included.
+        if self.inbox_known_to.is_some_and(|known| number > known) {
+            self.inbox.insert(number, body);
+        } else if self.inbox_known_to.is_none() {
+            self.wake = true;
+        }
+    }
+
+    /// The messages that a turn may take now.
+    ///
+    /// Inbox messages go in the order of their numbers without a gap: two senders' answers may reach this cell in another
+    /// order than storage committed them, and what a turn takes must be what storage would hand out.
+    pub fn take_messages(&mut self) -> Vec<Message> {
+        let mut messages = std::mem::take(&mut self.mailbox);
+        while let Some(next) = self.inbox_known_to.map(|known| MessageNumber(known.0 + 1)) {
+            let Some(body) = self.inbox.remove(&next) else { break };
+            self.inbox_known_to = Some(next);
+            messages.push(Message::Inbox { number: next, body });
+        }
+        messages
+    }
+
+    /// Everything up to `known_to` was read from storage (or is known to be nothing).
+    pub fn anchor_inbox(&mut self, known_to: MessageNumber) {
+        if self.inbox_known_to.is_none_or(|known| known < known_to) {
+            self.inbox_known_to = Some(known_to);
+        }
+        let known_to = self.inbox_known_to;
+        self.inbox.retain(|number, _| Some(*number) > known_to);
+    }
+
+    /// Forgets what is known of the inbox: storage has it, and will be asked.
+    pub fn forget_inbox(&mut self) {
+        self.inbox_known_to = None;
+        self.inbox.clear();
+    }
+
+    /// True if a worker has something to do.
+    pub fn has_work(&self) -> bool {
+        let next = self.inbox_known_to.map(|known| MessageNumber(known.0 + 1));
+        self.stalled.is_none()
+            && (self.wake || !self.mailbox.is_empty() || next.is_some_and(|next| self.inbox.contains_key(&next)))
+    }
+
+    /// True if nothing is lost when the cell is forgotten.
+    pub fn is_idle(&self) -> bool {
+        !self.running
+            && !self.wake
+            && self.stalled.is_none()
+            && self.held.guest.is_none()
+            && self.mailbox.is_empty()
+            && self.inbox.is_empty()
+            && self.activities.is_empty()
+    }
+
+    /// Stops the activities of generations before this one; of all with `None`.
+    pub fn stop_activities_before(&mut self, generation: Option<GenerationKey>) {
+        let is_gone = |of: &GenerationKey| generation.is_none_or(|generation| *of < generation);
+        let gone: Vec<_> = self.activities.keys().filter(|(of, _)| is_gone(of)).copied().collect();
+        gone.into_iter().for_each(|key| self.stop_activity(key));
+    }
+
+    /// Stops an activity. Its outcome, should there be one, is dropped.
+    pub fn stop_activity(&mut self, key: (GenerationKey, Sequence)) {
+        if let Some(Dispatched::Running(task)) = self.activities.remove(&key) {
+            task.abort();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::durable::Json;
+
+    fn event(name: &str) -> InboxMessage {
+        InboxMessage::EventRaised { name: name.to_owned(), input: Json::null() }
+    }
+
+    fn numbers(messages: &[Message]) -> Vec<i64> {
+        messages
+            .iter()
+            .map(|message| match message {
+                Message::Inbox { number, .. } => number.0,
+                Message::TaskEnded { .. } => panic!("no activity here"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn messages_are_taken_in_commit_order_however_they_arrive() {
+        let mut state = State::default();
+        state.anchor_inbox(MessageNumber(3));
+        state.put_inbox(MessageNumber(5), event("b"));
+        assert!(!state.has_work(), "4 is committed and on its way");
+        assert!(state.take_messages().is_empty());
+        state.put_inbox(MessageNumber(4), event("a"));
+        assert_eq!(numbers(&state.take_messages()), [4, 5]);
+    }
+
+    #[test]
+    fn a_message_that_was_read_from_storage_is_not_taken_again() {
+        let mut state = State::default();
+        state.put_inbox(MessageNumber(1), event("early"));
+        assert!(state.wake, "without an anchor storage is asked");
+        state.anchor_inbox(MessageNumber(2));
+        state.put_inbox(MessageNumber(2), event("late"));
+        state.put_inbox(MessageNumber(1), event("later"));
+        assert!(state.take_messages().is_empty());
+    }
+}

@@ -1,0 +1,144 @@
+//! Timers: wakes instances when their earliest timer is due.
+//!
+//! The due entries in storage are the truth. In memory is only a window of the earliest ones, so that a million sleeping
+//! instances cost nothing; when the window runs dry the next page is read.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use tokio::sync::Notify;
+use tracing::error;
+
+use super::worker::Inner;
+use crate::{
+    durable::{GenerationKey, InstanceKey, Timestamp},
+    storage::Due,
+};
+
+/// How many due entries are read at once.
+const PAGE: usize = 10_000;
+
+/// The longest uninterrupted sleep while a timer is open: how late a jump of the wall clock is noticed.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
+
+/// Which generations are due when.
+#[derive(Default)]
+pub(super) struct Timers {
+    state: Mutex<Window>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Window {
+    due: BTreeSet<Due>,
+    at: HashMap<GenerationKey, Due>,
+    /// Storage holds entries beyond this one that are not in the window.
+    horizon: Option<Due>,
+}
+
+impl Timers {
+    fn lock(&self) -> MutexGuard<'_, Window> {
+        self.state.lock().expect("no code panics while it holds the timers' lock")
+    }
+
+    /// Sets when a generation is due; `None` for never. Storage has it already.
+    pub fn set(&self, instance: InstanceKey, generation: GenerationKey, at: Option<Timestamp>) {
+        let mut window = self.lock();
+        let first = window.due.first().copied();
+        if let Some(old) = window.at.remove(&generation) {
+            window.due.remove(&old);
+        }
+        if let Some(at) = at {
+            let due = Due { at, generation, instance };
+            if window.horizon.is_none_or(|horizon| due < horizon) {
+                window.due.insert(due);
+                window.at.insert(generation, due);
+            }
+        }
+        if window.due.first().copied() != first {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Takes out everything that is due at `now`, or tells how long to wait: `None` for until something changes.
+    fn take_due(&self, now: Timestamp) -> Result<Vec<Due>, Option<Duration>> {
+        let mut window = self.lock();
+        let mut taken = Vec::new();
+        while let Some(first) = window.due.first().copied().filter(|first| first.at <= now) {
+            window.due.remove(&first);
+            window.at.remove(&first.generation);
+            taken.push(first);
+        }
+        if !taken.is_empty() {
+            return Ok(taken);
+        }
+        Err(window.due.first().map(|first| now.until(first.at).min(SLEEP_MAX)))
+    }
+
+    /// Where the next page begins, if the window may miss what comes next.
+    fn page_wanted(&self) -> Option<Due> {
+        let window = self.lock();
+        window.horizon.filter(|horizon| window.due.first().is_none_or(|first| first > horizon))
+    }
+
+    fn add_page(&self, page: &[Due]) {
+        let mut window = self.lock();
+        window.horizon = page.last().copied().filter(|_| page.len() >= PAGE);
+        for due in page {
+            // What was set meanwhile is newer than what was read.
+            if !window.at.contains_key(&due.generation) {
+                window.due.insert(*due);
+                window.at.insert(due.generation, *due);
+            }
+        }
+    }
+}
+
+/// Wakes what is due until the hub stops.
+pub(super) async fn run(inner: Arc<Inner>) {
+    let mut page_after = Some(None);
+    while !inner.is_stopping() {
+        if let Some(after) = page_after {
+            match inner.storage.due(after, PAGE).await {
+                Ok(page) => inner.timers.add_page(&page),
+                Err(error) => {
+                    error!(%error, "cannot read what is due, trying again");
+                    inner.ambient.sleep(SLEEP_MAX).await;
+                    continue;
+                }
+            }
+        }
+        page_after = inner.timers.page_wanted().map(Some);
+        match inner.timers.take_due(inner.ambient.now()) {
+            Ok(due) => due.iter().for_each(|due| inner.wake(due.instance)),
+            Err(_) if page_after.is_some() => {}
+            Err(wait) => inner.timers.wait(wait.map(|wait| inner.ambient.sleep(wait))).await,
+        }
+    }
+}
+
+impl Timers {
+    async fn wait(&self, sleep: Option<Pin<Box<dyn Future<Output = ()> + Send>>>) {
+        let sleep = async {
+            match sleep {
+                Some(sleep) => sleep.await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.changed.notified() => {}
+            () = sleep => {}
+        }
+    }
+
+    /// Makes the timers' task look around: the hub stops.
+    pub fn poke(&self) {
+        self.changed.notify_one();
+    }
+}
