@@ -6,6 +6,9 @@
 //!
 //! It never knows guests, clocks or tasks. Every backend passes the same conformance suite.
 
+pub mod memory;
+mod rules;
+
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use crate::durable::{

@@ -1,0 +1,282 @@
+//! The map, and what each commit does to it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+    sync::Arc,
+};
+
+use crate::{
+    durable::{
+        Digest, GenerationKey, InboxMessage, InstanceId, InstanceKey, MessageNumber, RuntimeStatus, Summary, TurnRecord,
+    },
+    storage::{
+        Committed, Due, End, Ended, Loaded, OpenInstance, Page, Purged, Put, PutMessage, Query, Snapshot, Start,
+        Started, StorageError, TurnCommit, Want, rules,
+    },
+};
+
+/// A task hub's data.
+#[derive(Debug, Default)]
+pub(super) struct Map {
+    instances: BTreeMap<InstanceKey, Row>,
+    ids: BTreeMap<InstanceId, InstanceKey>,
+    open: BTreeSet<InstanceKey>,
+    due: BTreeSet<Due>,
+    components: BTreeMap<Digest, Arc<[u8]>>,
+    /// How many records of generations that are gone `collect` has not been asked to give back yet.
+    garbage: usize,
+    last_key: i64,
+    commits: u64,
+}
+
+/// An instance with its present (or last) generation.
+#[derive(Debug)]
+struct Row {
+    id: InstanceId,
+    generation: GenerationKey,
+    created: crate::durable::Timestamp,
+    last_message: i64,
+    /// Never empty: the first is the record of the start.
+    records: Vec<Arc<TurnRecord>>,
+    inbox: BTreeMap<MessageNumber, InboxMessage>,
+}
+
+impl Row {
+    fn last(&self) -> &TurnRecord {
+        self.records.last().expect("a generation begins with the record of its start")
+    }
+
+    fn summary(&self) -> Summary {
+        self.last().summary
+    }
+
+    fn status(&self) -> RuntimeStatus {
+        self.summary().status
+    }
+
+    fn snapshot(&self, instance: InstanceKey, want: Want) -> Result<Snapshot, StorageError> {
+        let last = self.last();
+        let custom_status = match last.summary.custom_status {
+            Some(turn) => {
+                let record = self.records.get(turn.0 as usize).ok_or_else(|| {
+                    StorageError::Corrupt(format!(
+                        "instance {:?} has no turn {turn}, though a summary says so",
+                        self.id
+                    ))
+                })?;
+                Some(rules::custom_status(record, turn)?)
+            }
+            None => None,
+        };
+        Ok(Snapshot {
+            instance,
+            id: self.id.clone(),
+            generation: self.generation,
+            started: rules::started(&self.records[0], want.input)?,
+            created: self.created,
+            updated: last.time,
+            summary: last.summary,
+            custom_status,
+            output: rules::output(last),
+            history: want.history.then(|| self.records.clone()),
+        })
+    }
+}
+
+impl Map {
+    pub(super) fn start(&mut self, start: &Start) -> Result<Started, StorageError> {
+        let taken = self.ids.get(&start.id).copied();
+        if let Some(instance) = taken {
+            let row = &self.instances[&instance];
+            if !start.policy.admits(row.status()) {
+                let execution_id = rules::started(&row.records[0], false)?.execution_id.clone();
+                return Ok(Started::Exists { generation: row.generation, status: row.status(), execution_id });
+            }
+        }
+        self.last_key += 1;
+        let generation = GenerationKey(self.last_key);
+        // An instance bears the number of its first generation: one ascending series serves both.
+        let instance = taken.unwrap_or(InstanceKey(self.last_key));
+        let (replaced, last_message) = match self.drop_generation(instance) {
+            Some(old) => (Some(old.generation), old.last_message),
+            None => (None, 0),
+        };
+        let record = Arc::new(rules::start_record(start));
+        if let Some(at) = rules::due_after(&record.summary) {
+            self.due.insert(Due { at, generation, instance });
+        }
+        let row = Row {
+            id: start.id.clone(),
+            generation,
+            created: start.time,
+            last_message,
+            records: vec![record],
+            inbox: BTreeMap::new(),
+        };
+        self.instances.insert(instance, row);
+        self.ids.insert(start.id.clone(), instance);
+        self.open.insert(instance);
+        self.commits += 1;
+        Ok(Started::Started { instance, generation, replaced })
+    }
+
+    pub(super) fn commit_turn(&mut self, commit: TurnCommit) -> Committed {
+        let TurnCommit { fence: _, instance, generation, number, record, took, previous_due } = commit;
+        let Some(row) = self.instances.get_mut(&instance) else { return Committed::Fenced };
+        if row.generation != generation || row.status().is_terminal() || row.records.len() != number.0 as usize {
+            return Committed::Fenced;
+        }
+        debug_assert_eq!(previous_due, rules::due_after(&row.summary()), "previous_due is the last summary's next_due");
+        for message in took {
+            row.inbox.remove(&message);
+        }
+        let summary = record.summary;
+        row.records.push(record);
+        if summary.status.is_terminal() {
+            row.inbox.clear();
+            self.open.remove(&instance);
+        }
+        if let Some(at) = previous_due {
+            self.due.remove(&Due { at, generation, instance });
+        }
+        if let Some(at) = rules::due_after(&summary) {
+            self.due.insert(Due { at, generation, instance });
+        }
+        self.commits += 1;
+        Committed::Committed
+    }
+
+    pub(super) fn put_message(&mut self, message: PutMessage) -> Put {
+        let Some(&instance) = self.ids.get(&message.id) else { return Put::NotFound };
+        let row = self.instances.get_mut(&instance).expect("every id names an instance");
+        if row.status().is_terminal() {
+            return Put::Ended(row.status());
+        }
+        row.last_message += 1;
+        let number = MessageNumber(row.last_message);
+        row.inbox.insert(number, message.body);
+        self.commits += 1;
+        Put::Accepted { instance, generation: row.generation, number }
+    }
+
+    pub(super) fn end(&mut self, end: &End) -> Ended {
+        let Some(&instance) = self.ids.get(&end.id) else { return Ended::NotFound };
+        let row = self.instances.get_mut(&instance).expect("every id names an instance");
+        let last = row.summary();
+        if last.status.is_terminal() {
+            return Ended::Already(last.status);
+        }
+        row.records.push(Arc::new(rules::end_record(end, row.last().time, last)));
+        row.inbox.clear();
+        let generation = row.generation;
+        if let Some(at) = rules::due_after(&last) {
+            self.due.remove(&Due { at, generation, instance });
+        }
+        self.open.remove(&instance);
+        self.commits += 1;
+        Ended::Done { instance, generation }
+    }
+
+    pub(super) fn purge(&mut self, id: &InstanceId) -> Purged {
+        let Some(&instance) = self.ids.get(id) else { return Purged::NotFound };
+        let status = self.instances[&instance].status();
+        if !status.is_terminal() {
+            return Purged::Live(status);
+        }
+        self.drop_generation(instance);
+        self.ids.remove(id);
+        self.commits += 1;
+        Purged::Done
+    }
+
+    /// Takes an instance's row out, with its inbox and due entry; its records become garbage.
+    fn drop_generation(&mut self, instance: InstanceKey) -> Option<Row> {
+        let row = self.instances.remove(&instance)?;
+        if let Some(at) = rules::due_after(&row.summary()) {
+            self.due.remove(&Due { at, generation: row.generation, instance });
+        }
+        self.open.remove(&instance);
+        self.garbage += row.records.len();
+        Some(row)
+    }
+
+    pub(super) fn put_component(&mut self, digest: Digest, bytes: Arc<[u8]>) {
+        self.components.entry(digest).or_insert_with(|| {
+            self.commits += 1;
+            bytes
+        });
+    }
+
+    pub(super) fn component(&self, digest: Digest) -> Option<Arc<[u8]>> {
+        self.components.get(&digest).cloned()
+    }
+
+    pub(super) fn collect(&mut self, limit: usize) -> bool {
+        // Memory was given back when the generation went; only the pace of it is kept up, so that callers are tested.
+        self.garbage = self.garbage.saturating_sub(limit);
+        self.garbage > 0
+    }
+
+    pub(super) fn snapshot(&self, id: &InstanceId, want: Want) -> Result<Option<Snapshot>, StorageError> {
+        let Some(&instance) = self.ids.get(id) else { return Ok(None) };
+        self.instances[&instance].snapshot(instance, want).map(Some)
+    }
+
+    pub(super) fn list(&self, query: &Query) -> Result<Page, StorageError> {
+        let limit = query.limit.max(1);
+        let mut instances: Vec<Snapshot> = Vec::new();
+        for (&instance, row) in self.instances.range((after(query.after), Bound::Unbounded)) {
+            let wanted = query.created_from.is_none_or(|from| row.created >= from)
+                && query.created_to.is_none_or(|to| row.created <= to)
+                && (query.statuses.is_empty() || query.statuses.contains(&row.status()))
+                && query.prefix.as_ref().is_none_or(|prefix| row.id.as_str().starts_with(prefix));
+            if !wanted {
+                continue;
+            }
+            if instances.len() == limit {
+                return Ok(Page { next: instances.last().map(|last| last.instance), instances });
+            }
+            instances.push(row.snapshot(instance, Want { input: query.input, history: false })?);
+        }
+        Ok(Page { instances, next: None })
+    }
+
+    pub(super) fn load(&self, instance: InstanceKey) -> Option<Loaded> {
+        let row = self.instances.get(&instance).filter(|row| !row.status().is_terminal())?;
+        Some(Loaded {
+            instance,
+            id: row.id.clone(),
+            generation: row.generation,
+            records: row.records.clone(),
+            inbox: row.inbox.iter().map(|(&number, body)| (number, body.clone())).collect(),
+        })
+    }
+
+    pub(super) fn open_instances(&self, from: Option<InstanceKey>, limit: usize) -> Vec<OpenInstance> {
+        let open = |&instance: &InstanceKey| {
+            let row = &self.instances[&instance];
+            OpenInstance {
+                instance,
+                id: row.id.clone(),
+                generation: row.generation,
+                summary: row.summary(),
+                has_messages: !row.inbox.is_empty(),
+            }
+        };
+        self.open.range((after(from), Bound::Unbounded)).take(limit).map(open).collect()
+    }
+
+    pub(super) fn due(&self, from: Option<Due>, limit: usize) -> Vec<Due> {
+        self.due.range((after(from), Bound::Unbounded)).take(limit).copied().collect()
+    }
+
+    pub(super) fn commits(&self) -> u64 {
+        self.commits
+    }
+}
+
+/// Where a page begins.
+fn after<T>(last: Option<T>) -> Bound<T> {
+    last.map_or(Bound::Unbounded, Bound::Excluded)
+}

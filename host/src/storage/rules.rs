@@ -1,0 +1,113 @@
+//! What every backend decides alike: records that storage itself writes, and what is read out of records.
+
+use std::sync::Arc;
+
+use super::{End, Output, Start, StorageError};
+use crate::durable::{ExecutionStarted, HistoryEvent, Json, RuntimeStatus, Summary, Timestamp, TurnNumber, TurnRecord};
+
+/// The record of a start, [`TurnNumber::START`].
+pub(super) fn start_record(start: &Start) -> TurnRecord {
+    TurnRecord {
+        time: start.time,
+        events: vec![HistoryEvent::ExecutionStarted(Box::new(ExecutionStarted::clone(&start.started)))],
+        summary: Summary {
+            status: RuntimeStatus::Pending,
+            custom_status: None,
+            next_due: start.started.scheduled_start,
+            outstanding: 0,
+        },
+    }
+}
+
+/// The record by which an operator ends a generation whose last record is of time and summary as given.
+pub(super) fn end_record(end: &End, last_time: Timestamp, last: Summary) -> TurnRecord {
+    TurnRecord {
+        time: end.time.max(last_time),
+        events: vec![HistoryEvent::ExecutionTerminated { reason: end.reason.clone() }],
+        summary: Summary {
+            status: RuntimeStatus::Terminated,
+            custom_status: last.custom_status,
+            next_due: None,
+            outstanding: 0,
+        },
+    }
+}
+
+/// The due entry's time that a generation has after this summary: none once it has ended.
+pub(super) fn due_after(summary: &Summary) -> Option<Timestamp> {
+    summary.next_due.filter(|_| !summary.status.is_terminal())
+}
+
+/// What the first record says about how the execution was started; without its input unless that is wanted.
+pub(super) fn started(first: &TurnRecord, input: bool) -> Result<Arc<ExecutionStarted>, StorageError> {
+    let Some(HistoryEvent::ExecutionStarted(started)) = first.events.first() else {
+        return Err(StorageError::Corrupt("a history does not begin with ExecutionStarted".to_owned()));
+    };
+    if input {
+        return Ok(Arc::new(ExecutionStarted::clone(started)));
+    }
+    let ExecutionStarted {
+        name,
+        handler,
+        version,
+        execution_id,
+        component,
+        contract,
+        input: _,
+        parent,
+        tags,
+        trace_context,
+        scheduled_start,
+    } = &**started;
+    // Field by field, so that a large input is not copied only to be thrown away.
+    Ok(Arc::new(ExecutionStarted {
+        name: name.clone(),
+        handler: handler.clone(),
+        version: version.clone(),
+        execution_id: execution_id.clone(),
+        component: *component,
+        contract: contract.clone(),
+        input: Json::null(),
+        parent: parent.clone(),
+        tags: tags.clone(),
+        trace_context: trace_context.clone(),
+        scheduled_start: *scheduled_start,
+    }))
+}
+
+/// The custom status that `record` set last.
+///
+/// # Errors
+/// [`StorageError::Corrupt`] if it set none: a summary names this record's `turn` wrongly.
+pub(super) fn custom_status(record: &TurnRecord, turn: TurnNumber) -> Result<Json, StorageError> {
+    record
+        .events
+        .iter()
+        .rev()
+        .find_map(
+            |event| if let HistoryEvent::CustomStatusSet { status } = event { Some(status.clone()) } else { None },
+        )
+        .ok_or_else(|| StorageError::Corrupt(format!("turn {turn} sets no custom status, though a summary says so")))
+}
+
+/// How the instance ended, if its last record ends it.
+pub(super) fn output(last: &TurnRecord) -> Option<Output> {
+    if !last.summary.status.is_terminal() {
+        return None;
+    }
+    last.events.iter().rev().find_map(|event| match event {
+        HistoryEvent::ExecutionCompleted { output } => Some(Output::Completed(output.clone())),
+        HistoryEvent::ExecutionFailed { failure } => Some(Output::Failed(failure.clone())),
+        HistoryEvent::ExecutionTerminated { reason } => Some(Output::Terminated(reason.clone())),
+        HistoryEvent::ExecutionStarted(_)
+        | HistoryEvent::TaskScheduled(_)
+        | HistoryEvent::TaskCompleted { .. }
+        | HistoryEvent::TaskFailed { .. }
+        | HistoryEvent::TimerCreated { .. }
+        | HistoryEvent::TimerFired { .. }
+        | HistoryEvent::ActionCanceled { .. }
+        | HistoryEvent::EventRaised { .. }
+        | HistoryEvent::EventConsumed { .. }
+        | HistoryEvent::CustomStatusSet { .. } => None,
+    })
+}
