@@ -14,6 +14,8 @@ mod json;
 mod message;
 mod replay;
 mod status;
+#[cfg(test)]
+mod tests;
 mod turn;
 
 pub use action::{Action, GuestEvent, GuestOutcome, GuestTurn};

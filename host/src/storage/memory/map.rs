@@ -118,7 +118,7 @@ impl Map {
         self.ids.insert(start.id.clone(), instance);
         self.open.insert(instance);
         self.commits += 1;
-        Ok(Started::Started { instance, generation, replaced })
+        Ok(Started::Started { instance, generation, replaced, messages_to: MessageNumber(last_message) })
     }
 
     pub(super) fn commit_turn(&mut self, commit: TurnCommit) -> Committed {
@@ -250,6 +250,7 @@ impl Map {
             generation: row.generation,
             records: row.records.clone(),
             inbox: row.inbox.iter().map(|(&number, body)| (number, body.clone())).collect(),
+            messages_to: MessageNumber(row.last_message),
         })
     }
 

@@ -1,0 +1,289 @@
+//! The core's tests: build a history, run one step, compare events. No clock, no sleep, no wasm.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const LIMITS: TurnLimits = TurnLimits { actions_max: 100 };
+
+fn execution() -> Arc<ExecutionStarted> {
+    Arc::new(ExecutionStarted {
+        name: "Echo".into(),
+        handler: "Echo".into(),
+        version: None,
+        execution_id: ExecutionId("e".into()),
+        component: Digest([7; 32]),
+        contract: "1.0.0".into(),
+        input: Json::null(),
+        parent: None,
+        tags: vec![],
+        trace_context: None,
+        scheduled_start: None,
+    })
+}
+
+fn start_record() -> Arc<TurnRecord> {
+    let summary = Summary { status: RuntimeStatus::Pending, custom_status: None, next_due: None, outstanding: 0 };
+    let events = vec![HistoryEvent::ExecutionStarted(Box::new((*execution()).clone()))];
+    Arc::new(TurnRecord { time: Timestamp(1_000), events, summary })
+}
+
+fn fold(records: &[Arc<TurnRecord>]) -> Instance {
+    Instance::fold(InstanceKey(1), InstanceId::parse("i").unwrap(), GenerationKey(2), records).unwrap()
+}
+
+fn fresh() -> Instance {
+    fold(&[start_record()])
+}
+
+fn task(sequence: Sequence) -> Action {
+    Action::ScheduleTask(TaskScheduled {
+        sequence,
+        name: "Say".into(),
+        input: Json::null(),
+        retry: None,
+        timeout_ms: None,
+        tags: vec![],
+    })
+}
+
+fn timer(sequence: Sequence, at: i64) -> Action {
+    Action::CreateTimer { sequence, fire_at: Timestamp(at) }
+}
+
+fn waiting(actions: Vec<Action>) -> Result<GuestTurn, Failure> {
+    Ok(GuestTurn { actions, outcome: GuestOutcome::Waiting })
+}
+
+fn ended(sequence: Sequence) -> Message {
+    Message::TaskEnded { generation: GenerationKey(2), sequence, outcome: Ok(Json::null()) }
+}
+
+fn event(number: i64) -> Message {
+    let body = InboxMessage::EventRaised { name: "Evt".into(), input: Json::null() };
+    Message::Inbox { number: MessageNumber(number), body }
+}
+
+/// Runs one turn and applies its record.
+fn turn(instance: &mut Instance, messages: Vec<Message>, now: i64, actions: Vec<Action>) -> Arc<TurnRecord> {
+    let turn = instance.begin_turn(messages, Timestamp(now)).expect("there is something to take");
+    let ended = instance.end_turn(turn, waiting(actions), LIMITS).unwrap();
+    instance.apply(&ended.record);
+    ended.record
+}
+
+#[test]
+fn the_first_turn_runs_without_a_message_and_later_ones_do_not() {
+    let mut instance = fresh();
+    turn(&mut instance, vec![], 2_000, vec![task(0)]);
+    assert_eq!(instance.status(), RuntimeStatus::Running);
+    assert!(instance.begin_turn(vec![], Timestamp(3_000)).is_none());
+}
+
+#[test]
+fn a_sequential_step_is_one_record() {
+    let mut instance = fresh();
+    turn(&mut instance, vec![], 2_000, vec![task(0)]);
+    let record = turn(&mut instance, vec![ended(0)], 3_000, vec![task(1)]);
+    assert!(matches!(
+        record.events.as_slice(),
+        [
+            HistoryEvent::TaskCompleted { sequence: 0, .. },
+            HistoryEvent::TaskScheduled(TaskScheduled { sequence: 1, .. })
+        ]
+    ));
+    assert_eq!(record.summary.outstanding, 1);
+}
+
+#[test]
+fn an_outcome_counts_once_however_often_it_comes() {
+    let mut instance = fresh();
+    turn(&mut instance, vec![], 2_000, vec![task(0), task(1)]);
+    let record = turn(&mut instance, vec![ended(0), ended(0)], 3_000, vec![]);
+    assert_eq!(record.events.len(), 1);
+    assert!(instance.begin_turn(vec![ended(0)], Timestamp(4_000)).is_none());
+    let stranger = Message::TaskEnded { generation: GenerationKey(1), sequence: 1, outcome: Ok(Json::null()) };
+    assert!(instance.begin_turn(vec![stranger], Timestamp(4_000)).is_none(), "of a generation that is gone");
+}
+
+#[test]
+fn an_inbox_message_counts_once() {
+    let mut instance = fresh();
+    turn(&mut instance, vec![event(1), event(1), event(2)], 2_000, vec![]);
+    assert_eq!(instance.events_raised(), 2);
+    assert!(instance.begin_turn(vec![event(2)], Timestamp(3_000)).is_none());
+}
+
+#[test]
+fn a_timer_fires_when_it_is_due_and_not_before() {
+    let mut instance = fresh();
+    let record = turn(&mut instance, vec![], 2_000, vec![timer(0, 9_000), timer(1, 5_000)]);
+    assert_eq!(record.summary.next_due, Some(Timestamp(5_000)));
+    assert!(instance.begin_turn(vec![], Timestamp(4_999)).is_none());
+    let record = turn(&mut instance, vec![], 5_000, vec![]);
+    assert_eq!(record.events, [HistoryEvent::TimerFired { sequence: 1 }]);
+    assert_eq!(record.summary.next_due, Some(Timestamp(9_000)));
+}
+
+#[test]
+fn the_orchestrators_clock_never_goes_back_and_timers_go_by_the_hosts() {
+    let mut instance = fresh();
+    turn(&mut instance, vec![], 9_000, vec![timer(0, 8_000), timer(1, 7_500)]);
+    let record = turn(&mut instance, vec![event(1)], 5_000, vec![]);
+    assert_eq!(record.time, Timestamp(9_000));
+    assert_eq!(record.events.len(), 1, "the host's clock was set back: nothing is due");
+}
+
+#[test]
+fn a_canceled_action_is_closed_and_its_answer_dropped() {
+    let mut instance = fresh();
+    turn(&mut instance, vec![], 2_000, vec![task(0), timer(1, 5_000)]);
+    let cancels = vec![Action::Cancel { sequence: 0 }, Action::Cancel { sequence: 1 }];
+    let record = turn(&mut instance, vec![event(1)], 3_000, cancels);
+    assert_eq!((record.summary.outstanding, record.summary.next_due), (0, None));
+    assert!(instance.begin_turn(vec![ended(0)], Timestamp(9_000)).is_none());
+}
+
+#[test]
+fn a_terminal_record_absorbs_everything() {
+    let mut instance = fresh();
+    turn(&mut instance, vec![], 2_000, vec![task(0), timer(1, 5_000)]);
+    let begun = instance.begin_turn(vec![ended(0)], Timestamp(3_000)).unwrap();
+    let done = Ok(GuestTurn { actions: vec![task(2)], outcome: GuestOutcome::Completed(Json::null()) });
+    let ended_turn = instance.end_turn(begun, done, LIMITS).unwrap();
+    instance.apply(&ended_turn.record);
+    assert_eq!(instance.status(), RuntimeStatus::Completed);
+    assert_eq!(instance.outstanding().count(), 0);
+    assert!(instance.begin_turn(vec![ended(2), event(1)], Timestamp(9_000)).is_none());
+}
+
+#[test]
+fn code_that_fails_or_breaks_a_limit_fails_the_execution() {
+    let instance = fresh();
+    let end = |guest| {
+        let turn = instance.begin_turn(vec![], Timestamp(2_000)).unwrap();
+        let record = instance.end_turn(turn, guest, LIMITS).unwrap().record;
+        match record.events.last() {
+            Some(HistoryEvent::ExecutionFailed { failure }) => failure.kind.clone(),
+            other => panic!("it should have failed: {other:?}"),
+        }
+    };
+    assert_eq!(end(Err(Failure::new("Panic", "boom"))), "Panic");
+    assert_eq!(end(waiting((0..=100).map(task).collect())), "TooManyActions");
+    let large = Json::string(&"x".repeat(8 * 1024));
+    assert_eq!(end(waiting(vec![Action::SetCustomStatus(large)])), "CustomStatusTooLarge");
+    assert_eq!(end(waiting(vec![Action::Unsupported { sequence: 0, what: "call-http" }])), "NotSupported");
+}
+
+#[test]
+fn a_guest_that_breaks_the_contract_stalls_and_nothing_is_recorded() {
+    let instance = fresh();
+    for actions in [
+        vec![task(1)],
+        vec![task(0), task(0)],
+        vec![Action::Cancel { sequence: 0 }],
+        vec![Action::Consumed { index: 0 }],
+    ] {
+        let turn = instance.begin_turn(vec![], Timestamp(2_000)).unwrap();
+        assert!(instance.end_turn(turn, waiting(actions.clone()), LIMITS).is_err(), "{actions:?}");
+    }
+}
+
+#[test]
+fn replay_compares_what_the_code_asks_for() {
+    let mut instance = fresh();
+    let mut records = vec![start_record()];
+    assert!(Replay::of(&records).is_none(), "no turn has run");
+    records.push(turn(&mut instance, vec![], 2_000, vec![task(0), timer(1, 9_000)]));
+    records.push(turn(&mut instance, vec![ended(0), event(1)], 3_000, vec![Action::Cancel { sequence: 1 }]));
+    let replay = Replay::of(&records).unwrap();
+    assert_eq!(replay.turns, 2);
+    assert!(matches!(
+        replay.events.as_slice(),
+        [
+            GuestEvent::TurnStarted(Timestamp(2_000)),
+            GuestEvent::ExecutionStarted(_),
+            GuestEvent::TurnStarted(Timestamp(3_000)),
+            GuestEvent::TaskCompleted(0, _),
+            GuestEvent::EventRaised { index: 0, .. }
+        ]
+    ));
+    let same = vec![task(0), timer(1, 9_000), Action::SetCustomStatus(Json::null()), Action::Cancel { sequence: 1 }];
+    assert_eq!(replay.check(&waiting(same.clone()).unwrap()), Ok(()));
+    let text = replay.check(&waiting(vec![task(0)]).unwrap()).unwrap_err().to_string();
+    assert!(text.contains("Non-Deterministic") && text.contains("TimerCreated") && text.contains("nothing"), "{text}");
+    let ended = GuestTurn { actions: same, outcome: GuestOutcome::Completed(Json::null()) };
+    assert!(replay.check(&ended).unwrap_err().to_string().contains("ended where the history goes on"));
+}
+
+/// One thing that a random guest may do in a turn.
+#[derive(Clone, Debug)]
+enum Step {
+    Task,
+    Timer(i64),
+    Cancel(prop::sample::Index),
+    Answer(prop::sample::Index),
+    Event,
+    Wait(i64),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec(
+        prop_oneof![
+            3 => Just(Step::Task),
+            2 => (0..50_000_i64).prop_map(Step::Timer),
+            1 => any::<prop::sample::Index>().prop_map(Step::Cancel),
+            4 => any::<prop::sample::Index>().prop_map(Step::Answer),
+            2 => Just(Step::Event),
+            3 => (0..20_000_i64).prop_map(Step::Wait),
+        ],
+        1..60,
+    )
+}
+
+proptest! {
+    /// However a history came about: folding it again gives the state that applying step by step gave, its summary is the
+    /// last record's, and what is outstanding is what was scheduled and neither ended nor was canceled.
+    #[test]
+    fn a_fold_equals_incremental_apply(steps in steps()) {
+        let mut instance = fresh();
+        let mut records = vec![start_record()];
+        let (mut now, mut made, mut messages) = (2_000, 0_u32, 0_i64);
+        for step in steps {
+            let (taken, actions) = match step {
+                Step::Task => (vec![], vec![task(made)]),
+                Step::Timer(after) => (vec![], vec![timer(made, now + after)]),
+                Step::Cancel(_) if made == 0 => continue,
+                Step::Cancel(which) => {
+                    (vec![], vec![Action::Cancel { sequence: u32::try_from(which.index(made as usize)).unwrap() }])
+                }
+                Step::Answer(_) if made == 0 => continue,
+                Step::Answer(which) => (vec![ended(u32::try_from(which.index(made as usize)).unwrap())], vec![]),
+                Step::Event => { messages += 1; (vec![event(messages)], vec![]) }
+                Step::Wait(span) => { now += span; (vec![], vec![]) }
+            };
+            // The code acts only in a turn: an event opens one where nothing else does.
+            let taken = if taken.is_empty() && !actions.is_empty() { messages += 1; vec![event(messages)] } else { taken };
+            made += u32::try_from(actions.iter().filter(|a| !matches!(a, Action::Cancel { .. })).count()).unwrap();
+            if let Some(turn) = instance.begin_turn(taken, Timestamp(now)) {
+                let limits = TurnLimits { actions_max: 1_000 };
+                let ended = instance.end_turn(turn, waiting(actions), limits).unwrap();
+                instance.apply(&ended.record);
+                records.push(ended.record);
+            }
+        }
+        prop_assert_eq!(&fold(&records), &instance);
+        prop_assert_eq!(records.last().unwrap().summary, instance.summary());
+        let closed: std::collections::BTreeSet<_> = records.iter().flat_map(|r| &r.events).filter_map(|e| match e {
+            HistoryEvent::TaskCompleted { sequence, .. } | HistoryEvent::ActionCanceled { sequence } => Some(*sequence),
+            _ => None,
+        }).collect();
+        let open: Vec<_> = records.iter().flat_map(|r| &r.events).filter_map(|e| match e {
+            HistoryEvent::TaskScheduled(task) if !closed.contains(&task.sequence) => Some(task.sequence),
+            _ => None,
+        }).collect();
+        prop_assert_eq!(instance.outstanding().map(|t| t.sequence).collect::<Vec<_>>(), open);
+    }
+}
