@@ -1,0 +1,267 @@
+//! Scripted functions: random programs, run by a hand-written guest that keeps to the contract. No wasm, no futures.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use soloist::{
+    ambient::Ambient,
+    durable::{Action, Failure, GuestEvent, GuestOutcome, GuestTurn, Json, TaskScheduled, Timestamp},
+    hub::{ActivityCall, Executor, ExecutorFuture, GuestError, OrchestratorCall, OrchestratorGuest},
+};
+
+use crate::faults::Dice;
+
+/// One step of a program. Its result is a number or text that joins the output.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// One activity.
+    Activity,
+    /// Several at once.
+    FanOut(u32),
+    /// An activity that fails; the failure is caught.
+    FailingActivity,
+    /// A durable timer, in milliseconds.
+    Timer(u64),
+    /// Waits for the event.
+    Event,
+    /// The event against a timer: the loser is canceled, or the wait is given up.
+    Race(u64),
+    /// A custom status.
+    Status,
+    /// Fails the orchestration.
+    Fail,
+}
+
+/// A random program.
+pub fn random(dice: &mut Dice) -> Vec<Step> {
+    let mut steps: Vec<Step> = (0..dice.below(8))
+        .map(|_| match dice.below(12) {
+            0..=3 => Step::Activity,
+            4 => Step::FanOut(1 + u32::try_from(dice.below(6)).expect("small")),
+            5 => Step::FailingActivity,
+            6 | 7 => Step::Timer(dice.below(30_000)),
+            8 | 9 => Step::Event,
+            10 => Step::Race(dice.below(2_000)),
+            _ => Step::Status,
+        })
+        .collect();
+    if dice.below(10) == 0 {
+        steps.push(Step::Fail);
+    }
+    steps
+}
+
+/// What an activity returns: known without running it.
+pub fn activity_result(sequence: u32) -> String {
+    format!("\"a{sequence}\"")
+}
+
+/// Runs programs and activities, with delays.
+pub struct Script {
+    pub programs: BTreeMap<String, Vec<Step>>,
+    pub ambient: Arc<dyn Ambient>,
+    pub dice: Mutex<Dice>,
+}
+
+impl Script {
+    fn delay(&self) -> Duration {
+        let mut dice = self.dice.lock().expect("no panic while it is locked");
+        if dice.below(4) == 0 { Duration::from_millis(dice.below(400)) } else { Duration::ZERO }
+    }
+}
+
+impl Executor for Script {
+    fn orchestrator(
+        &self,
+        call: OrchestratorCall,
+    ) -> ExecutorFuture<'_, Result<Box<dyn OrchestratorGuest>, GuestError>> {
+        Box::pin(async move {
+            let program = self.programs[call.instance_id.as_str()].clone();
+            let guest: Box<dyn OrchestratorGuest> = Box::new(Guest::new(program, self.delay(), self.ambient.clone()));
+            Ok(guest)
+        })
+    }
+
+    fn activity(&self, call: ActivityCall) -> ExecutorFuture<'_, Result<Json, Failure>> {
+        let delay = self.delay();
+        Box::pin(async move {
+            self.ambient.sleep(delay).await;
+            if call.name.as_str() == "Fails" {
+                return Err(Failure::new("Planned", "as it should"));
+            }
+            Ok(Json::parse(activity_result(call.sequence)).expect("a JSON string"))
+        })
+    }
+}
+
+/// A guest: where its program stands.
+struct Guest {
+    program: Vec<Step>,
+    delay: Duration,
+    ambient: Arc<dyn Ambient>,
+    at: usize,
+    next: u32,
+    now: Timestamp,
+    waits: Waits,
+    buffered: VecDeque<(u32, String)>,
+    output: Vec<String>,
+    actions: Vec<Action>,
+    outcome: GuestOutcome,
+}
+
+/// What the present step waits for.
+#[derive(Default)]
+struct Waits {
+    tasks: BTreeMap<u32, Option<String>>,
+    timer: Option<u32>,
+    event: bool,
+}
+
+impl Guest {
+    fn new(program: Vec<Step>, delay: Duration, ambient: Arc<dyn Ambient>) -> Self {
+        Self {
+            program,
+            delay,
+            ambient,
+            at: 0,
+            next: 0,
+            now: Timestamp(0),
+            waits: Waits::default(),
+            buffered: VecDeque::new(),
+            output: vec![],
+            actions: vec![],
+            outcome: GuestOutcome::Waiting,
+        }
+    }
+
+    fn number(&mut self) -> u32 {
+        self.next += 1;
+        self.next - 1
+    }
+
+    fn task(&mut self, name: &str) {
+        let sequence = self.number();
+        self.waits.tasks.insert(sequence, None);
+        self.actions.push(Action::ScheduleTask(TaskScheduled {
+            sequence,
+            name: name.into(),
+            input: Json::null(),
+            retry: None,
+            timeout_ms: None,
+            tags: vec![],
+        }));
+    }
+
+    fn timer(&mut self, millis: u64) {
+        let sequence = self.number();
+        let fire_at = self.now.plus(Duration::from_millis(millis));
+        self.waits.timer = Some(sequence);
+        self.actions.push(Action::CreateTimer { sequence, fire_at });
+    }
+
+    /// Begins the step at which the program stands.
+    fn begin(&mut self) {
+        let Some(step) = self.program.get(self.at).cloned() else {
+            let output = format!("[{}]", self.output.join(","));
+            self.outcome = GuestOutcome::Completed(Json::parse(output).expect("an array"));
+            return;
+        };
+        match step {
+            Step::Activity => self.task("Works"),
+            Step::FanOut(n) => (0..n).for_each(|_| self.task("Works")),
+            Step::FailingActivity => self.task("Fails"),
+            Step::Timer(millis) => self.timer(millis),
+            Step::Event => self.wait_for_event(),
+            Step::Race(millis) => {
+                self.wait_for_event();
+                self.timer(millis);
+            }
+            Step::Status => {
+                self.actions.push(Action::SetCustomStatus(Json::string(&format!("s{}", self.at))));
+                self.end_step(vec![]);
+            }
+            Step::Fail => self.outcome = GuestOutcome::Failed(Failure::new("Planned", "the end")),
+        }
+        self.take_buffered();
+    }
+
+    fn wait_for_event(&mut self) {
+        self.waits.event = true;
+        self.actions.push(Action::WaitForEvent { name: "Evt".into() });
+    }
+
+    fn take_buffered(&mut self) {
+        if !self.waits.event || self.outcome != GuestOutcome::Waiting {
+            return;
+        }
+        if let Some((index, input)) = self.buffered.pop_front() {
+            self.actions.push(Action::Consumed { index });
+            if let Some(sequence) = self.waits.timer {
+                self.actions.push(Action::Cancel { sequence });
+            }
+            self.end_step(vec![input]);
+        }
+    }
+
+    fn end_step(&mut self, results: Vec<String>) {
+        self.output.extend(results);
+        self.waits = Waits::default();
+        self.at += 1;
+        self.begin();
+    }
+
+    fn event(&mut self, event: &GuestEvent) {
+        if self.outcome != GuestOutcome::Waiting {
+            return;
+        }
+        match event {
+            GuestEvent::TurnStarted(now) => self.now = *now,
+            GuestEvent::ExecutionStarted(_) => self.begin(),
+            GuestEvent::TaskCompleted(sequence, result) => self.answer(*sequence, result.as_str().to_owned()),
+            GuestEvent::TaskFailed(sequence, failure) => self.answer(*sequence, format!("\"{}\"", failure.kind)),
+            GuestEvent::TimerFired(sequence) => {
+                assert!(self.next > *sequence, "a timer that was never made");
+                if self.waits.timer == Some(*sequence) {
+                    self.end_step(vec!["\"t\"".into()]);
+                }
+            }
+            GuestEvent::EventRaised { index, input, .. } => {
+                self.buffered.push_back((*index, input.as_str().to_owned()));
+                self.take_buffered();
+            }
+        }
+    }
+
+    fn answer(&mut self, sequence: u32, result: String) {
+        assert!(self.next > sequence, "an answer to what was never asked");
+        let Some(slot) = self.waits.tasks.get_mut(&sequence) else { return };
+        assert!(slot.is_none(), "two answers to one action");
+        *slot = Some(result);
+        if self.waits.tasks.values().all(Option::is_some) {
+            let results = std::mem::take(&mut self.waits.tasks).into_values().flatten().collect();
+            self.end_step(results);
+        }
+    }
+}
+
+impl OrchestratorGuest for Guest {
+    fn turn<'a>(
+        &'a mut self,
+        _replaying: bool,
+        _turns: u32,
+        events: &'a [GuestEvent],
+    ) -> ExecutorFuture<'a, Result<GuestTurn, GuestError>> {
+        Box::pin(async move {
+            self.ambient.sleep(self.delay).await;
+            events.iter().for_each(|event| self.event(event));
+            Ok(GuestTurn { actions: std::mem::take(&mut self.actions), outcome: self.outcome.clone() })
+        })
+    }
+
+    fn resident_bytes(&self) -> usize {
+        1_000
+    }
+}
