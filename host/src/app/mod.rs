@@ -5,11 +5,20 @@
 
 mod error;
 mod function;
+mod function_json;
 mod host_json;
 mod json;
+mod load;
 pub mod route;
+mod schedule;
+mod script;
 mod settings;
+mod time_span;
 
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 pub use error::{AppError, Excluded, Origin, Position};
@@ -33,4 +42,11 @@ pub struct App {
     pub routes: RouteTable,
     /// The app's settings.
     pub settings: Settings,
+}
+
+/// The process's environment as settings. Variables that are not Unicode cannot be settings and are left out.
+pub fn process_environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }

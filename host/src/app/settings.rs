@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::error::{AppError, Origin, Problem};
+use super::error::{AppError, Problem};
 use super::json::{Document, Node};
 
 /// The file beside `host.json` that holds app settings.

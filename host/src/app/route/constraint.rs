@@ -172,7 +172,8 @@ fn integer(value: &str) -> Option<i64> {
 fn is_decimal(value: &str) -> bool {
     let value = value.strip_prefix(['-', '+']).unwrap_or(value);
     let (whole, fraction) = value.split_once('.').unwrap_or((value, ""));
-    !(whole.is_empty() && fraction.is_empty())
+    let has_digits = !(whole.is_empty() && fraction.is_empty());
+    has_digits
         && !whole.starts_with(',')
         && whole
             .bytes()
