@@ -4,6 +4,7 @@
 
 pub mod ambient;
 pub mod app;
+pub mod cli;
 pub mod durable;
 pub mod hub;
 pub mod storage;
