@@ -8,13 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::Context;
 use serde::Deserialize;
 
-/// What functions are compiled for.
-const TARGET: &str = "wasm32-wasip2";
+use super::toolchain::{TARGET, add_target, cannot_run, command};
 
 /// What became of the Rust crates of an app.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -67,15 +66,20 @@ pub fn build(app_root: &Path, out: &mut dyn FnMut(&str)) -> anyhow::Result<Build
         match workspace(&app_root, &manifest) {
             Ok(workspace) => {
                 known.extend(workspace.members);
+                for (manifest, reason) in workspace.unfit {
+                    fail(manifest, reason, &mut report, out);
+                }
                 build_workspace(&manifest, workspace.crates, &mut report, out);
             }
-            Err(reason) => {
-                out(&format!("{}: {reason}", manifest.display()));
-                report.failed.push(BuildFailure { manifest, reason });
-            }
+            Err(reason) => fail(manifest, reason, &mut report, out),
         }
     }
     Ok(report)
+}
+
+fn fail(manifest: PathBuf, reason: String, report: &mut BuildReport, out: &mut dyn FnMut(&str)) {
+    out(&format!("{}: {reason}", manifest.display()));
+    report.failed.push(BuildFailure { manifest, reason });
 }
 
 /// The `Cargo.toml` of the app folder and of the folders in it, ordered by path, the app's own first.
@@ -106,6 +110,8 @@ struct Workspace {
     members: Vec<PathBuf>,
     /// The members inside the app that become components.
     crates: Vec<Crate>,
+    /// The members that a function needs as its component but that are none, with what to do.
+    unfit: Vec<(PathBuf, String)>,
 }
 
 /// A crate that becomes a component.
@@ -163,30 +169,27 @@ fn workspace(app_root: &Path, manifest: &Path) -> Result<Workspace, String> {
     let mut workspace = Workspace {
         members: Vec::new(),
         crates: Vec::new(),
+        unfit: Vec::new(),
     };
-    for package in metadata.packages {
-        let manifest = package
-            .manifest_path
-            .canonicalize()
-            .unwrap_or(package.manifest_path);
-        let is_component = package.targets.iter().any(Target::is_component);
-        let is_function = folder_of(&manifest).join("function.json").exists();
+    for Package {
+        id,
+        name,
+        manifest_path,
+        targets,
+    } in metadata.packages
+    {
+        let manifest = manifest_path.canonicalize().unwrap_or(manifest_path);
         workspace.members.push(manifest.clone());
         if !manifest.starts_with(app_root) {
             continue;
         }
-        if is_component {
-            workspace.crates.push(Crate {
-                id: package.id,
-                name: package.name,
-                manifest,
-            });
-        } else if is_function {
-            return Err(format!(
-                "the crate '{}' is not a component: add [lib] with crate-type = [\"cdylib\"] to {}",
-                package.name,
-                manifest.display()
-            ));
+        if targets.iter().any(Target::is_component) {
+            workspace.crates.push(Crate { id, name, manifest });
+        } else if folder_of(&manifest).join("function.json").exists() {
+            let reason = format!(
+                "the crate '{name}' is not a component: add [lib] with crate-type = [\"cdylib\"] to its Cargo.toml"
+            );
+            workspace.unfit.push((manifest, reason));
         }
     }
     Ok(workspace)
@@ -230,58 +233,9 @@ fn build_workspace(
                     changed,
                 });
             }
-            Err(reason) => {
-                out(&format!("{}: {reason}", manifest.display()));
-                report.failed.push(BuildFailure { manifest, reason });
-            }
+            Err(reason) => fail(manifest, reason, report, out),
         }
     }
-}
-
-/// Makes sure that the toolchain in effect in `folder` can compile for WebAssembly.
-fn add_target(folder: &Path, out: &mut dyn FnMut(&str)) -> Result<(), String> {
-    if has_target(folder)? {
-        return Ok(());
-    }
-    let by_hand = format!("run `rustup target add {TARGET}` in {}", folder.display());
-    out(&format!(
-        "the Rust toolchain lacks the target {TARGET}: adding it (rustup target add {TARGET})"
-    ));
-    let status = command("rustup", folder)
-        .args(["target", "add", TARGET])
-        .stdin(Stdio::null())
-        .output();
-    match status {
-        Ok(output) => {
-            String::from_utf8_lossy(&output.stderr)
-                .lines()
-                .for_each(&mut *out);
-            if output.status.success() && has_target(folder)? {
-                return Ok(());
-            }
-            Err(format!("the target {TARGET} could not be added: {by_hand}"))
-        }
-        Err(_) => Err(format!(
-            "the Rust toolchain lacks the target {TARGET} and rustup was not found to add it: install rustup \
-             (https://rustup.rs) and {by_hand}, or install the target with the package manager that installed Rust"
-        )),
-    }
-}
-
-fn has_target(folder: &Path) -> Result<bool, String> {
-    let output = command("rustc", folder)
-        .args(["--print", "target-libdir", "--target", TARGET])
-        .output()
-        .map_err(|error| cannot_run("rustc", &error))?;
-    let answer = String::from_utf8_lossy(&output.stdout);
-    if !output.status.success() {
-        // An unknown toolchain or a compiler without that target: its own words help more than a guess.
-        return Err(format!(
-            "rustc does not work here: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        ));
-    }
-    Ok(Path::new(answer.trim()).is_dir())
 }
 
 /// One line of cargo's JSON output; only those about artifacts matter.
@@ -387,76 +341,9 @@ fn install(artifact: &Path, folder: &Path) -> Result<(PathBuf, bool), String> {
     Ok((component, true))
 }
 
-/// A command that runs in `folder` without what the caller's cargo, or the caller's own builds, put into the environment.
-fn command(program: &str, folder: &Path) -> Command {
-    let mut command = Command::new(program);
-    command.current_dir(folder);
-    let own_toolchain = has_toolchain_file(folder);
-    for (name, _) in std::env::vars_os() {
-        let text = name.to_string_lossy();
-        // Rustup's proxies pin their children to their own toolchain. A toolchain file of the app must win over that;
-        // without one, the toolchain that built this host is a better guess than a default that may not exist.
-        if leaks(&text) || (own_toolchain && text == "RUSTUP_TOOLCHAIN") {
-            command.env_remove(&name);
-        }
-    }
-    command
-}
-
-/// Whether a variable would change how the app is compiled, or belongs to another run of cargo.
-fn leaks(name: &str) -> bool {
-    const NAMES: &[&str] = &[
-        "CARGO",
-        "CARGO_BIN_NAME",
-        "CARGO_CRATE_NAME",
-        "CARGO_ENCODED_RUSTFLAGS",
-        "CARGO_INCREMENTAL",
-        "CARGO_MAKEFLAGS",
-        "CARGO_MANIFEST_DIR",
-        "CARGO_MANIFEST_LINKS",
-        "CARGO_MANIFEST_PATH",
-        "CARGO_PRIMARY_PACKAGE",
-        "OUT_DIR",
-        "RUSTC",
-        "RUSTC_BOOTSTRAP",
-        "RUSTC_LINKER",
-        "RUSTC_WORKSPACE_WRAPPER",
-        "RUSTC_WRAPPER",
-        "RUSTFLAGS",
-        "RUST_RECURSION_COUNT",
-    ];
-    const PREFIXES: &[&str] = &[
-        "CARGO_BIN_EXE_",
-        "CARGO_BUILD_",
-        "CARGO_CFG_",
-        "CARGO_FEATURE_",
-        "CARGO_PKG_",
-        "CARGO_PROFILE_",
-        "CARGO_TARGET_",
-        "CARGO_UNSTABLE_",
-    ];
-    NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-}
-
-fn has_toolchain_file(folder: &Path) -> bool {
-    let names = ["rust-toolchain.toml", "rust-toolchain"];
-    folder
-        .ancestors()
-        .any(|ancestor| names.iter().any(|name| ancestor.join(name).is_file()))
-}
-
 fn folder_of(file: &Path) -> &Path {
     file.parent()
         .expect("a canonical path of a file has a folder")
-}
-
-fn cannot_run(program: &str, error: &std::io::Error) -> String {
-    if error.kind() == std::io::ErrorKind::NotFound {
-        return format!(
-            "{program} was not found: install Rust (https://rustup.rs), or use `--no-build` with components that are built already"
-        );
-    }
-    format!("cannot run {program}: {error}")
 }
 
 #[cfg(test)]
@@ -587,43 +474,6 @@ mod tests {
             app.path().join("target").is_dir(),
             "the caller's target folder is not used"
         );
-    }
-
-    #[test]
-    fn the_callers_flags_stay_out_and_its_network_settings_go_in() {
-        for name in [
-            "RUSTFLAGS",
-            "CARGO_ENCODED_RUSTFLAGS",
-            "CARGO_BUILD_JOBS",
-            "CARGO_PROFILE_RELEASE_LTO",
-            "CARGO_TARGET_DIR",
-            "CARGO_TARGET_WASM32_WASIP2_RUNNER",
-            "RUSTC_WRAPPER",
-            "CARGO_MANIFEST_DIR",
-            "CARGO_PKG_NAME",
-        ] {
-            assert!(leaks(name), "{name}");
-        }
-        for name in [
-            "CARGO_HOME",
-            "RUSTUP_HOME",
-            "CARGO_HTTP_PROXY",
-            "CARGO_NET_OFFLINE",
-            "CARGO_REGISTRIES_X_TOKEN",
-            "HTTPS_PROXY",
-            "PATH",
-        ] {
-            assert!(!leaks(name), "{name}");
-        }
-    }
-
-    #[test]
-    fn a_toolchain_file_is_found_in_the_folders_above() {
-        let app = tempfile::tempdir().expect("temp folder");
-        let folder = app.path().join("F");
-        assert!(!has_toolchain_file(&folder));
-        write(app.path(), "rust-toolchain", "stable");
-        assert!(has_toolchain_file(&folder));
     }
 
     #[test]

@@ -2,3 +2,4 @@
 //! which is about cargo and nothing else.
 
 pub mod build;
+mod toolchain;

@@ -1,6 +1,7 @@
 //! `host.json`: the settings of an app, typed, with their defaults.
 
 mod read;
+mod section;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

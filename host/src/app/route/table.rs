@@ -202,15 +202,7 @@ mod tests {
 
     #[test]
     fn the_most_specific_route_wins() {
-        let routes = [
-            "{*rest}",
-            "a/{x}",
-            "a/{x:int}",
-            "a/b",
-            "a/v{x}",
-            "{x}/b",
-            "a/{x?}/c",
-        ];
+        let routes = ["{*rest}", "a/{x}", "a/{x:int}", "a/b", "a/v{x}", "{x}/b"];
         for (path, route) in [
             ("/api/a/b", "a/b"),
             ("/api/a/1", "a/{x:int}"),
@@ -220,11 +212,6 @@ mod tests {
             ("/api/z/y", "{*rest}"),
             ("/api", "{*rest}"),
         ] {
-            let routes: Vec<&str> = routes
-                .iter()
-                .copied()
-                .filter(|route| *route != "a/{x?}/c")
-                .collect();
             assert_eq!(
                 find(&routes, path).map(|(index, _)| routes[index]),
                 Some(route),
