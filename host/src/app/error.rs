@@ -35,14 +35,8 @@ pub enum Origin {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Origin::File {
-                file,
-                position: Some(position),
-            } => write!(f, "{}:{position}", file.display()),
-            Origin::File {
-                file,
-                position: None,
-            } => write!(f, "{}", file.display()),
+            Origin::File { file, position: Some(position) } => write!(f, "{}:{position}", file.display()),
+            Origin::File { file, position: None } => write!(f, "{}", file.display()),
             Origin::Setting(name) => write!(f, "setting {name}"),
         }
     }
@@ -111,13 +105,7 @@ pub struct Excluded {
 
 impl fmt::Display for Excluded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "The '{}' function is in error: {} ({}",
-            self.function,
-            self.reason,
-            self.file.display()
-        )?;
+        write!(f, "The '{}' function is in error: {} ({}", self.function, self.reason, self.file.display())?;
         if let Some(position) = self.position {
             write!(f, ":{position}")?;
         }
@@ -134,21 +122,15 @@ pub(crate) struct Problem {
 
 impl Problem {
     pub fn new(message: impl Into<String>, origin: Origin) -> Self {
-        Problem {
-            message: message.into(),
-            origin,
-        }
+        Problem { message: message.into(), origin }
     }
 
     /// Takes the function out of service. A setting has no file: then `file` is named.
     pub fn exclude(self, function: &str, file: &std::path::Path) -> Excluded {
         match self.origin {
-            Origin::File { file, position } => Excluded {
-                function: function.to_owned(),
-                reason: self.message,
-                file,
-                position,
-            },
+            Origin::File { file, position } => {
+                Excluded { function: function.to_owned(), reason: self.message, file, position }
+            }
             Origin::Setting(name) => Excluded {
                 function: function.to_owned(),
                 reason: format!("{} (setting {name})", self.message),

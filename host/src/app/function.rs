@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::host_json::OverridableStates;
 use super::route::RouteTemplate;
+use crate::durable::OverridableStates;
 
 /// One deployed function: a folder with a valid `function.json` and an existing component file.
 #[derive(Debug, Clone)]
@@ -37,20 +37,15 @@ impl Function {
     pub fn http(&self) -> Option<&HttpTrigger> {
         match &self.trigger {
             Trigger::Http(http) => Some(http),
-            Trigger::Orchestration { .. }
-            | Trigger::Activity { .. }
-            | Trigger::Entity { .. }
-            | Trigger::Timer(_) => None,
+            Trigger::Orchestration { .. } | Trigger::Activity { .. } | Trigger::Entity { .. } | Trigger::Timer(_) => {
+                None
+            }
         }
     }
 
     /// The names of all bindings with their types, trigger first, for people (`req: httpTrigger`).
     pub fn bindings(&self) -> Vec<String> {
-        let mut bindings = vec![format!(
-            "{}: {}",
-            self.trigger_binding,
-            self.trigger.binding_type()
-        )];
+        let mut bindings = vec![format!("{}: {}", self.trigger_binding, self.trigger.binding_type())];
         if let Some(client) = &self.client {
             bindings.push(format!("{}: durableClient", client.name));
         }

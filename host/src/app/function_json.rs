@@ -3,14 +3,13 @@
 use std::path::Path;
 
 use super::error::{Origin, Problem};
-use super::function::{
-    AuthLevel, ClientBinding, Function, HttpTrigger, Retry, TimerTrigger, Trigger,
-};
-use super::host_json::{HostJson, OverridableStates};
+use super::function::{AuthLevel, ClientBinding, Function, HttpTrigger, Retry, TimerTrigger, Trigger};
+use super::host_json::HostJson;
 use super::json::{Document, Node, Value};
 use super::route::RouteTemplate;
 use super::settings::Settings;
 use super::{schedule, script, time_span};
+use crate::durable::OverridableStates;
 
 /// The binding types that work here.
 const SUPPORTED: &str = "httpTrigger, http (out), orchestrationTrigger, activityTrigger, entityTrigger, timerTrigger, \
@@ -54,19 +53,10 @@ pub(super) fn read(
     bytes: Vec<u8>,
 ) -> Result<Parsed, Problem> {
     let file = folder.join("function.json");
-    let whole = Origin::File {
-        file: file.clone(),
-        position: None,
-    };
-    let document = Document::parse(&file, bytes).map_err(|problem| {
-        Problem::new(
-            format!("Error parsing function.json: {}", problem.message),
-            problem.origin,
-        )
-    })?;
-    let mut root = document
-        .into_root()
-        .ok_or_else(|| Problem::new("At least one binding must be declared.", whole))?;
+    let whole = Origin::File { file: file.clone(), position: None };
+    let document = Document::parse(&file, bytes)
+        .map_err(|problem| Problem::new(format!("Error parsing function.json: {}", problem.message), problem.origin))?;
+    let mut root = document.into_root().ok_or_else(|| Problem::new("At least one binding must be declared.", whole))?;
     root.expect_object("function.json")?;
     root.map_strings(&|text| {
         surroundings.settings.resolve(text).map_err(|setting| {
@@ -81,10 +71,7 @@ pub(super) fn read(
     let trigger_binding = check_bindings(&root, &bindings)?;
     let trigger = trigger(trigger_binding, name)?;
     let client = client(&bindings, &trigger, surroundings.host_json)?;
-    let http_output = bindings
-        .iter()
-        .find(|binding| binding.kind == "http")
-        .map(|binding| binding.name.clone());
+    let http_output = bindings.iter().find(|binding| binding.kind == "http").map(|binding| binding.name.clone());
     let script_file = string(&root, "scriptFile")?;
     let handler = string(&root, "entryPoint")?.unwrap_or(name).to_owned();
     let script = script::find(surroundings.root, folder, script_file).map_err(|message| {
@@ -103,10 +90,7 @@ pub(super) fn read(
         retry: retry(&root)?,
         trigger,
     };
-    Ok(Parsed {
-        function,
-        trigger_origin: trigger_origin(trigger_binding),
-    })
+    Ok(Parsed { function, trigger_origin: trigger_origin(trigger_binding) })
 }
 
 fn check_configuration_source(root: &Node, function: &str) -> Result<(), Problem> {
@@ -114,14 +98,10 @@ fn check_configuration_source(root: &Node, function: &str) -> Result<(), Problem
         return Ok(());
     };
     let text = node.scalar_text().unwrap_or_default();
-    if ["attributes", "config"]
-        .iter()
-        .any(|known| known.eq_ignore_ascii_case(&text))
-    {
+    if ["attributes", "config"].iter().any(|known| known.eq_ignore_ascii_case(&text)) {
         return Ok(());
     }
-    let message =
-        format!("Illegal value '{text}' for 'configurationSource' property in {function}'.");
+    let message = format!("Illegal value '{text}' for 'configurationSource' property in {function}'.");
     Err(Problem::new(message, node.origin()))
 }
 
@@ -129,10 +109,9 @@ fn bindings(root: &Node) -> Result<Vec<Binding<'_>>, Problem> {
     match value(root, "bindings").map(|node| (node, node.value())) {
         None => Ok(Vec::new()),
         Some((_, Value::Array(elements))) => elements.iter().map(binding).collect(),
-        Some((node, _)) => Err(Problem::new(
-            "Error parsing function.json: 'bindings' must be an array.",
-            node.origin(),
-        )),
+        Some((node, _)) => {
+            Err(Problem::new("Error parsing function.json: 'bindings' must be an array.", node.origin()))
+        }
     }
 }
 
@@ -141,64 +120,35 @@ fn binding(node: &Node) -> Result<Binding<'_>, Problem> {
     let name = string(node, "name")?.unwrap_or_default().to_owned();
     let direction = match value(node, "direction") {
         None => Direction::In,
-        Some(direction) => match direction
-            .scalar_text()
-            .unwrap_or_default()
-            .to_ascii_lowercase()
-            .as_str()
-        {
+        Some(direction) => match direction.scalar_text().unwrap_or_default().to_ascii_lowercase().as_str() {
             "" | "in" => Direction::In,
             "out" => Direction::Out,
             "inout" => Direction::InOut,
             _ => {
                 let text = direction.scalar_text().unwrap_or_default();
-                return Err(Problem::new(
-                    format!("'{text}' is not a valid binding direction."),
-                    direction.origin(),
-                ));
+                return Err(Problem::new(format!("'{text}' is not a valid binding direction."), direction.origin()));
             }
         },
     };
-    one_of(
-        node,
-        "dataType",
-        "DataType",
-        &["string", "binary", "stream", "undefined"],
-    )?;
+    one_of(node, "dataType", "DataType", &["string", "binary", "stream", "undefined"])?;
     one_of(node, "cardinality", "Cardinality", &["one", "many"])?;
     let kind = string(node, "type")?.unwrap_or_default();
     if kind.is_empty() {
         let message = format!("Binding '{name}' is invalid. Bindings must specify a Type.");
         return Err(Problem::new(message, node.origin()));
     }
-    Ok(Binding {
-        node,
-        kind: kind.to_ascii_lowercase(),
-        name,
-        direction,
-    })
+    Ok(Binding { node, kind: kind.to_ascii_lowercase(), name, direction })
 }
 
 /// Checks the bindings together and gives the trigger.
-fn check_bindings<'b, 'n>(
-    root: &Node,
-    bindings: &'b [Binding<'n>],
-) -> Result<&'b Binding<'n>, Problem> {
+fn check_bindings<'b, 'n>(root: &Node, bindings: &'b [Binding<'n>]) -> Result<&'b Binding<'n>, Problem> {
     let list_origin = || value(root, "bindings").unwrap_or(root).origin();
     if bindings.is_empty() {
-        return Err(Problem::new(
-            "At least one binding must be declared.",
-            list_origin(),
-        ));
+        return Err(Problem::new("At least one binding must be declared.", list_origin()));
     }
-    let mut triggers = bindings
-        .iter()
-        .filter(|binding| binding.kind.ends_with("trigger"));
+    let mut triggers = bindings.iter().filter(|binding| binding.kind.ends_with("trigger"));
     let trigger = triggers.next().ok_or_else(|| {
-        Problem::new(
-            "No trigger binding specified. A function must have a trigger input binding.",
-            list_origin(),
-        )
+        Problem::new("No trigger binding specified. A function must have a trigger input binding.", list_origin())
     })?;
     if let Some(second) = triggers.next() {
         return Err(Problem::new(
@@ -210,23 +160,16 @@ fn check_bindings<'b, 'n>(
     for binding in bindings {
         let origin = || binding.node.get("name").unwrap_or(binding.node).origin();
         if !is_binding_name(&binding.name) {
-            let message = format!(
-                "The binding name {} is invalid. Please assign a valid name to the binding.",
-                binding.name
-            );
+            let message =
+                format!("The binding name {} is invalid. Please assign a valid name to the binding.", binding.name);
             return Err(Problem::new(message, origin()));
         }
         if binding.name == "$return" && binding.direction != Direction::Out {
-            return Err(Problem::new(
-                "$return bindings must specify a direction of 'out'.",
-                origin(),
-            ));
+            return Err(Problem::new("$return bindings must specify a direction of 'out'.", origin()));
         }
         if !names.insert(binding.name.to_ascii_lowercase()) {
-            let message = format!(
-                "Multiple bindings with name '{}' discovered. Binding names must be unique.",
-                binding.name
-            );
+            let message =
+                format!("Multiple bindings with name '{}' discovered. Binding names must be unique.", binding.name);
             return Err(Problem::new(message, origin()));
         }
     }
@@ -245,33 +188,17 @@ fn is_binding_name(name: &str) -> bool {
 
 /// Refuses binding types that are not served, and directions that they cannot have.
 fn check_kind(binding: &Binding<'_>) -> Result<(), Problem> {
-    let Binding {
-        kind,
-        name,
-        direction,
-        ..
-    } = binding;
+    let Binding { kind, name, direction, .. } = binding;
     let kind_text = string(binding.node, "type")?.unwrap_or_default();
     let origin_of = |key: &str| binding.node.get(key).unwrap_or(binding.node).origin();
     match (kind.as_str(), direction) {
         (
-            "httptrigger"
-            | "orchestrationtrigger"
-            | "activitytrigger"
-            | "entitytrigger"
-            | "timertrigger",
+            "httptrigger" | "orchestrationtrigger" | "activitytrigger" | "entitytrigger" | "timertrigger",
             Direction::In,
         )
         | ("durableclient" | "orchestrationclient", Direction::In)
         | ("http", Direction::Out) => Ok(()),
-        (
-            "httptrigger"
-            | "orchestrationtrigger"
-            | "activitytrigger"
-            | "entitytrigger"
-            | "timertrigger",
-            _,
-        ) => {
+        ("httptrigger" | "orchestrationtrigger" | "activitytrigger" | "entitytrigger" | "timertrigger", _) => {
             let message = format!("the trigger binding '{name}' must have the direction 'in'");
             Err(Problem::new(message, origin_of("direction")))
         }
@@ -283,14 +210,11 @@ fn check_kind(binding: &Binding<'_>) -> Result<(), Problem> {
             origin_of("direction"),
         )),
         ("http", _) => {
-            let message =
-                format!("the binding '{name}' of type 'http' must have the direction 'out'");
+            let message = format!("the binding '{name}' of type 'http' must have the direction 'out'");
             Err(Problem::new(message, origin_of("direction")))
         }
         _ => Err(Problem::new(
-            format!(
-                "the binding type '{kind_text}' of binding '{name}' is not supported: supported are {SUPPORTED}"
-            ),
+            format!("the binding type '{kind_text}' of binding '{name}' is not supported: supported are {SUPPORTED}"),
             origin_of("type"),
         )),
     }
@@ -299,32 +223,22 @@ fn check_kind(binding: &Binding<'_>) -> Result<(), Problem> {
 fn trigger(binding: &Binding<'_>, function: &str) -> Result<Trigger, Problem> {
     let node = binding.node;
     let name = |key: &str| -> Result<String, Problem> {
-        Ok(string(node, key)?
-            .filter(|name| !name.is_empty())
-            .unwrap_or(function)
-            .to_owned())
+        Ok(string(node, key)?.filter(|name| !name.is_empty()).unwrap_or(function).to_owned())
     };
     match binding.kind.as_str() {
         "httptrigger" => http_trigger(node, function).map(Trigger::Http),
         "orchestrationtrigger" => {
             let name = name("orchestration")?;
             if name.starts_with('@') {
-                return Err(Problem::new(
-                    "Orchestration names must not start with @.",
-                    trigger_origin(binding),
-                ));
+                return Err(Problem::new("Orchestration names must not start with @.", trigger_origin(binding)));
             }
             Ok(Trigger::Orchestration { name })
         }
-        "activitytrigger" => Ok(Trigger::Activity {
-            name: name("activity")?,
-        }),
+        "activitytrigger" => Ok(Trigger::Activity { name: name("activity")? }),
         "entitytrigger" => {
             let name = name("entityName")?;
             if name.contains('@') {
-                let message = format!(
-                    "the entity name '{name}' must not contain '@': entity ids are '@name@key'"
-                );
+                let message = format!("the entity name '{name}' must not contain '@': entity ids are '@name@key'");
                 return Err(Problem::new(message, trigger_origin(binding)));
             }
             Ok(Trigger::Entity { name })
@@ -352,20 +266,10 @@ fn http_trigger(node: &Node, function: &str) -> Result<HttpTrigger, Problem> {
         Some("admin") => AuthLevel::Admin,
         Some(_) => AuthLevel::Function,
     };
-    let route_text = string(node, "route")?
-        .filter(|route| !route.is_empty())
-        .unwrap_or(function);
-    let route = RouteTemplate::parse(route_text).map_err(|error| {
-        Problem::new(
-            error.to_string(),
-            node.get("route").unwrap_or(node).origin(),
-        )
-    })?;
-    Ok(HttpTrigger {
-        auth_level,
-        methods: methods(node)?,
-        route,
-    })
+    let route_text = string(node, "route")?.filter(|route| !route.is_empty()).unwrap_or(function);
+    let route = RouteTemplate::parse(route_text)
+        .map_err(|error| Problem::new(error.to_string(), node.get("route").unwrap_or(node).origin()))?;
+    Ok(HttpTrigger { auth_level, methods: methods(node)?, route })
 }
 
 fn methods(node: &Node) -> Result<Vec<String>, Problem> {
@@ -378,10 +282,7 @@ fn methods(node: &Node) -> Result<Vec<String>, Problem> {
     };
     let mut methods = Vec::new();
     for element in elements {
-        let method = element
-            .as_str()
-            .ok_or_else(|| invalid(element))?
-            .to_ascii_uppercase();
+        let method = element.as_str().ok_or_else(|| invalid(element))?.to_ascii_uppercase();
         if http::Method::from_bytes(method.as_bytes()).is_err() {
             return Err(invalid(element));
         }
@@ -409,30 +310,18 @@ fn timer_trigger(node: &Node) -> Result<TimerTrigger, Problem> {
     })
 }
 
-fn client(
-    bindings: &[Binding<'_>],
-    trigger: &Trigger,
-    host_json: &HostJson,
-) -> Result<Option<ClientBinding>, Problem> {
-    let mut clients = bindings
-        .iter()
-        .filter(|binding| binding.kind.ends_with("client"));
+fn client(bindings: &[Binding<'_>], trigger: &Trigger, host_json: &HostJson) -> Result<Option<ClientBinding>, Problem> {
+    let mut clients = bindings.iter().filter(|binding| binding.kind.ends_with("client"));
     let Some(binding) = clients.next() else {
         return Ok(None);
     };
     if let Some(second) = clients.next() {
         return Err(Problem::new(
-            format!(
-                "the binding '{}' is a second durable client: one is enough for a function",
-                second.name
-            ),
+            format!("the binding '{}' is a second durable client: one is enough for a function", second.name),
             second.node.origin(),
         ));
     }
-    if matches!(
-        trigger,
-        Trigger::Orchestration { .. } | Trigger::Entity { .. }
-    ) {
+    if matches!(trigger, Trigger::Orchestration { .. } | Trigger::Entity { .. }) {
         return Err(Problem::new(
             format!(
                 "the binding '{}' is not allowed here: orchestrators and entities cannot use a durable client, call it \
@@ -456,12 +345,9 @@ fn client(
     }
     let key = "overridableExistingInstanceStates";
     let states = ["nonrunningstates", "anystate", "none"];
-    let overridable_existing_instance_states =
-        one_of(binding.node, key, "OverridableStates", &states)?.and_then(OverridableStates::parse);
-    Ok(Some(ClientBinding {
-        name: binding.name.clone(),
-        overridable_existing_instance_states,
-    }))
+    let overridable_existing_instance_states = one_of(binding.node, key, "OverridableStates", &states)?
+        .and_then(|text| text.parse::<OverridableStates>().ok());
+    Ok(Some(ClientBinding { name: binding.name.clone(), overridable_existing_instance_states }))
 }
 
 /// `disabled` is a boolean or, as in version 1, the name of a setting.
@@ -485,55 +371,34 @@ fn retry(root: &Node) -> Result<Option<Retry>, Problem> {
     };
     node.expect_object("retry")?;
     let wrong = |key: &str, wanted: &str| {
-        Problem::new(
-            format!("retry: '{key}' must be {wanted}"),
-            node.get(key).unwrap_or(node).origin(),
-        )
+        Problem::new(format!("retry: '{key}' must be {wanted}"), node.get(key).unwrap_or(node).origin())
     };
     let count = value(node, "maxRetryCount").and_then(Node::as_integer);
     let max_retry_count = match count {
         Some(-1) => None,
-        Some(count) => Some(
-            u32::try_from(count)
-                .map_err(|_| wrong("maxRetryCount", "a number, or -1 for no limit"))?,
-        ),
+        Some(count) => Some(u32::try_from(count).map_err(|_| wrong("maxRetryCount", "a number, or -1 for no limit"))?),
         None => return Err(wrong("maxRetryCount", "a number, or -1 for no limit")),
     };
     let interval = |key: &str| {
         let text = value(node, key).and_then(Node::as_str);
-        text.and_then(time_span::parse)
-            .ok_or_else(|| wrong(key, "a duration as hh:mm:ss"))
+        text.and_then(time_span::parse).ok_or_else(|| wrong(key, "a duration as hh:mm:ss"))
     };
-    match one_of(
-        node,
-        "strategy",
-        "RetryStrategy",
-        &["fixeddelay", "exponentialbackoff"],
-    )? {
-        Some("fixeddelay") => Ok(Some(Retry::FixedDelay {
-            max_retry_count,
-            delay: interval("delayInterval")?,
-        })),
+    match one_of(node, "strategy", "RetryStrategy", &["fixeddelay", "exponentialbackoff"])? {
+        Some("fixeddelay") => Ok(Some(Retry::FixedDelay { max_retry_count, delay: interval("delayInterval")? })),
         Some(_) => {
-            let (minimum_interval, maximum_interval) =
-                (interval("minimumInterval")?, interval("maximumInterval")?);
+            let (minimum_interval, maximum_interval) = (interval("minimumInterval")?, interval("maximumInterval")?);
             if minimum_interval > maximum_interval {
                 return Err(wrong("minimumInterval", "at most 'maximumInterval'"));
             }
-            Ok(Some(Retry::ExponentialBackoff {
-                max_retry_count,
-                minimum_interval,
-                maximum_interval,
-            }))
+            Ok(Some(Retry::ExponentialBackoff { max_retry_count, minimum_interval, maximum_interval }))
         }
         None => Err(wrong("strategy", "fixedDelay or exponentialBackoff")),
     }
 }
 
 fn invalid(node: &Node, key: &str, kind: &str) -> Problem {
-    let message = format!(
-        "Error parsing function.json: Invalid value specified for binding property '{key}' of {kind}."
-    );
+    let message =
+        format!("Error parsing function.json: Invalid value specified for binding property '{key}' of {kind}.");
     Problem::new(message, node.origin())
 }
 
@@ -546,39 +411,25 @@ fn string<'n>(node: &'n Node, key: &str) -> Result<Option<&'n str>, Problem> {
     let Some(node) = value(node, key) else {
         return Ok(None);
     };
-    node.as_str()
-        .map(Some)
-        .ok_or_else(|| invalid(node, key, "type String"))
+    node.as_str().map(Some).ok_or_else(|| invalid(node, key, "type String"))
 }
 
 fn boolean(node: &Node, key: &str) -> Result<Option<bool>, Problem> {
     let Some(node) = value(node, key) else {
         return Ok(None);
     };
-    node.as_bool()
-        .map(Some)
-        .ok_or_else(|| invalid(node, key, "type Boolean"))
+    node.as_bool().map(Some).ok_or_else(|| invalid(node, key, "type Boolean"))
 }
 
 /// The one of `values` (lower case) that a string property holds, without regard to case; none if absent or empty.
-fn one_of<'v>(
-    node: &Node,
-    key: &str,
-    kind: &str,
-    values: &[&'v str],
-) -> Result<Option<&'v str>, Problem> {
+fn one_of<'v>(node: &Node, key: &str, kind: &str, values: &[&'v str]) -> Result<Option<&'v str>, Problem> {
     let Some(node) = value(node, key) else {
         return Ok(None);
     };
-    let text = node
-        .as_str()
-        .ok_or_else(|| invalid(node, key, &format!("enum type {kind}")))?;
+    let text = node.as_str().ok_or_else(|| invalid(node, key, &format!("enum type {kind}")))?;
     if text.is_empty() {
         return Ok(None);
     }
     let found = values.iter().find(|value| value.eq_ignore_ascii_case(text));
-    found
-        .copied()
-        .map(Some)
-        .ok_or_else(|| invalid(node, key, &format!("enum type {kind}")))
+    found.copied().map(Some).ok_or_else(|| invalid(node, key, &format!("enum type {kind}")))
 }

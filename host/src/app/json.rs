@@ -44,25 +44,14 @@ pub(super) struct Property {
 
 #[derive(Debug, Clone)]
 enum Source {
-    File {
-        file: Arc<PathBuf>,
-        position: Position,
-    },
+    File { file: Arc<PathBuf>, position: Position },
     Setting(String),
 }
 
 impl Document {
     /// Reads a file's bytes. A file without any value has no root.
     pub fn parse(file: &Path, bytes: Vec<u8>) -> Result<Self, Problem> {
-        let whole = |message: &str| {
-            Problem::new(
-                message,
-                Origin::File {
-                    file: file.to_owned(),
-                    position: None,
-                },
-            )
-        };
+        let whole = |message: &str| Problem::new(message, Origin::File { file: file.to_owned(), position: None });
         let text = String::from_utf8(bytes).map_err(|_| whole("the file is not UTF-8 text"))?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         let options = ParseOptions {
@@ -78,22 +67,14 @@ impl Document {
             allow_extended_string_escapes: false,
         };
         let parsed = parse_to_ast(text, &Default::default(), &options).map_err(|error| {
-            let position = Position {
-                line: error.line_display(),
-                column: error.column_display(),
-            };
+            let position = Position { line: error.line_display(), column: error.column_display() };
             Problem::new(
                 lower_first(&error.kind().to_string()),
-                Origin::File {
-                    file: file.to_owned(),
-                    position: Some(position),
-                },
+                Origin::File { file: file.to_owned(), position: Some(position) },
             )
         })?;
         let lines = Lines::new(file, text);
-        Ok(Document {
-            root: parsed.value.map(|value| lines.node(value)),
-        })
+        Ok(Document { root: parsed.value.map(|value| lines.node(value)) })
     }
 
     /// The file's value, if it holds one.
@@ -110,14 +91,8 @@ impl Document {
 impl Node {
     /// An empty object that no file holds.
     pub fn empty_object(file: &Path) -> Self {
-        let source = Source::File {
-            file: Arc::new(file.to_owned()),
-            position: Position { line: 1, column: 1 },
-        };
-        Node {
-            source,
-            value: Value::Object(Vec::new()),
-        }
+        let source = Source::File { file: Arc::new(file.to_owned()), position: Position { line: 1, column: 1 } };
+        Node { source, value: Value::Object(Vec::new()) }
     }
 
     pub fn value(&self) -> &Value {
@@ -127,10 +102,7 @@ impl Node {
     /// Where the value comes from.
     pub fn origin(&self) -> Origin {
         match &self.source {
-            Source::File { file, position } => Origin::File {
-                file: file.to_path_buf(),
-                position: Some(*position),
-            },
+            Source::File { file, position } => Origin::File { file: file.to_path_buf(), position: Some(*position) },
             Source::Setting(name) => Origin::Setting(name.clone()),
         }
     }
@@ -148,11 +120,7 @@ impl Node {
     pub fn properties(&self) -> &[Property] {
         match &self.value {
             Value::Object(properties) => properties,
-            Value::Null
-            | Value::Bool(_)
-            | Value::Number(_)
-            | Value::String(_)
-            | Value::Array(_) => &[],
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => &[],
         }
     }
 
@@ -160,14 +128,9 @@ impl Node {
     pub fn expect_object(&self, what: &str) -> Result<&[Property], Problem> {
         match &self.value {
             Value::Object(properties) => Ok(properties),
-            Value::Null
-            | Value::Bool(_)
-            | Value::Number(_)
-            | Value::String(_)
-            | Value::Array(_) => Err(Problem::new(
-                format!("{what} must be a JSON object"),
-                self.origin(),
-            )),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+                Err(Problem::new(format!("{what} must be a JSON object"), self.origin()))
+            }
         }
     }
 
@@ -178,11 +141,7 @@ impl Node {
     pub fn as_str(&self) -> Option<&str> {
         match &self.value {
             Value::String(text) => Some(text),
-            Value::Null
-            | Value::Bool(_)
-            | Value::Number(_)
-            | Value::Array(_)
-            | Value::Object(_) => None,
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => None,
         }
     }
 
@@ -192,11 +151,7 @@ impl Node {
             Value::Bool(value) => Some(*value),
             Value::String(text) if text.eq_ignore_ascii_case("true") => Some(true),
             Value::String(text) if text.eq_ignore_ascii_case("false") => Some(false),
-            Value::Null
-            | Value::Number(_)
-            | Value::String(_)
-            | Value::Array(_)
-            | Value::Object(_) => None,
+            Value::Null | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => None,
         }
     }
 
@@ -223,16 +178,10 @@ impl Node {
     pub fn overlay(&mut self, setting: &str, path: &[&str], value: &str) {
         let source = Source::Setting(setting.to_owned());
         let Some((first, rest)) = path.split_first() else {
-            *self = Node {
-                source,
-                value: Value::String(value.to_owned()),
-            };
+            *self = Node { source, value: Value::String(value.to_owned()) };
             return;
         };
-        let fresh = Node {
-            source,
-            value: Value::Object(Vec::new()),
-        };
+        let fresh = Node { source, value: Value::Object(Vec::new()) };
         if let (Value::Array(elements), Ok(index)) = (&mut self.value, first.parse::<usize>()) {
             if index >= elements.len() {
                 elements.push(fresh);
@@ -247,29 +196,19 @@ impl Node {
         let Value::Object(properties) = &mut self.value else {
             return;
         };
-        let place = properties
-            .iter()
-            .rposition(|property| property.name.eq_ignore_ascii_case(first));
+        let place = properties.iter().rposition(|property| property.name.eq_ignore_ascii_case(first));
         let place = place.unwrap_or_else(|| {
-            properties.push(Property {
-                name: (*first).to_owned(),
-                node: fresh,
-            });
+            properties.push(Property { name: (*first).to_owned(), node: fresh });
             properties.len() - 1
         });
         properties[place].node.overlay(setting, rest, value);
     }
 
     /// Rewrites every string in the tree.
-    pub fn map_strings(
-        &mut self,
-        rewrite: &impl Fn(&str) -> Result<String, String>,
-    ) -> Result<(), Problem> {
+    pub fn map_strings(&mut self, rewrite: &impl Fn(&str) -> Result<String, String>) -> Result<(), Problem> {
         let origin = self.origin();
         match &mut self.value {
-            Value::String(text) => {
-                *text = rewrite(text).map_err(|message| Problem::new(message, origin))?
-            }
+            Value::String(text) => *text = rewrite(text).map_err(|message| Problem::new(message, origin))?,
             Value::Array(elements) => {
                 for element in elements {
                     element.map_strings(rewrite)?;
@@ -296,14 +235,8 @@ struct Lines<'t> {
 
 impl<'t> Lines<'t> {
     fn new(file: &Path, text: &'t str) -> Self {
-        let starts = std::iter::once(0)
-            .chain(text.match_indices('\n').map(|(at, _)| at + 1))
-            .collect();
-        Lines {
-            file: Arc::new(file.to_owned()),
-            text,
-            starts,
-        }
+        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Lines { file: Arc::new(file.to_owned()), text, starts }
     }
 
     fn position(&self, offset: usize) -> Position {
@@ -319,40 +252,24 @@ impl<'t> Lines<'t> {
             ast::Value::BooleanLit(literal) => Value::Bool(literal.value),
             ast::Value::NumberLit(literal) => Value::Number(literal.value.to_owned()),
             ast::Value::StringLit(literal) => Value::String(literal.value.into_owned()),
-            ast::Value::Array(array) => Value::Array(
-                array
-                    .elements
-                    .into_iter()
-                    .map(|element| self.node(element))
-                    .collect(),
-            ),
+            ast::Value::Array(array) => {
+                Value::Array(array.elements.into_iter().map(|element| self.node(element)).collect())
+            }
             ast::Value::Object(object) => Value::Object(
                 object
                     .properties
                     .into_iter()
-                    .map(|property| Property {
-                        name: property.name.into_string(),
-                        node: self.node(property.value),
-                    })
+                    .map(|property| Property { name: property.name.into_string(), node: self.node(property.value) })
                     .collect(),
             ),
         };
-        Node {
-            source: Source::File {
-                file: Arc::clone(&self.file),
-                position,
-            },
-            value,
-        }
+        Node { source: Source::File { file: Arc::clone(&self.file), position }, value }
     }
 }
 
 fn lower_first(text: &str) -> String {
     let mut characters = text.chars();
-    characters
-        .next()
-        .map(|first| first.to_lowercase().chain(characters).collect())
-        .unwrap_or_default()
+    characters.next().map(|first| first.to_lowercase().chain(characters).collect()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -365,35 +282,22 @@ mod tests {
 
     #[test]
     fn comments_trailing_commas_and_a_byte_order_mark_are_accepted() {
-        let document = parse("\u{feff}// first\n{ \"a\": [1, 2,], /* x */ \"B\": \"\\u00e9\", }")
-            .expect("valid");
+        let document = parse("\u{feff}// first\n{ \"a\": [1, 2,], /* x */ \"B\": \"\\u00e9\", }").expect("valid");
         let root = document.root().expect("has a value");
         assert_eq!(root.get("b").and_then(Node::as_str), Some("é"));
-        assert!(
-            matches!(root.get("A").map(Node::value), Some(Value::Array(elements)) if elements.len() == 2)
-        );
+        assert!(matches!(root.get("A").map(Node::value), Some(Value::Array(elements)) if elements.len() == 2));
     }
 
     #[test]
     fn of_two_properties_with_one_name_the_last_wins() {
         let document = parse(r#"{ "a": 1, "A": 2 }"#).expect("valid");
-        assert_eq!(
-            document
-                .root()
-                .and_then(|root| root.get("a"))
-                .and_then(Node::as_integer),
-            Some(2)
-        );
+        assert_eq!(document.root().and_then(|root| root.get("a")).and_then(Node::as_integer), Some(2));
     }
 
     #[test]
     fn a_value_knows_its_line_and_column() {
         let document = parse("{\n  \"é\": 1, \"a\":\r\n true }").expect("valid");
-        let origin = document
-            .root()
-            .and_then(|root| root.get("a"))
-            .map(Node::origin)
-            .expect("has a");
+        let origin = document.root().and_then(|root| root.get("a")).map(Node::origin).expect("has a");
         assert_eq!(origin.to_string(), "f.json:3:2");
     }
 
@@ -408,40 +312,21 @@ mod tests {
             ("{} {}", "f.json:1:4"),
         ] {
             let problem = parse(text).expect_err(text);
-            assert!(
-                problem.origin.to_string().starts_with(place),
-                "{text}: {} {}",
-                problem.message,
-                problem.origin
-            );
+            assert!(problem.origin.to_string().starts_with(place), "{text}: {} {}", problem.message, problem.origin);
         }
-        let problem =
-            Document::parse(Path::new("f.json"), vec![0xff, 0xfe]).expect_err("not UTF-8");
+        let problem = Document::parse(Path::new("f.json"), vec![0xff, 0xfe]).expect_err("not UTF-8");
         assert_eq!(problem.message, "the file is not UTF-8 text");
     }
 
     #[test]
     fn a_setting_overrides_a_value_at_any_depth() {
-        let mut root = parse(r#"{ "A": { "b": 1 }, "list": ["x"] }"#)
-            .expect("valid")
-            .into_root()
-            .expect("has a value");
+        let mut root = parse(r#"{ "A": { "b": 1 }, "list": ["x"] }"#).expect("valid").into_root().expect("has a value");
         root.overlay("S1", &["a", "B"], "2");
         root.overlay("S2", &["c", "d"], "true");
         root.overlay("S3", &["list", "1"], "y");
-        assert_eq!(
-            root.get("a")
-                .and_then(|a| a.get("b"))
-                .and_then(Node::as_integer),
-            Some(2)
-        );
+        assert_eq!(root.get("a").and_then(|a| a.get("b")).and_then(Node::as_integer), Some(2));
         let d = root.get("c").and_then(|c| c.get("d")).expect("was added");
-        assert_eq!(
-            (d.as_bool(), d.origin().to_string()),
-            (Some(true), "setting S2".to_owned())
-        );
-        assert!(
-            matches!(root.get("list").map(Node::value), Some(Value::Array(elements)) if elements.len() == 2)
-        );
+        assert_eq!((d.as_bool(), d.origin().to_string()), (Some(true), "setting S2".to_owned()));
+        assert!(matches!(root.get("list").map(Node::value), Some(Value::Array(elements)) if elements.len() == 2));
     }
 }

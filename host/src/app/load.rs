@@ -19,45 +19,25 @@ impl App {
     ///
     /// # Errors
     /// [`AppError`] if the folder, `host.json` or `local.settings.json` cannot be used: the host cannot start.
-    pub fn load(
-        root: &Path,
-        environment: impl IntoIterator<Item = (String, String)>,
-    ) -> Result<App, AppError> {
+    pub fn load(root: &Path, environment: impl IntoIterator<Item = (String, String)>) -> Result<App, AppError> {
         let root = app_folder(root)?;
         let settings = Settings::load(&root, environment.into_iter().collect())?;
         let host_json = HostJson::load(&root, &settings)?;
-        let surroundings = Surroundings {
-            root: &root,
-            host_json: &host_json,
-            settings: &settings,
-        };
+        let surroundings = Surroundings { root: &root, host_json: &host_json, settings: &settings };
         let mut loading = Loading::default();
         for candidate in candidates(&root)? {
             if is_listed(&candidate.name, host_json.functions.as_deref()) {
                 loading.add(&surroundings, &candidate);
             }
         }
-        let Loading {
-            functions,
-            excluded,
-            ..
-        } = loading;
+        let Loading { functions, excluded, .. } = loading;
         let routes = RouteTable::new(&host_json.http.route_prefix, &functions);
-        Ok(App {
-            root,
-            host_json,
-            functions,
-            excluded,
-            routes,
-            settings,
-        })
+        Ok(App { root, host_json, functions, excluded, routes, settings })
     }
 
     /// The function of that name, without regard to case.
     pub fn function(&self, name: &str) -> Option<&Function> {
-        self.functions
-            .iter()
-            .find(|function| function.name.eq_ignore_ascii_case(name))
+        self.functions.iter().find(|function| function.name.eq_ignore_ascii_case(name))
     }
 }
 
@@ -71,17 +51,10 @@ fn app_folder(root: &Path) -> Result<PathBuf, AppError> {
             return Err(AppError::NotAFolder(root.to_owned()));
         }
         Err(source) => {
-            return Err(AppError::Unreadable {
-                path: root.to_owned(),
-                source,
-            });
+            return Err(AppError::Unreadable { path: root.to_owned(), source });
         }
     };
-    if real.is_dir() {
-        Ok(real)
-    } else {
-        Err(AppError::NotAFolder(root.to_owned()))
-    }
+    if real.is_dir() { Ok(real) } else { Err(AppError::NotAFolder(root.to_owned())) }
 }
 
 /// A folder that holds a `function.json`.
@@ -92,42 +65,28 @@ struct Candidate {
 
 /// Finds the folders of functions, ordered by name as the original orders them: ordinal, without regard to case.
 fn candidates(root: &Path) -> Result<Vec<Candidate>, AppError> {
-    let unreadable = |source| AppError::Unreadable {
-        path: root.to_owned(),
-        source,
-    };
+    let unreadable = |source| AppError::Unreadable { path: root.to_owned(), source };
     let mut candidates = Vec::new();
     for entry in std::fs::read_dir(root).map_err(unreadable)? {
         let folder = entry.map_err(unreadable)?.path();
-        let name = folder
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
+        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let ignored = name.starts_with('.') || name == "target";
         if !ignored && folder.is_dir() && folder.join("function.json").symlink_metadata().is_ok() {
             candidates.push(Candidate { name, folder });
         }
     }
-    candidates
-        .sort_by_cached_key(|candidate| (candidate.name.to_uppercase(), candidate.name.clone()));
+    candidates.sort_by_cached_key(|candidate| (candidate.name.to_uppercase(), candidate.name.clone()));
     Ok(candidates)
 }
 
 fn is_listed(name: &str, functions: Option<&[String]>) -> bool {
-    functions.is_none_or(|functions| {
-        functions
-            .iter()
-            .any(|listed| listed.eq_ignore_ascii_case(name))
-    })
+    functions.is_none_or(|functions| functions.iter().any(|listed| listed.eq_ignore_ascii_case(name)))
 }
 
 fn is_function_name(name: &str) -> bool {
     name.len() <= 128
         && name.starts_with(|first: char| first.is_ascii_alphabetic())
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
         && !name.eq_ignore_ascii_case("host")
 }
 
@@ -152,34 +111,19 @@ impl Loading {
         }
     }
 
-    fn read(
-        &mut self,
-        surroundings: &Surroundings<'_>,
-        candidate: &Candidate,
-    ) -> Result<Function, Problem> {
+    fn read(&mut self, surroundings: &Surroundings<'_>, candidate: &Candidate) -> Result<Function, Problem> {
         let Candidate { name, folder } = candidate;
         let file = folder.join("function.json");
-        let whole_folder = Origin::File {
-            file: folder.clone(),
-            position: None,
-        };
+        let whole_folder = Origin::File { file: folder.clone(), position: None };
         if !is_function_name(name) {
-            return Err(Problem::new(
-                format!("'{name}' is not a valid function name."),
-                whole_folder,
-            ));
+            return Err(Problem::new(format!("'{name}' is not a valid function name."), whole_folder));
         }
         if !self.names.insert(name.to_ascii_lowercase()) {
-            let message = format!(
-                "another folder has the name '{name}' but for upper and lower case: rename one"
-            );
+            let message = format!("another folder has the name '{name}' but for upper and lower case: rename one");
             return Err(Problem::new(message, whole_folder));
         }
         let bytes = read_file(&file).map_err(|error| {
-            let origin = Origin::File {
-                file: file.clone(),
-                position: None,
-            };
+            let origin = Origin::File { file: file.clone(), position: None };
             Problem::new(format!("cannot read function.json: {error}"), origin)
         })?;
         let parsed = function_json::read(surroundings, name, folder, bytes)?;
@@ -192,11 +136,7 @@ impl Loading {
         let Some(http) = parsed.function.http() else {
             return Ok(());
         };
-        if http
-            .route
-            .first_literal()
-            .is_some_and(|first| first == "admin" || first == "runtime")
-        {
+        if http.route.first_literal().is_some_and(|first| first == "admin" || first == "runtime") {
             return Err(Problem::new(
                 "The specified route conflicts with one or more built in routes.",
                 parsed.trigger_origin.clone(),
@@ -206,20 +146,14 @@ impl Loading {
             function.http().is_some_and(|other| {
                 let methods_meet = http.methods.is_empty()
                     || other.methods.is_empty()
-                    || http
-                        .methods
-                        .iter()
-                        .any(|method| other.methods.contains(method));
+                    || http.methods.iter().any(|method| other.methods.contains(method));
                 other.route == http.route && methods_meet
             })
         };
         match self.functions.iter().find(conflicts) {
             None => Ok(()),
             Some(other) => Err(Problem::new(
-                format!(
-                    "The route specified conflicts with the route defined by function '{}'.",
-                    other.name
-                ),
+                format!("The route specified conflicts with the route defined by function '{}'.", other.name),
                 parsed.trigger_origin.clone(),
             )),
         }

@@ -1,6 +1,6 @@
 //! The app: what is deployed. `host.json`, a folder per function with its `function.json`, routes and settings.
 //!
-//! This module reads files and judges them. It never loads a component, opens a connection, starts a task or writes.
+//! This module reads files and judges them; of ours it knows `durable`'s words only. It never loads a component, opens a connection, starts a task or writes.
 //! Start with [`App::load`]; what it finds is in [`App`], [`Function`] and [`HostJson`].
 
 mod error;
@@ -23,7 +23,7 @@ use std::path::PathBuf;
 
 pub use error::{AppError, Excluded, Origin, Position};
 pub use function::{AuthLevel, ClientBinding, Function, HttpTrigger, Retry, TimerTrigger, Trigger};
-pub use host_json::{DurableTaskOptions, HostJson, HttpOptions, OverridableStates, SoloistOptions};
+pub use host_json::{DurableTaskOptions, HostJson, HttpOptions, SoloistOptions};
 pub use route::{RouteMatch, RouteTable, RouteTemplate};
 pub use settings::Settings;
 

@@ -2,9 +2,7 @@
 
 use super::time_span;
 
-const MONTHS: &[&str] = &[
-    "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
-];
+const MONTHS: &[&str] = &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 const DAYS: &[&str] = &["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 
 /// Whether a text is a cron expression of five or six fields (second, minute, hour, day, month, weekday; without the
@@ -17,24 +15,13 @@ pub(super) fn is_valid(schedule: &str) -> bool {
         6 => fields,
         _ => return false,
     };
-    let limits: [(u32, u32, &[&str]); 6] = [
-        (0, 59, &[]),
-        (0, 59, &[]),
-        (0, 23, &[]),
-        (1, 31, &[]),
-        (1, 12, MONTHS),
-        (0, 6, DAYS),
-    ];
-    with_second
-        .iter()
-        .zip(limits)
-        .all(|(field, (min, max, names))| {
-            field.split(',').all(|item| {
-                is_item(item, |text| {
-                    number(text, min, names).filter(|found| (min..=max).contains(found))
-                })
-            })
-        })
+    let limits: [(u32, u32, &[&str]); 6] =
+        [(0, 59, &[]), (0, 59, &[]), (0, 23, &[]), (1, 31, &[]), (1, 12, MONTHS), (0, 6, DAYS)];
+    with_second.iter().zip(limits).all(|(field, (min, max, names))| {
+        field
+            .split(',')
+            .all(|item| is_item(item, |text| number(text, min, names).filter(|found| (min..=max).contains(found))))
+    })
 }
 
 /// `*`, a number or name, a range of them, each with an optional `/step`.
@@ -52,20 +39,10 @@ fn is_item(item: &str, number: impl Fn(&str) -> Option<u32>) -> bool {
 
 fn number(text: &str, first: u32, names: &[&str]) -> Option<u32> {
     let named = || {
-        let short = text
-            .get(..3)
-            .filter(|_| text.chars().all(char::is_alphabetic))?
-            .to_ascii_lowercase();
-        names
-            .iter()
-            .position(|name| *name == short)
-            .map(|place| place as u32 + first)
+        let short = text.get(..3).filter(|_| text.chars().all(char::is_alphabetic))?.to_ascii_lowercase();
+        names.iter().position(|name| *name == short).map(|place| place as u32 + first)
     };
-    text.bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then(|| text.parse().ok())
-        .flatten()
-        .or_else(named)
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten().or_else(named)
 }
 
 #[cfg(test)]

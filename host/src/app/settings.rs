@@ -22,20 +22,14 @@ impl Settings {
     ///
     /// # Errors
     /// [`AppError::Unreadable`], or [`AppError::LocalSettings`] if the file is not JSON of the right shape or is encrypted.
-    pub(super) fn load(
-        root: &Path,
-        environment: BTreeMap<String, String>,
-    ) -> Result<Self, AppError> {
+    pub(super) fn load(root: &Path, environment: BTreeMap<String, String>) -> Result<Self, AppError> {
         let path = root.join(FILE);
         let values = match std::fs::read(&path) {
             Ok(bytes) => read_values(&path, bytes)?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
             Err(source) => return Err(AppError::Unreadable { path, source }),
         };
-        Ok(Settings {
-            values,
-            environment,
-        })
+        Ok(Settings { values, environment })
     }
 
     /// The value of a setting: the environment's, else the file's.
@@ -48,25 +42,16 @@ impl Settings {
     pub fn values(&self) -> BTreeMap<String, String> {
         self.values
             .iter()
-            .map(|(name, value)| {
-                (
-                    name.clone(),
-                    lookup(&self.environment, name).unwrap_or(value).to_owned(),
-                )
-            })
+            .map(|(name, value)| (name.clone(), lookup(&self.environment, name).unwrap_or(value).to_owned()))
             .collect()
     }
 
     /// All settings whose name begins with `prefix`, without it, any case; the environment's come last.
     pub(super) fn below(&self, prefix: &str) -> impl Iterator<Item = (&str, &str, &str)> {
-        self.values
-            .iter()
-            .chain(&self.environment)
-            .filter_map(move |(name, value)| {
-                let (head, tail) = name.split_at_checked(prefix.len())?;
-                head.eq_ignore_ascii_case(prefix)
-                    .then_some((name.as_str(), tail, value.as_str()))
-            })
+        self.values.iter().chain(&self.environment).filter_map(move |(name, value)| {
+            let (head, tail) = name.split_at_checked(prefix.len())?;
+            head.eq_ignore_ascii_case(prefix).then_some((name.as_str(), tail, value.as_str()))
+        })
     }
 
     /// Replaces each `%NAME%` by the setting's value. A percent sign that begins no name stays as it is.
@@ -79,10 +64,7 @@ impl Settings {
         while let Some(start) = rest.find('%') {
             resolved.push_str(&rest[..start]);
             let after = &rest[start + 1..];
-            match after
-                .find('%')
-                .map(|end| (&after[..end], &after[end + 1..]))
-            {
+            match after.find('%').map(|end| (&after[..end], &after[end + 1..])) {
                 Some((name, following)) if is_setting_name(name) => {
                     resolved.push_str(self.get(name).ok_or_else(|| name.to_owned())?);
                     rest = following;
@@ -99,35 +81,25 @@ impl Settings {
 
     /// Whether a setting says yes: `true` or `1`.
     pub(super) fn is_on(&self, name: &str) -> bool {
-        self.get(name)
-            .is_some_and(|value| value.trim() == "1" || value.trim().eq_ignore_ascii_case("true"))
+        self.get(name).is_some_and(|value| value.trim() == "1" || value.trim().eq_ignore_ascii_case("true"))
     }
 }
 
 fn lookup<'a>(values: &'a BTreeMap<String, String>, name: &str) -> Option<&'a str> {
     let exact = values.get(name);
     exact
-        .or_else(|| {
-            values
-                .iter()
-                .find(|(other, _)| other.eq_ignore_ascii_case(name))
-                .map(|(_, value)| value)
-        })
+        .or_else(|| values.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value))
         .map(String::as_str)
 }
 
 fn is_setting_name(name: &str) -> bool {
     name.starts_with(|first: char| first.is_alphabetic() || first == '_')
-        && name
-            .chars()
-            .all(|character| character.is_alphanumeric() || "_.:-".contains(character))
+        && name.chars().all(|character| character.is_alphanumeric() || "_.:-".contains(character))
 }
 
 fn read_values(path: &Path, bytes: Vec<u8>) -> Result<BTreeMap<String, String>, AppError> {
-    let settings_error = |problem: Problem| AppError::LocalSettings {
-        message: problem.message,
-        origin: problem.origin,
-    };
+    let settings_error =
+        |problem: Problem| AppError::LocalSettings { message: problem.message, origin: problem.origin };
     let document = Document::parse(path, bytes).map_err(settings_error)?;
     values_of(&document).map_err(settings_error)
 }
@@ -151,10 +123,7 @@ fn values_of(document: &Document) -> Result<BTreeMap<String, String>, Problem> {
     };
     for property in listed.expect_object("Values")? {
         let text = Node::scalar_text(&property.node).ok_or_else(|| {
-            Problem::new(
-                format!("the setting '{}' must be a string", property.name),
-                property.node.origin(),
-            )
+            Problem::new(format!("the setting '{}' must be a string", property.name), property.node.origin())
         })?;
         values.insert(property.name.clone(), text);
     }
@@ -166,10 +135,7 @@ mod tests {
     use super::*;
 
     fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect()
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
     fn load(text: &str, environment: &[(&str, &str)]) -> Result<Settings, AppError> {
@@ -187,42 +153,23 @@ mod tests {
         .expect("settings load");
         assert_eq!(settings.get("greeting"), Some("hi"));
         assert_eq!(settings.get("SECRET"), Some("x"));
-        assert_eq!(
-            settings.values(),
-            map(&[
-                ("Greeting", "hi"),
-                ("Count", "3"),
-                ("On", "true"),
-                ("Nothing", "")
-            ])
-        );
+        assert_eq!(settings.values(), map(&[("Greeting", "hi"), ("Count", "3"), ("On", "true"), ("Nothing", "")]));
     }
 
     #[test]
     fn percent_names_are_replaced_and_other_percent_signs_stay() {
         let settings = load(r#"{"values":{"A":"1","B.c":"2"}}"#, &[]).expect("settings load");
         assert_eq!(settings.resolve("x%A%y%b.C%z"), Ok("x1y2z".to_owned()));
-        assert_eq!(
-            settings.resolve("100% of %20 and %%"),
-            Ok("100% of %20 and %%".to_owned())
-        );
+        assert_eq!(settings.resolve("100% of %20 and %%"), Ok("100% of %20 and %%".to_owned()));
         assert_eq!(settings.resolve("%MISSING%"), Err("MISSING".to_owned()));
     }
 
     #[test]
     fn settings_that_cannot_be_read_say_where() {
-        let message = |text| {
-            load(text, &[])
-                .expect_err("settings are invalid")
-                .to_string()
-        };
-        assert!(
-            message("{ \"Values\": {\n \"A\": [] } }").contains("the setting 'A' must be a string")
-        );
+        let message = |text| load(text, &[]).expect_err("settings are invalid").to_string();
+        assert!(message("{ \"Values\": {\n \"A\": [] } }").contains("the setting 'A' must be a string"));
         assert!(message("{ \"Values\": {\n \"A\": [] } }").contains("local.settings.json:2:7"));
-        assert!(
-            message("{ \"IsEncrypted\": true }").contains("encrypted settings are not supported")
-        );
+        assert!(message("{ \"IsEncrypted\": true }").contains("encrypted settings are not supported"));
         assert!(message("{ ").contains("local.settings.json:1:"));
         assert!(message("[]").contains("local.settings.json must be a JSON object"));
     }

@@ -16,19 +16,12 @@ pub(super) fn parse(text: &str) -> Option<Duration> {
     };
     let (days, hours) = clock.split_once('.').unwrap_or(("0", clock));
     let (seconds, fraction) = seconds.split_once('.').unwrap_or((seconds, "0"));
-    let (days, hours, minutes, seconds) = (
-        digits(days)?,
-        digits(hours)?,
-        digits(minutes)?,
-        digits(seconds)?,
-    );
+    let (days, hours, minutes, seconds) = (digits(days)?, digits(hours)?, digits(minutes)?, digits(seconds)?);
     if hours > 23 || minutes > 59 || seconds > 59 || fraction.len() > 7 {
         return None;
     }
     let nanoseconds = digits(fraction)? * 10_u64.pow(9 - fraction.len() as u32);
-    let whole = days
-        .checked_mul(86_400)?
-        .checked_add(hours * 3_600 + minutes * 60 + seconds)?;
+    let whole = days.checked_mul(86_400)?.checked_add(hours * 3_600 + minutes * 60 + seconds)?;
     Some(Duration::from_secs(whole) + Duration::from_nanos(nanoseconds))
 }
 
@@ -51,22 +44,9 @@ mod tests {
             ("00:00:01.5", 1_500),
             ("2", 172_800_000),
         ] {
-            assert_eq!(
-                parse(text),
-                Some(Duration::from_millis(milliseconds)),
-                "{text}"
-            );
+            assert_eq!(parse(text), Some(Duration::from_millis(milliseconds)), "{text}");
         }
-        for text in [
-            "",
-            "x",
-            "24:00:00",
-            "00:60:00",
-            "-00:00:01",
-            "1:2:3:4",
-            "00:00:01.12345678",
-            "1..2:03",
-        ] {
+        for text in ["", "x", "24:00:00", "00:60:00", "-00:00:01", "1:2:3:4", "00:00:01.12345678", "1..2:03"] {
             assert_eq!(parse(text), None, "{text}");
         }
     }

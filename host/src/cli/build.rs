@@ -54,9 +54,7 @@ pub struct BuildFailure {
 /// # Errors
 /// The app folder cannot be read. Failing crates are in the report.
 pub fn build(app_root: &Path, out: &mut dyn FnMut(&str)) -> anyhow::Result<BuildReport> {
-    let app_root = app_root
-        .canonicalize()
-        .with_context(|| format!("opening app folder {}", app_root.display()))?;
+    let app_root = app_root.canonicalize().with_context(|| format!("opening app folder {}", app_root.display()))?;
     let mut report = BuildReport::default();
     let mut known = BTreeSet::new();
     for manifest in manifests(&app_root)? {
@@ -85,9 +83,7 @@ fn fail(manifest: PathBuf, reason: String, report: &mut BuildReport, out: &mut d
 /// The `Cargo.toml` of the app folder and of the folders in it, ordered by path, the app's own first.
 fn manifests(app_root: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut folders = Vec::new();
-    for entry in fs::read_dir(app_root)
-        .with_context(|| format!("reading app folder {}", app_root.display()))?
-    {
+    for entry in fs::read_dir(app_root).with_context(|| format!("reading app folder {}", app_root.display()))? {
         let entry = entry.with_context(|| format!("reading app folder {}", app_root.display()))?;
         let name = entry.file_name();
         if !name.to_string_lossy().starts_with('.') && name != "target" && entry.path().is_dir() {
@@ -96,12 +92,8 @@ fn manifests(app_root: &Path) -> anyhow::Result<Vec<PathBuf>> {
     }
     folders.sort();
     folders.insert(0, app_root.to_owned());
-    let manifests = folders
-        .iter()
-        .filter_map(|folder| folder.join("Cargo.toml").canonicalize().ok());
-    Ok(manifests
-        .filter(|manifest| manifest.starts_with(app_root))
-        .collect())
+    let manifests = folders.iter().filter_map(|folder| folder.join("Cargo.toml").canonicalize().ok());
+    Ok(manifests.filter(|manifest| manifest.starts_with(app_root)).collect())
 }
 
 /// What cargo says about the workspace that a manifest belongs to.
@@ -148,36 +140,17 @@ impl Target {
 
 fn workspace(app_root: &Path, manifest: &Path) -> Result<Workspace, String> {
     let output = command("cargo", folder_of(manifest))
-        .args([
-            "metadata",
-            "--no-deps",
-            "--format-version",
-            "1",
-            "--manifest-path",
-        ])
+        .args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path"])
         .arg(manifest)
         .output()
         .map_err(|error| cannot_run("cargo", &error))?;
     if !output.status.success() {
-        return Err(format!(
-            "cargo cannot read the crate: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        ));
+        return Err(format!("cargo cannot read the crate: {}", String::from_utf8_lossy(&output.stderr).trim()));
     }
-    let metadata: Metadata = serde_json::from_slice(&output.stdout)
-        .map_err(|error| format!("cargo's answer is not understood: {error}"))?;
-    let mut workspace = Workspace {
-        members: Vec::new(),
-        crates: Vec::new(),
-        unfit: Vec::new(),
-    };
-    for Package {
-        id,
-        name,
-        manifest_path,
-        targets,
-    } in metadata.packages
-    {
+    let metadata: Metadata =
+        serde_json::from_slice(&output.stdout).map_err(|error| format!("cargo's answer is not understood: {error}"))?;
+    let mut workspace = Workspace { members: Vec::new(), crates: Vec::new(), unfit: Vec::new() };
+    for Package { id, name, manifest_path, targets } in metadata.packages {
         let manifest = manifest_path.canonicalize().unwrap_or(manifest_path);
         workspace.members.push(manifest.clone());
         if !manifest.starts_with(app_root) {
@@ -196,30 +169,19 @@ fn workspace(app_root: &Path, manifest: &Path) -> Result<Workspace, String> {
 }
 
 /// Builds the crates of one workspace and writes down what became of each.
-fn build_workspace(
-    manifest: &Path,
-    crates: Vec<Crate>,
-    report: &mut BuildReport,
-    out: &mut dyn FnMut(&str),
-) {
+fn build_workspace(manifest: &Path, crates: Vec<Crate>, report: &mut BuildReport, out: &mut dyn FnMut(&str)) {
     if crates.is_empty() {
         return;
     }
     let folder = folder_of(manifest);
     let names: Vec<&str> = crates.iter().map(|one| one.name.as_str()).collect();
-    out(&format!(
-        "building {} in {}",
-        names.join(", "),
-        folder.display()
-    ));
+    out(&format!("building {} in {}", names.join(", "), folder.display()));
     let artifacts = add_target(folder, out).and_then(|()| run_cargo(folder, &crates, out));
     for Crate { id, name, manifest } in crates {
         let installed = match &artifacts {
             Ok(artifacts) => match artifacts.get(&id) {
                 Some(artifact) => install(artifact, folder_of(&manifest)),
-                None => Err(format!(
-                    "the crate '{name}' could not be compiled: cargo's messages say why"
-                )),
+                None => Err(format!("the crate '{name}' could not be compiled: cargo's messages say why")),
             },
             Err(reason) => Err(reason.clone()),
         };
@@ -227,11 +189,7 @@ fn build_workspace(
             Ok((component, changed)) => {
                 let state = if changed { "built" } else { "up to date:" };
                 out(&format!("{state} {}", component.display()));
-                report.built.push(BuiltComponent {
-                    package: name,
-                    component,
-                    changed,
-                });
+                report.built.push(BuiltComponent { package: name, component, changed });
             }
             Err(reason) => fail(manifest, reason, report, out),
         }
@@ -253,34 +211,16 @@ impl Message {
     fn component(line: &str) -> Option<(String, PathBuf)> {
         let message: Message = serde_json::from_str(line).ok()?;
         let is_component = message.reason == "compiler-artifact" && message.target?.is_component();
-        let is_wasm = |file: &PathBuf| {
-            file.extension()
-                .is_some_and(|extension| extension == "wasm")
-        };
-        let file = message
-            .filenames
-            .into_iter()
-            .find(is_wasm)
-            .filter(|_| is_component)?;
+        let is_wasm = |file: &PathBuf| file.extension().is_some_and(|extension| extension == "wasm");
+        let file = message.filenames.into_iter().find(is_wasm).filter(|_| is_component)?;
         Some((message.package_id?, file))
     }
 }
 
 /// Runs cargo and gives the component of each crate that was built. Goes on after a crate that fails.
-fn run_cargo(
-    folder: &Path,
-    crates: &[Crate],
-    out: &mut dyn FnMut(&str),
-) -> Result<BTreeMap<String, PathBuf>, String> {
+fn run_cargo(folder: &Path, crates: &[Crate], out: &mut dyn FnMut(&str)) -> Result<BTreeMap<String, PathBuf>, String> {
     let mut cargo = command("cargo", folder);
-    cargo.args([
-        "build",
-        "--release",
-        "--target",
-        TARGET,
-        "--lib",
-        "--keep-going",
-    ]);
+    cargo.args(["build", "--release", "--target", TARGET, "--lib", "--keep-going"]);
     cargo.arg("--message-format=json-render-diagnostics");
     for one in crates {
         cargo.args(["--package", &one.id]);
@@ -288,44 +228,30 @@ fn run_cargo(
     if std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
         cargo.args(["--color", "always"]);
     }
-    cargo
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    cargo.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = cargo.spawn().map_err(|error| cannot_run("cargo", &error))?;
     let stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
     let stderr = BufReader::new(child.stderr.take().expect("stderr is piped"));
     // Both pipes are read at once: cargo blocks when either is full.
     let artifacts = std::thread::scope(|scope| {
-        let artifacts = scope.spawn(|| {
-            stdout
-                .lines()
-                .map_while(Result::ok)
-                .filter_map(|line| Message::component(&line))
-                .collect()
-        });
+        let artifacts =
+            scope.spawn(|| stdout.lines().map_while(Result::ok).filter_map(|line| Message::component(&line)).collect());
         for line in stderr.split(b'\n').map_while(Result::ok) {
             out(String::from_utf8_lossy(&line).trim_end());
         }
         artifacts.join().expect("reading lines does not panic")
     });
-    child
-        .wait()
-        .map_err(|error| format!("cannot wait for cargo: {error}"))?;
+    child.wait().map_err(|error| format!("cannot wait for cargo: {error}"))?;
     Ok(artifacts)
 }
 
 /// Copies a component into a folder, aside first and then in one step, so that nobody reads half of it. True if its
 /// bytes are new.
 fn install(artifact: &Path, folder: &Path) -> Result<(PathBuf, bool), String> {
-    let name = artifact
-        .file_name()
-        .expect("an artifact is a file")
-        .to_string_lossy();
+    let name = artifact.file_name().expect("an artifact is a file").to_string_lossy();
     let component = folder.join(&*name);
     let describe = |error: std::io::Error| format!("cannot write {}: {error}", component.display());
-    let bytes = fs::read(artifact)
-        .map_err(|error| format!("cannot read {}: {error}", artifact.display()))?;
+    let bytes = fs::read(artifact).map_err(|error| format!("cannot read {}: {error}", artifact.display()))?;
     if fs::read(&component).is_ok_and(|present| present == bytes) {
         return Ok((component, false));
     }
@@ -342,8 +268,7 @@ fn install(artifact: &Path, folder: &Path) -> Result<(PathBuf, bool), String> {
 }
 
 fn folder_of(file: &Path) -> &Path {
-    file.parent()
-        .expect("a canonical path of a file has a folder")
+    file.parent().expect("a canonical path of a file has a folder")
 }
 
 #[cfg(test)]
@@ -364,8 +289,7 @@ mod tests {
 
     fn run(root: &Path) -> (BuildReport, String) {
         let mut lines = Vec::new();
-        let report =
-            build(root, &mut |line| lines.push(line.to_owned())).expect("the folder can be read");
+        let report = build(root, &mut |line| lines.push(line.to_owned())).expect("the folder can be read");
         (report, lines.join("\n"))
     }
 
@@ -385,52 +309,21 @@ mod tests {
         write(app.path(), "Bad/Cargo.toml", &manifest("bad"));
         write(app.path(), "Bad/lib.rs", "fn f() -> u8 { \"no\" }");
         write(app.path(), "Odd/Cargo.toml", "nonsense");
-        write(
-            app.path(),
-            "Plain/Cargo.toml",
-            "[package]\nname = \"plain\"\n",
-        );
+        write(app.path(), "Plain/Cargo.toml", "[package]\nname = \"plain\"\n");
         write(app.path(), "Plain/src/lib.rs", "");
         write(app.path(), "Plain/function.json", "{}");
-        write(
-            app.path(),
-            "Library/Cargo.toml",
-            "[package]\nname = \"library\"\n",
-        );
+        write(app.path(), "Library/Cargo.toml", "[package]\nname = \"library\"\n");
         write(app.path(), "Library/src/lib.rs", "");
 
         let (report, text) = run(app.path());
-        let built: Vec<_> = report
-            .built
-            .iter()
-            .map(|built| (built.package.as_str(), built.changed))
-            .collect();
+        let built: Vec<_> = report.built.iter().map(|built| (built.package.as_str(), built.changed)).collect();
         assert_eq!(built, [("good-one", true)], "{text}");
         assert!(report.built[0].component.ends_with("Good/good_one.wasm"));
-        assert!(
-            fs::read(&report.built[0].component)
-                .expect("exists")
-                .starts_with(b"\0asm")
-        );
-        let failed: Vec<_> = report
-            .failed
-            .iter()
-            .map(|failed| folder_of(&failed.manifest).file_name())
-            .collect();
-        assert_eq!(
-            failed,
-            ["Bad", "Odd", "Plain"].map(|name| Some(std::ffi::OsStr::new(name))),
-            "{text}"
-        );
-        assert!(
-            text.contains("mismatched types"),
-            "cargo's own message is passed on: {text}"
-        );
-        assert!(
-            report.failed[2]
-                .reason
-                .contains("crate-type = [\"cdylib\"]")
-        );
+        assert!(fs::read(&report.built[0].component).expect("exists").starts_with(b"\0asm"));
+        let failed: Vec<_> = report.failed.iter().map(|failed| folder_of(&failed.manifest).file_name()).collect();
+        assert_eq!(failed, ["Bad", "Odd", "Plain"].map(|name| Some(std::ffi::OsStr::new(name))), "{text}");
+        assert!(text.contains("mismatched types"), "cargo's own message is passed on: {text}");
+        assert!(report.failed[2].reason.contains("crate-type = [\"cdylib\"]"));
 
         let (report, text) = run(app.path());
         assert!(!report.built[0].changed, "{text}");
@@ -439,41 +332,20 @@ mod tests {
     #[test]
     fn the_members_of_one_workspace_are_built_together() {
         let app = tempfile::tempdir().expect("temp folder");
-        write(
-            app.path(),
-            "Cargo.toml",
-            "[workspace]\nresolver = \"3\"\nmembers = [\"A\", \"B\", \"C\"]\n",
-        );
+        write(app.path(), "Cargo.toml", "[workspace]\nresolver = \"3\"\nmembers = [\"A\", \"B\", \"C\"]\n");
         for name in ["A", "B", "C"] {
-            write(
-                app.path(),
-                &format!("{name}/Cargo.toml"),
-                &manifest(&name.to_lowercase()),
-            );
+            write(app.path(), &format!("{name}/Cargo.toml"), &manifest(&name.to_lowercase()));
             write(app.path(), &format!("{name}/lib.rs"), "");
         }
         write(app.path(), "B/lib.rs", "compile_error!(\"b is broken\");");
         let (report, text) = run(app.path());
-        let built: Vec<_> = report
-            .built
-            .iter()
-            .map(|built| built.package.as_str())
-            .collect();
+        let built: Vec<_> = report.built.iter().map(|built| built.package.as_str()).collect();
         assert_eq!(built, ["a", "c"], "{text}");
         assert_eq!(report.failed.len(), 1);
-        assert!(
-            report.failed[0]
-                .reason
-                .contains("'b' could not be compiled"),
-            "{:?}",
-            report.failed
-        );
+        assert!(report.failed[0].reason.contains("'b' could not be compiled"), "{:?}", report.failed);
         assert_eq!(text.matches("building ").count(), 1, "{text}");
         assert!(app.path().join("A/a.wasm").is_file() && app.path().join("C/c.wasm").is_file());
-        assert!(
-            app.path().join("target").is_dir(),
-            "the caller's target folder is not used"
-        );
+        assert!(app.path().join("target").is_dir(), "the caller's target folder is not used");
     }
 
     #[test]
@@ -483,15 +355,9 @@ mod tests {
                 r#"{{"reason":"compiler-artifact","package_id":"p","target":{{"kind":["{kind}"]}},"filenames":["{file}"]}}"#
             )
         };
-        assert_eq!(
-            Message::component(&line("cdylib", "/t/a.wasm")),
-            Some(("p".to_owned(), "/t/a.wasm".into()))
-        );
+        assert_eq!(Message::component(&line("cdylib", "/t/a.wasm")), Some(("p".to_owned(), "/t/a.wasm".into())));
         assert_eq!(Message::component(&line("lib", "/t/a.rlib")), None);
-        assert_eq!(
-            Message::component(r#"{"reason":"build-finished","success":true}"#),
-            None
-        );
+        assert_eq!(Message::component(r#"{"reason":"build-finished","success":true}"#), None);
         assert_eq!(Message::component("not json"), None);
     }
 }

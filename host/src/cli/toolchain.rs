@@ -12,18 +12,11 @@ pub(super) fn add_target(folder: &Path, out: &mut dyn FnMut(&str)) -> Result<(),
         return Ok(());
     }
     let by_hand = format!("run `rustup target add {TARGET}` in {}", folder.display());
-    out(&format!(
-        "the Rust toolchain lacks the target {TARGET}: adding it (rustup target add {TARGET})"
-    ));
-    let status = command("rustup", folder)
-        .args(["target", "add", TARGET])
-        .stdin(Stdio::null())
-        .output();
+    out(&format!("the Rust toolchain lacks the target {TARGET}: adding it (rustup target add {TARGET})"));
+    let status = command("rustup", folder).args(["target", "add", TARGET]).stdin(Stdio::null()).output();
     match status {
         Ok(output) => {
-            String::from_utf8_lossy(&output.stderr)
-                .lines()
-                .for_each(&mut *out);
+            String::from_utf8_lossy(&output.stderr).lines().for_each(&mut *out);
             if output.status.success() && has_target(folder)? {
                 return Ok(());
             }
@@ -44,10 +37,7 @@ fn has_target(folder: &Path) -> Result<bool, String> {
     let answer = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {
         // An unknown toolchain or a compiler without that target: its own words help more than a guess.
-        return Err(format!(
-            "rustc does not work here: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        ));
+        return Err(format!("rustc does not work here: {}", String::from_utf8_lossy(&output.stderr).trim()));
     }
     Ok(Path::new(answer.trim()).is_dir())
 }
@@ -105,9 +95,7 @@ fn leaks(name: &str) -> bool {
 
 fn has_toolchain_file(folder: &Path) -> bool {
     let names = ["rust-toolchain.toml", "rust-toolchain"];
-    folder
-        .ancestors()
-        .any(|ancestor| names.iter().any(|name| ancestor.join(name).is_file()))
+    folder.ancestors().any(|ancestor| names.iter().any(|name| ancestor.join(name).is_file()))
 }
 
 pub(super) fn cannot_run(program: &str, error: &std::io::Error) -> String {

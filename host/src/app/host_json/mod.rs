@@ -6,6 +6,8 @@ mod section;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::durable::OverridableStates;
+
 /// The app's settings: `host.json`, each value of which may be overridden by an environment variable
 /// `AzureFunctionsJobHost__section__key`. Keys compare without regard to case.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,40 +60,6 @@ impl Default for HttpOptions {
             max_outstanding_requests: None,
             max_concurrent_requests: None,
             custom_headers: BTreeMap::new(),
-        }
-    }
-}
-
-/// Which existing instances a start with their id may replace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OverridableStates {
-    /// Those that have ended. The default, as in Durable Functions 2.
-    #[default]
-    NonRunningStates,
-    /// All: one that runs is ended by the start.
-    AnyState,
-    /// None: an id is used once for ever.
-    None,
-}
-
-impl OverridableStates {
-    /// Reads the property's value, without regard to case.
-    pub fn parse(text: &str) -> Option<Self> {
-        [
-            OverridableStates::NonRunningStates,
-            OverridableStates::AnyState,
-            OverridableStates::None,
-        ]
-        .into_iter()
-        .find(|state| state.as_str().eq_ignore_ascii_case(text))
-    }
-
-    /// The property's value.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            OverridableStates::NonRunningStates => "NonRunningStates",
-            OverridableStates::AnyState => "AnyState",
-            OverridableStates::None => "None",
         }
     }
 }

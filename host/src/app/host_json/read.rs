@@ -4,11 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::section::Section;
-use super::{DurableTaskOptions, HostJson, HttpOptions, OverridableStates, SoloistOptions};
+use super::{DurableTaskOptions, HostJson, HttpOptions, SoloistOptions};
 use crate::app::error::{AppError, Problem};
 use crate::app::json::{Document, Node, Value};
 use crate::app::settings::Settings;
 use crate::app::time_span;
+use crate::durable::OverridableStates;
 
 /// What settings that override a value of `host.json` begin with.
 const OVERRIDE_PREFIX: &str = "AzureFunctionsJobHost__";
@@ -105,19 +106,14 @@ impl HostJson {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
             Err(source) => return Err(AppError::Unreadable { path, source }),
         };
-        let document =
-            Document::parse(&path, bytes).map_err(|problem| AppError::HostJsonSyntax {
-                path: path.clone(),
-                origin: problem.origin,
-                detail: problem.message,
-            })?;
-        let mut node = document
-            .into_root()
-            .unwrap_or_else(|| Node::empty_object(&path));
-        Self::read(&mut node, settings).map_err(|problem| AppError::HostJsonValue {
-            message: problem.message,
+        let document = Document::parse(&path, bytes).map_err(|problem| AppError::HostJsonSyntax {
+            path: path.clone(),
             origin: problem.origin,
-        })
+            detail: problem.message,
+        })?;
+        let mut node = document.into_root().unwrap_or_else(|| Node::empty_object(&path));
+        Self::read(&mut node, settings)
+            .map_err(|problem| AppError::HostJsonValue { message: problem.message, origin: problem.origin })
     }
 
     fn read(node: &mut Node, settings: &Settings) -> Result<Self, Problem> {
@@ -126,10 +122,7 @@ impl HostJson {
         for (setting, path, value) in settings.below(OVERRIDE_PREFIX) {
             node.overlay(setting, &path.split("__").collect::<Vec<_>>(), value);
         }
-        let top = Section {
-            name: "",
-            node: Some(node),
-        };
+        let top = Section { name: "", node: Some(node) };
         if !is_default {
             check_version(&top)?;
         }
@@ -139,23 +132,13 @@ impl HostJson {
         let soloist = read_soloist(&extensions.section("soloist")?)?;
         let functions = top.strings("functions")?;
         let function_timeout = function_timeout(&top)?;
-        Ok(HostJson {
-            functions,
-            function_timeout,
-            http,
-            durable_task,
-            soloist,
-            unknown_keys,
-        })
+        Ok(HostJson { functions, function_timeout, http, durable_task, soloist, unknown_keys })
     }
 }
 
 fn check_version(top: &Section<'_>) -> Result<(), Problem> {
     let Some(version) = top.value("version") else {
-        let origin = top
-            .node
-            .expect("the top of host.json is always there")
-            .origin();
+        let origin = top.node.expect("the top of host.json is always there").origin();
         return Err(Problem::new(
             "The host.json file is missing the required 'version' property. See \
              https://aka.ms/functions-hostjson for steps to migrate the configuration file.",
@@ -183,18 +166,11 @@ fn function_timeout(top: &Section<'_>) -> Result<Option<Duration>, Problem> {
     if text.trim() == "-1" {
         return Ok(None);
     }
-    let timeout = time_span::parse(&text).ok_or_else(|| {
-        top.invalid(
-            "functionTimeout",
-            "a duration as hh:mm:ss, or -1 for no limit",
-            node,
-        )
-    })?;
+    let timeout = time_span::parse(&text)
+        .ok_or_else(|| top.invalid("functionTimeout", "a duration as hh:mm:ss, or -1 for no limit", node))?;
     if timeout < Duration::from_secs(1) {
         return Err(Problem::new(
-            format!(
-                "FunctionTimeout must be greater than 00:00:01 and less than {LONGEST_TIMEOUT}."
-            ),
+            format!("FunctionTimeout must be greater than 00:00:01 and less than {LONGEST_TIMEOUT}."),
             node.origin(),
         ));
     }
@@ -206,20 +182,12 @@ fn read_http(section: &Section<'_>) -> Result<HttpOptions, Problem> {
     let route_prefix = match section.string("routePrefix")? {
         Some((text, node)) => {
             let prefix = text.trim_matches('/');
-            if prefix.contains(['{', '}', '?', '#', '%'])
-                || prefix.split('/').any(str::is_empty) && !prefix.is_empty()
+            if prefix.contains(['{', '}', '?', '#', '%']) || prefix.split('/').any(str::is_empty) && !prefix.is_empty()
             {
-                return Err(section.invalid(
-                    "routePrefix",
-                    "plain path segments, or empty for none",
-                    node,
-                ));
+                return Err(section.invalid("routePrefix", "plain path segments, or empty for none", node));
             }
             let first = prefix.split('/').next().unwrap_or_default();
-            if ["admin", "runtime"]
-                .iter()
-                .any(|reserved| first.eq_ignore_ascii_case(reserved))
-            {
+            if ["admin", "runtime"].iter().any(|reserved| first.eq_ignore_ascii_case(reserved)) {
                 return Err(section.invalid(
                     "routePrefix",
                     "a path that does not begin with 'admin' or 'runtime'",
@@ -238,11 +206,7 @@ fn read_http(section: &Section<'_>) -> Result<HttpOptions, Problem> {
             && http::HeaderValue::try_from(value.as_str()).is_ok()
             && !matches!(property.node.value(), Value::Array(_) | Value::Object(_));
         if !valid {
-            return Err(headers.invalid(
-                &property.name,
-                "a header name with a text as its value",
-                &property.node,
-            ));
+            return Err(headers.invalid(&property.name, "a header name with a text as its value", &property.node));
         }
         custom_headers.insert(property.name.clone(), value);
     }
@@ -260,9 +224,7 @@ fn read_durable_task(section: &Section<'_>) -> Result<DurableTaskOptions, Proble
         Some((name, node)) => {
             let valid = (3..=45).contains(&name.len())
                 && name.starts_with(|first: char| first.is_ascii_alphabetic())
-                && name
-                    .chars()
-                    .all(|character| character.is_ascii_alphanumeric());
+                && name.chars().all(|character| character.is_ascii_alphanumeric());
             if !valid {
                 return Err(Problem::new(
                     format!(
@@ -277,12 +239,8 @@ fn read_durable_task(section: &Section<'_>) -> Result<DurableTaskOptions, Proble
         None => default.hub_name,
     };
     let states = match section.string("overridableExistingInstanceStates")? {
-        Some((text, node)) => OverridableStates::parse(text).ok_or_else(|| {
-            section.invalid(
-                "overridableExistingInstanceStates",
-                "NonRunningStates, AnyState or None",
-                node,
-            )
+        Some((text, node)) => text.parse().map_err(|_: String| {
+            section.invalid("overridableExistingInstanceStates", "NonRunningStates, AnyState or None", node)
         })?,
         None => default.overridable_existing_instance_states,
     };
@@ -290,24 +248,15 @@ fn read_durable_task(section: &Section<'_>) -> Result<DurableTaskOptions, Proble
     let sleep_ms = default.default_async_request_sleep_time.as_millis() as u64;
     Ok(DurableTaskOptions {
         hub_name,
-        max_concurrent_activity_functions: section.positive(
-            "maxConcurrentActivityFunctions",
-            default.max_concurrent_activity_functions,
-        )?,
-        max_concurrent_orchestrator_functions: section.positive(
-            "maxConcurrentOrchestratorFunctions",
-            default.max_concurrent_orchestrator_functions,
-        )?,
-        max_concurrent_entity_functions: section.positive(
-            "maxConcurrentEntityFunctions",
-            default.max_concurrent_entity_functions,
-        )?,
-        max_entity_operation_batch_size: section.positive(
-            "maxEntityOperationBatchSize",
-            default.max_entity_operation_batch_size,
-        )?,
-        max_orchestration_actions: section
-            .positive("maxOrchestrationActions", default.max_orchestration_actions)?,
+        max_concurrent_activity_functions: section
+            .positive("maxConcurrentActivityFunctions", default.max_concurrent_activity_functions)?,
+        max_concurrent_orchestrator_functions: section
+            .positive("maxConcurrentOrchestratorFunctions", default.max_concurrent_orchestrator_functions)?,
+        max_concurrent_entity_functions: section
+            .positive("maxConcurrentEntityFunctions", default.max_concurrent_entity_functions)?,
+        max_entity_operation_batch_size: section
+            .positive("maxEntityOperationBatchSize", default.max_entity_operation_batch_size)?,
+        max_orchestration_actions: section.positive("maxOrchestrationActions", default.max_orchestration_actions)?,
         overridable_existing_instance_states: states,
         default_async_request_sleep_time: Duration::from_millis(http.number(
             "defaultAsyncRequestSleepTimeMilliseconds",
@@ -330,11 +279,7 @@ fn read_soloist(section: &Section<'_>) -> Result<SoloistOptions, Problem> {
             default.guest_cpu.as_millis() as u64,
             (1, HOUR_MS),
         )?),
-        guest_memory_bytes: section.number(
-            "guestMemoryBytes",
-            default.guest_memory_bytes,
-            (1 << 16, 1 << 32),
-        )?,
+        guest_memory_bytes: section.number("guestMemoryBytes", default.guest_memory_bytes, (1 << 16, 1 << 32))?,
         max_request_bytes: body("maxRequestBytes", default.max_request_bytes)?,
         max_response_bytes: body("maxResponseBytes", default.max_response_bytes)?,
         max_component_bytes: body("maxComponentBytes", default.max_component_bytes)?,
@@ -361,27 +306,14 @@ fn unknown_keys(top: &Node) -> Vec<String> {
     let sections = [
         ("", Some(top), KNOWN_KEYS),
         ("extensions.http.", extension("http"), KNOWN_HTTP_KEYS),
-        (
-            "extensions.durableTask.",
-            extension("durableTask"),
-            KNOWN_DURABLE_TASK_KEYS,
-        ),
-        (
-            "extensions.soloist.",
-            extension("soloist"),
-            KNOWN_SOLOIST_KEYS,
-        ),
+        ("extensions.durableTask.", extension("durableTask"), KNOWN_DURABLE_TASK_KEYS),
+        ("extensions.soloist.", extension("soloist"), KNOWN_SOLOIST_KEYS),
     ];
     let unknown_in = |(path, node, known): (&str, Option<&Node>, &[&str])| -> Vec<String> {
         let properties = node.map(Node::properties).unwrap_or_default();
-        let unknown = properties.iter().filter(|property| {
-            !known
-                .iter()
-                .any(|key| key.eq_ignore_ascii_case(&property.name))
-        });
-        unknown
-            .map(|property| format!("{path}{}", property.name))
-            .collect()
+        let unknown =
+            properties.iter().filter(|property| !known.iter().any(|key| key.eq_ignore_ascii_case(&property.name)));
+        unknown.map(|property| format!("{path}{}", property.name)).collect()
     };
     sections.into_iter().flat_map(unknown_in).collect()
 }
@@ -394,10 +326,8 @@ mod tests {
     fn load_with(text: &str, environment: &[(&str, &str)]) -> Result<HostJson, AppError> {
         let folder = tempfile::tempdir().expect("temp folder");
         std::fs::write(folder.path().join("host.json"), text).expect("write host.json");
-        let environment: BTreeMap<_, _> = environment
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect();
+        let environment: BTreeMap<_, _> =
+            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let settings = Settings::load(folder.path(), environment).expect("no settings file");
         HostJson::load(folder.path(), &settings)
     }
@@ -417,11 +347,7 @@ mod tests {
         assert_eq!(host_json, HostJson::default());
         assert!(!folder.path().join("host.json").exists());
         for text in ["", " \n", "{}", "// nothing\n"] {
-            assert_eq!(
-                load(text).expect("defaults"),
-                HostJson::default(),
-                "{text:?}"
-            );
+            assert_eq!(load(text).expect("defaults"), HostJson::default(), "{text:?}");
         }
     }
 
@@ -444,29 +370,17 @@ mod tests {
             }"#,
         )
         .expect("host.json is valid");
-        assert_eq!(
-            host_json.functions,
-            Some(vec!["A".to_owned(), "B".to_owned()])
-        );
+        assert_eq!(host_json.functions, Some(vec!["A".to_owned(), "B".to_owned()]));
         assert_eq!(host_json.function_timeout, Some(Duration::from_secs(300)));
         assert_eq!(host_json.http.route_prefix, "v1/x");
         assert_eq!(host_json.http.max_outstanding_requests, Some(20));
         assert_eq!(host_json.http.max_concurrent_requests, None);
-        assert_eq!(
-            host_json.http.custom_headers.get("X-A").map(String::as_str),
-            Some("b")
-        );
+        assert_eq!(host_json.http.custom_headers.get("X-A").map(String::as_str), Some("b"));
         assert_eq!(host_json.durable_task.hub_name, "MyHub");
         assert_eq!(host_json.durable_task.max_concurrent_activity_functions, 3);
-        assert_eq!(
-            host_json.durable_task.overridable_existing_instance_states,
-            OverridableStates::AnyState
-        );
+        assert_eq!(host_json.durable_task.overridable_existing_instance_states, OverridableStates::AnyState);
         assert!(host_json.durable_task.use_forwarded_host);
-        assert_eq!(
-            host_json.durable_task.default_async_request_sleep_time,
-            Duration::from_millis(5)
-        );
+        assert_eq!(host_json.durable_task.default_async_request_sleep_time, Duration::from_millis(5));
         assert_eq!(host_json.soloist.resident_bytes, 0);
         assert_eq!(host_json.soloist.guest_cpu, Duration::from_millis(100));
         assert_eq!(host_json.soloist.request_queue, Duration::ZERO);
@@ -490,27 +404,19 @@ mod tests {
     #[test]
     fn text_that_is_not_json_names_file_line_and_column() {
         let text = message("{\n  \"version\" \"2.0\" }");
-        assert!(
-            text.starts_with("Unable to parse host configuration file '"),
-            "{text}"
-        );
+        assert!(text.starts_with("Unable to parse host configuration file '"), "{text}");
         assert!(text.contains("host.json:2:"), "{text}");
         assert!(message("[]").starts_with("host.json must be a JSON object"));
     }
 
     #[test]
     fn values_out_of_range_name_the_key_and_what_is_allowed() {
-        let durable = |text: &str| {
-            message(&format!(
-                r#"{{"version":"2.0","extensions":{{"durableTask":{{{text}}}}}}}"#
-            ))
-        };
+        let durable =
+            |text: &str| message(&format!(r#"{{"version":"2.0","extensions":{{"durableTask":{{{text}}}}}}}"#));
         for name in ["Activity", "Orchestrator", "Entity"] {
             let text = durable(&format!(r#""maxConcurrent{name}Functions":0"#));
             assert!(
-                text.starts_with(&format!(
-                    "MaxConcurrent{name}Functions must be a positive integer value."
-                )),
+                text.starts_with(&format!("MaxConcurrent{name}Functions must be a positive integer value.")),
                 "{text}"
             );
         }
@@ -522,31 +428,24 @@ mod tests {
             durable(r#""overridableExistingInstanceStates":"x""#)
                 .contains("must be NonRunningStates, AnyState or None")
         );
-        let soloist = |text: &str| {
-            message(&format!(
-                r#"{{"version":"2.0","extensions":{{"soloist":{{{text}}}}}}}"#
-            ))
-        };
+        let soloist = |text: &str| message(&format!(r#"{{"version":"2.0","extensions":{{"soloist":{{{text}}}}}}}"#));
         assert!(
-            soloist(r#""jsonDepth":129"#)
-                .contains("soloist.jsonDepth must be a whole number from 1 to 128, not '129'")
+            soloist(r#""jsonDepth":129"#).contains("soloist.jsonDepth must be a whole number from 1 to 128, not '129'")
         );
         assert!(soloist(r#""guestCpuMilliseconds":0"#).contains("soloist.guestCpuMilliseconds"));
         assert!(soloist(r#""residentBytes":-1"#).contains("soloist.residentBytes"));
-        assert!(message(r#"{"version":"2.0","functionTimeout":"00:00:00"}"#)
-            .starts_with("FunctionTimeout must be greater than 00:00:01 and less than 10675199.02:48:05.4775807."));
         assert!(
-            message(r#"{"version":"2.0","extensions":{"http":{"routePrefix":"admin"}}}"#)
-                .contains("http.routePrefix")
+            message(r#"{"version":"2.0","functionTimeout":"00:00:00"}"#)
+                .starts_with("FunctionTimeout must be greater than 00:00:01 and less than 10675199.02:48:05.4775807.")
+        );
+        assert!(
+            message(r#"{"version":"2.0","extensions":{"http":{"routePrefix":"admin"}}}"#).contains("http.routePrefix")
         );
         assert!(
             message(r#"{"version":"2.0","extensions":{"http":{"customHeaders":{"a b":"c"}}}}"#)
                 .contains("customHeaders.a b")
         );
-        assert!(
-            message(r#"{"version":"2.0","extensions":7}"#)
-                .contains("extensions must be a JSON object")
-        );
+        assert!(message(r#"{"version":"2.0","extensions":7}"#).contains("extensions must be a JSON object"));
     }
 
     #[test]
@@ -556,10 +455,7 @@ mod tests {
             text,
             &[
                 ("AzureFunctionsJobHost__extensions__http__routePrefix", ""),
-                (
-                    "azurefunctionsjobhost__Extensions__Soloist__ResidentBytes",
-                    "0",
-                ),
+                ("azurefunctionsjobhost__Extensions__Soloist__ResidentBytes", "0"),
                 ("AzureFunctionsJobHost__functionTimeout", "-1"),
                 ("AzureFunctionsJobHost__functions__0", "Only"),
             ],
@@ -569,26 +465,19 @@ mod tests {
         assert_eq!(host_json.soloist.resident_bytes, 0);
         assert_eq!(host_json.function_timeout, None);
         assert_eq!(host_json.functions, Some(vec!["Only".to_owned()]));
-        let error = load_with(
-            text,
-            &[("AzureFunctionsJobHost__extensions__soloist__jsonDepth", "x")],
-        )
-        .expect_err("not a number");
+        let error = load_with(text, &[("AzureFunctionsJobHost__extensions__soloist__jsonDepth", "x")])
+            .expect_err("not a number");
         assert!(
-            error
-                .to_string()
-                .ends_with("(setting AzureFunctionsJobHost__extensions__soloist__jsonDepth)"),
+            error.to_string().ends_with("(setting AzureFunctionsJobHost__extensions__soloist__jsonDepth)"),
             "{error}"
         );
     }
 
     #[test]
     fn keys_that_nothing_knows_are_collected() {
-        let host_json = load(r#"{"version":"2.0","logging":{},"foo":1,"extensions":{"soloist":{"residentByte":1},"x":{}}}"#)
-            .expect("unknown keys do not stop the host");
-        assert_eq!(
-            host_json.unknown_keys,
-            ["foo", "extensions.soloist.residentByte"]
-        );
+        let host_json =
+            load(r#"{"version":"2.0","logging":{},"foo":1,"extensions":{"soloist":{"residentByte":1},"x":{}}}"#)
+                .expect("unknown keys do not stop the host");
+        assert_eq!(host_json.unknown_keys, ["foo", "extensions.soloist.residentByte"]);
     }
 }

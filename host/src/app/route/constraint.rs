@@ -58,53 +58,26 @@ impl Constraint {
             ("guid", None) => Constraint::Guid,
             ("alpha", None) => Constraint::Alpha,
             ("required", None) => Constraint::Required,
-            ("minlength", Some(min)) => Constraint::Length {
-                min: number(&name, min)?,
-                max: usize::MAX,
-            },
-            ("maxlength", Some(max)) => Constraint::Length {
-                min: 0,
-                max: number(&name, max)?,
-            },
+            ("minlength", Some(min)) => Constraint::Length { min: number(&name, min)?, max: usize::MAX },
+            ("maxlength", Some(max)) => Constraint::Length { min: 0, max: number(&name, max)? },
             ("length", Some(bounds)) => match bounds.split_once(',') {
-                Some((min, max)) => Constraint::Length {
-                    min: number(&name, min)?,
-                    max: number(&name, max)?,
-                },
-                None => Constraint::Length {
-                    min: number(&name, bounds)?,
-                    max: number(&name, bounds)?,
-                },
+                Some((min, max)) => Constraint::Length { min: number(&name, min)?, max: number(&name, max)? },
+                None => Constraint::Length { min: number(&name, bounds)?, max: number(&name, bounds)? },
             },
-            ("min", Some(min)) => Constraint::Range {
-                min: number(&name, min)?,
-                max: i64::MAX,
-            },
-            ("max", Some(max)) => Constraint::Range {
-                min: i64::MIN,
-                max: number(&name, max)?,
-            },
+            ("min", Some(min)) => Constraint::Range { min: number(&name, min)?, max: i64::MAX },
+            ("max", Some(max)) => Constraint::Range { min: i64::MIN, max: number(&name, max)? },
             ("range", Some(bounds)) => match bounds.split_once(',') {
-                Some((min, max)) => Constraint::Range {
-                    min: number(&name, min)?,
-                    max: number(&name, max)?,
-                },
+                Some((min, max)) => Constraint::Range { min: number(&name, min)?, max: number(&name, max)? },
                 None => {
-                    return Err(
-                        "the route constraint 'range' takes two numbers, as in range(1,10)"
-                            .to_owned(),
-                    );
+                    return Err("the route constraint 'range' takes two numbers, as in range(1,10)".to_owned());
                 }
             },
             ("regex", Some(expression)) => Constraint::Regex(regex(expression)?),
             ("minlength" | "maxlength" | "length" | "min" | "max" | "range" | "regex", None) => {
-                return Err(format!(
-                    "the route constraint '{name}' needs an argument in parentheses"
-                ));
+                return Err(format!("the route constraint '{name}' needs an argument in parentheses"));
             }
             (
-                "int" | "long" | "bool" | "datetime" | "decimal" | "double" | "float" | "guid"
-                | "alpha" | "required",
+                "int" | "long" | "bool" | "datetime" | "decimal" | "double" | "float" | "guid" | "alpha" | "required",
                 Some(_),
             ) => return Err(format!("the route constraint '{name}' takes no argument")),
             _ => {
@@ -131,37 +104,29 @@ impl Constraint {
             Constraint::Float => {
                 let value = value.trim();
                 is_decimal(value)
-                    || (value.parse::<f64>().is_ok()
-                        && !value.ends_with(|c: char| c.is_ascii_alphabetic()))
+                    || (value.parse::<f64>().is_ok() && !value.ends_with(|c: char| c.is_ascii_alphabetic()))
             }
             Constraint::Guid => is_guid(value.trim()),
             Constraint::Alpha => value.bytes().all(|byte| byte.is_ascii_alphabetic()),
             Constraint::Required => !value.is_empty(),
             Constraint::Length { min, max } => (*min..=*max).contains(&value.chars().count()),
-            Constraint::Range { min, max } => {
-                integer(value).is_some_and(|number| (*min..=*max).contains(&number))
-            }
+            Constraint::Range { min, max } => integer(value).is_some_and(|number| (*min..=*max).contains(&number)),
             Constraint::Regex(expression) => expression.is_match(value),
         }
     }
 }
 
 fn number<T: std::str::FromStr>(constraint: &str, text: &str) -> Result<T, String> {
-    text.trim().parse().map_err(|_| {
-        format!(
-            "'{}' is not a valid argument of the route constraint '{constraint}'",
-            text.trim()
-        )
-    })
+    text.trim()
+        .parse()
+        .map_err(|_| format!("'{}' is not a valid argument of the route constraint '{constraint}'", text.trim()))
 }
 
 fn regex(expression: &str) -> Result<Regex, String> {
     RegexBuilder::new(expression)
         .case_insensitive(true)
         .build()
-        .map_err(|error| {
-            format!("the route constraint 'regex({expression})' is not a valid expression: {error}")
-        })
+        .map_err(|error| format!("the route constraint 'regex({expression})' is not a valid expression: {error}"))
 }
 
 /// White space around and a leading plus are accepted, as the original's parser does.
@@ -175,17 +140,13 @@ fn is_decimal(value: &str) -> bool {
     let has_digits = !(whole.is_empty() && fraction.is_empty());
     has_digits
         && !whole.starts_with(',')
-        && whole
-            .bytes()
-            .all(|byte| byte.is_ascii_digit() || byte == b',')
+        && whole.bytes().all(|byte| byte.is_ascii_digit() || byte == b',')
         && fraction.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn is_guid(value: &str) -> bool {
     let inner = match (value.as_bytes().first(), value.as_bytes().last()) {
-        (Some(b'{'), Some(b'}')) | (Some(b'('), Some(b')')) if value.len() > 2 => {
-            &value[1..value.len() - 1]
-        }
+        (Some(b'{'), Some(b'}')) | (Some(b'('), Some(b')')) if value.len() > 2 => &value[1..value.len() - 1],
         _ => return matches!(value.len(), 32 | 36) && uuid::Uuid::try_parse(value).is_ok(),
     };
     inner.len() == 36 && uuid::Uuid::try_parse(inner).is_ok()
@@ -205,11 +166,7 @@ fn is_date(date: &str) -> bool {
     if date.contains('/') {
         separator = '/';
     }
-    let Ok(parts) = date
-        .split(separator)
-        .map(digits)
-        .collect::<Result<Vec<_>, ()>>()
-    else {
+    let Ok(parts) = date.split(separator).map(digits).collect::<Result<Vec<_>, ()>>() else {
         return false;
     };
     let (year, month, day) = match parts[..] {
@@ -272,24 +229,14 @@ mod tests {
             Some((name, rest)) => (name, rest.strip_suffix(')')),
             None => (constraint, None),
         };
-        Constraint::parse(name, arguments)
-            .expect("constraint is valid")
-            .accepts(value)
+        Constraint::parse(name, arguments).expect("constraint is valid").accepts(value)
     }
 
     #[test]
     fn each_constraint_accepts_what_it_names_and_nothing_else() {
         let cases: &[(&str, &[&str], &[&str])] = &[
-            (
-                "int",
-                &["0", "-5", "+7", "2147483647"],
-                &["", "x", "1.5", "2147483648"],
-            ),
-            (
-                "long",
-                &["9223372036854775807"],
-                &["9223372036854775808", "1e3"],
-            ),
+            ("int", &["0", "-5", "+7", "2147483647"], &["", "x", "1.5", "2147483648"]),
+            ("long", &["9223372036854775807"], &["9223372036854775808", "1e3"]),
             ("bool", &["true", "FALSE"], &["1", "yes", ""]),
             (
                 "datetime",
@@ -300,21 +247,9 @@ mod tests {
                     "11/21/2026",
                     "2026-11-21T10:20:30+01:00",
                 ],
-                &[
-                    "2026-02-29",
-                    "2026-13-01",
-                    "tomorrow",
-                    "10:20",
-                    "2026-11-21T25:00",
-                    "",
-                    "2026-11-21T10:20Zx",
-                ],
+                &["2026-02-29", "2026-13-01", "tomorrow", "10:20", "2026-11-21T25:00", "", "2026-11-21T10:20Zx"],
             ),
-            (
-                "decimal",
-                &["1", "-1.5", "1,000.25", ".5"],
-                &["1e3", "", "x", "1.2.3", "-"],
-            ),
+            ("decimal", &["1", "-1.5", "1,000.25", ".5"], &["1e3", "", "x", "1.2.3", "-"]),
             ("double", &["1e3", "-1.5", "2"], &["x", "", "inf", "NaN"]),
             (
                 "guid",
@@ -348,34 +283,18 @@ mod tests {
                 assert!(accepts(constraint, value), "{constraint} accepts {value:?}");
             }
             for value in *bad {
-                assert!(
-                    !accepts(constraint, value),
-                    "{constraint} refuses {value:?}"
-                );
+                assert!(!accepts(constraint, value), "{constraint} refuses {value:?}");
             }
         }
     }
 
     #[test]
     fn a_constraint_that_cannot_be_read_says_why() {
-        let message = |name, arguments| {
-            Constraint::parse(name, arguments).expect_err("constraint is invalid")
-        };
-        assert!(
-            message("integer", None).starts_with("the route constraint 'integer' is not known")
-        );
-        assert_eq!(
-            message("min", None),
-            "the route constraint 'min' needs an argument in parentheses"
-        );
-        assert_eq!(
-            message("int", Some("3")),
-            "the route constraint 'int' takes no argument"
-        );
-        assert_eq!(
-            message("max", Some("x")),
-            "'x' is not a valid argument of the route constraint 'max'"
-        );
+        let message = |name, arguments| Constraint::parse(name, arguments).expect_err("constraint is invalid");
+        assert!(message("integer", None).starts_with("the route constraint 'integer' is not known"));
+        assert_eq!(message("min", None), "the route constraint 'min' needs an argument in parentheses");
+        assert_eq!(message("int", Some("3")), "the route constraint 'int' takes no argument");
+        assert_eq!(message("max", Some("x")), "'x' is not a valid argument of the route constraint 'max'");
         assert!(message("regex", Some("(")).contains("is not a valid expression"));
     }
 }

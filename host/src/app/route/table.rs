@@ -36,19 +36,11 @@ impl RouteTable {
             .enumerate()
             .filter_map(|(index, function)| {
                 let http = function.http()?;
-                Some(Route {
-                    function: index,
-                    methods: http.methods.clone(),
-                    template: http.route.clone(),
-                })
+                Some(Route { function: index, methods: http.methods.clone(), template: http.route.clone() })
             })
             .collect();
         routes.sort_by_key(|route| (route.template.precedence(), route.function));
-        let prefix = prefix
-            .split('/')
-            .filter(|part| !part.is_empty())
-            .map(str::to_owned)
-            .collect();
+        let prefix = prefix.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect();
         RouteTable { prefix, routes }
     }
 
@@ -58,32 +50,20 @@ impl RouteTable {
     pub fn find(&self, method: &str, path: &str) -> Option<RouteMatch> {
         let path = path.strip_prefix('/').unwrap_or(path);
         let path = path.strip_suffix('/').unwrap_or(path);
-        let segments: Vec<&str> = if path.is_empty() {
-            Vec::new()
-        } else {
-            path.split('/').collect()
-        };
+        let segments: Vec<&str> = if path.is_empty() { Vec::new() } else { path.split('/').collect() };
         let segments = self.below_prefix(&segments)?;
         self.routes
             .iter()
-            .filter(|route| {
-                route.methods.is_empty() || route.methods.iter().any(|own| own == method)
-            })
+            .filter(|route| route.methods.is_empty() || route.methods.iter().any(|own| own == method))
             .find_map(|route| {
                 let params: Parameters = route.template.matches(segments)?;
-                Some(RouteMatch {
-                    function: route.function,
-                    params,
-                })
+                Some(RouteMatch { function: route.function, params })
             })
     }
 
     fn below_prefix<'p, 's>(&self, segments: &'p [&'s str]) -> Option<&'p [&'s str]> {
         let (first, rest) = segments.split_at_checked(self.prefix.len())?;
-        let matches = first
-            .iter()
-            .zip(&self.prefix)
-            .all(|(found, wanted)| found.eq_ignore_ascii_case(wanted));
+        let matches = first.iter().zip(&self.prefix).all(|(found, wanted)| found.eq_ignore_ascii_case(wanted));
         matches.then_some(rest)
     }
 }
@@ -115,23 +95,13 @@ mod tests {
     }
 
     fn table(routes: &[&str]) -> RouteTable {
-        RouteTable::new(
-            "api",
-            &routes
-                .iter()
-                .map(|route| function(route, &[]))
-                .collect::<Vec<_>>(),
-        )
+        RouteTable::new("api", &routes.iter().map(|route| function(route, &[])).collect::<Vec<_>>())
     }
 
     /// The index of the route and its parameters as `name=value`, joined by `&`.
     fn find(routes: &[&str], path: &str) -> Option<(usize, String)> {
         let found = table(routes).find("GET", path)?;
-        let params: Vec<String> = found
-            .params
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
+        let params: Vec<String> = found.params.iter().map(|(name, value)| format!("{name}={value}")).collect();
         Some((found.function, params.join("&")))
     }
 
@@ -172,19 +142,13 @@ mod tests {
         assert_eq!(params("{a}-{b}", "/api/x-"), None);
         assert_eq!(params("{a}-{b}", "/api/-x"), None);
         assert_eq!(params("{a}-{b}", "/api/x--"), text("a=x&b=-"));
-        assert_eq!(
-            params("v{major:int}.{minor:int}", "/api/V1.20"),
-            text("major=1&minor=20")
-        );
+        assert_eq!(params("v{major:int}.{minor:int}", "/api/V1.20"), text("major=1&minor=20"));
         assert_eq!(params("v{major:int}.{minor:int}", "/api/v1.x"), None);
         assert_eq!(params("v{x}", "/api/v"), None);
         assert_eq!(params("v{x}", "/api/wvy"), None);
         assert_eq!(params("pre{x}post", "/api/preXpost"), text("x=X"));
         assert_eq!(params("pre{x}post", "/api/prepost"), None);
-        assert_eq!(
-            params("{name}.{extension?}", "/api/a.txt"),
-            text("name=a&extension=txt")
-        );
+        assert_eq!(params("{name}.{extension?}", "/api/a.txt"), text("name=a&extension=txt"));
         assert_eq!(params("{name}.{extension?}", "/api/a"), text("name=a"));
         assert_eq!(params("{a}ä{b}", "/api/1%C3%A42"), text("a=1&b=2"));
     }
@@ -194,10 +158,7 @@ mod tests {
         assert_eq!(params("a{{b}}", "/api/a%7Bb%7D"), text(""));
         assert_eq!(params("{x:regex(^\\d{{2}}$)}", "/api/12"), text("x=12"));
         assert_eq!(params("{x:regex(^\\d{{2}}$)}", "/api/123"), None);
-        assert_eq!(
-            params("{x:regex(^(a|b)/:c$):minlength(2)}", "/api/a%2F:c"),
-            text("x=a/:c")
-        );
+        assert_eq!(params("{x:regex(^(a|b)/:c$):minlength(2)}", "/api/a%2F:c"), text("x=a/:c"));
     }
 
     #[test]
@@ -212,39 +173,17 @@ mod tests {
             ("/api/z/y", "{*rest}"),
             ("/api", "{*rest}"),
         ] {
-            assert_eq!(
-                find(&routes, path).map(|(index, _)| routes[index]),
-                Some(route),
-                "{path}"
-            );
+            assert_eq!(find(&routes, path).map(|(index, _)| routes[index]), Some(route), "{path}");
         }
-        assert_eq!(
-            find(&["b/{y}", "b/{x}"], "/api/b/1"),
-            Some((0, "y=1".to_owned())),
-            "equals go by order"
-        );
-        assert_eq!(
-            find(&["p/{id?}", "p"], "/api/p"),
-            Some((1, String::new())),
-            "the shorter one is the literal one"
-        );
+        assert_eq!(find(&["b/{y}", "b/{x}"], "/api/b/1"), Some((0, "y=1".to_owned())), "equals go by order");
+        assert_eq!(find(&["p/{id?}", "p"], "/api/p"), Some((1, String::new())), "the shorter one is the literal one");
     }
 
     #[test]
     fn a_method_that_is_not_listed_matches_nothing() {
-        let table = RouteTable::new(
-            "",
-            &[function("a/b", &["POST"]), function("a/{x}", &["GET"])],
-        );
-        assert_eq!(
-            table.find("POST", "/a/b").map(|found| found.function),
-            Some(0)
-        );
-        assert_eq!(
-            table.find("GET", "/a/b").map(|found| found.function),
-            Some(1),
-            "the literal one is for POST only"
-        );
+        let table = RouteTable::new("", &[function("a/b", &["POST"]), function("a/{x}", &["GET"])]);
+        assert_eq!(table.find("POST", "/a/b").map(|found| found.function), Some(0));
+        assert_eq!(table.find("GET", "/a/b").map(|found| found.function), Some(1), "the literal one is for POST only");
         assert_eq!(table.find("PUT", "/a/b"), None);
     }
 
@@ -275,9 +214,7 @@ mod tests {
             ("{a:regex(x}", "no closing ')'"),
             ("{a{b}}", "inside a parameter"),
         ] {
-            let error = RouteTemplate::parse(template)
-                .expect_err(template)
-                .to_string();
+            let error = RouteTemplate::parse(template).expect_err(template).to_string();
             assert!(error.contains(reason), "{template}: {error}");
         }
     }

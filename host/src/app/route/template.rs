@@ -52,15 +52,8 @@ impl RouteTemplate {
     /// # Errors
     /// [`RouteTemplateError`] names the template and what is wrong with it.
     pub fn parse(template: &str) -> Result<Self, RouteTemplateError> {
-        let error = |reason: String| RouteTemplateError {
-            template: template.to_owned(),
-            reason,
-        };
-        let text = template
-            .strip_prefix("~/")
-            .unwrap_or(template)
-            .trim_matches('/')
-            .to_owned();
+        let error = |reason: String| RouteTemplateError { template: template.to_owned(), reason };
+        let text = template.strip_prefix("~/").unwrap_or(template).trim_matches('/').to_owned();
         let segments = Reader::new(&text).segments().map_err(error)?;
         check(&segments).map_err(error)?;
         Ok(RouteTemplate { text, segments })
@@ -73,13 +66,10 @@ impl RouteTemplate {
 
     /// The names of the parameters, in order.
     pub fn parameters(&self) -> impl Iterator<Item = &str> {
-        self.segments
-            .iter()
-            .flat_map(|segment| &segment.parts)
-            .filter_map(|part| match part {
-                Part::Literal(_) => None,
-                Part::Parameter(parameter) => Some(parameter.name.as_str()),
-            })
+        self.segments.iter().flat_map(|segment| &segment.parts).filter_map(|part| match part {
+            Part::Literal(_) => None,
+            Part::Parameter(parameter) => Some(parameter.name.as_str()),
+        })
     }
 
     /// The first segment, in lower case, if it is a literal.
@@ -102,14 +92,8 @@ impl RouteTemplate {
         let mut rest = path;
         for segment in &self.segments {
             if let Some(parameter) = segment.catch_all() {
-                let value = rest
-                    .iter()
-                    .map(|part| decode(part))
-                    .collect::<Option<Vec<_>>>()?
-                    .join("/");
-                return parameter
-                    .take(&value, &mut parameters)
-                    .then_some(parameters);
+                let value = rest.iter().map(|part| decode(part)).collect::<Option<Vec<_>>>()?.join("/");
+                return parameter.take(&value, &mut parameters).then_some(parameters);
             }
             match rest.split_first() {
                 Some((encoded, others)) => {
@@ -154,22 +138,19 @@ impl Segment {
     }
 
     fn catch_all(&self) -> Option<&Parameter> {
-        self.sole_parameter()
-            .filter(|parameter| parameter.catch_all)
+        self.sole_parameter().filter(|parameter| parameter.catch_all)
     }
 
     /// 1 literal, 2 mixed or constrained, 3 parameter, 4 constrained catch-all, 5 catch-all.
     fn precedence(&self) -> u8 {
         match self.parts.as_slice() {
             [Part::Literal(_)] => 1,
-            [Part::Parameter(parameter)] => {
-                match (parameter.catch_all, parameter.constraints.is_empty()) {
-                    (false, false) => 2,
-                    (false, true) => 3,
-                    (true, false) => 4,
-                    (true, true) => 5,
-                }
-            }
+            [Part::Parameter(parameter)] => match (parameter.catch_all, parameter.constraints.is_empty()) {
+                (false, false) => 2,
+                (false, true) => 3,
+                (true, false) => 4,
+                (true, true) => 5,
+            },
             _ => 2,
         }
     }
@@ -182,9 +163,7 @@ impl Segment {
                 // `{name}.{extension?}`: without the extension, the dot before it may be missing as well.
                 let whole = mixed(parts, value);
                 let short = match parts {
-                    [first @ .., Part::Literal(dot), Part::Parameter(last)]
-                        if last.optional && dot == "." =>
-                    {
+                    [first @ .., Part::Literal(dot), Part::Parameter(last)] if last.optional && dot == "." => {
                         mixed(first, value)
                     }
                     _ => None,
@@ -192,9 +171,7 @@ impl Segment {
                 let Some(values) = whole.or(short) else {
                     return false;
                 };
-                values
-                    .into_iter()
-                    .all(|(parameter, value)| parameter.take(value, parameters))
+                values.into_iter().all(|(parameter, value)| parameter.take(value, parameters))
             }
         }
     }
@@ -215,16 +192,11 @@ fn mixed<'t, 'v>(parts: &'t [Part], value: &'v str) -> Option<Vec<(&'t Parameter
                     (Some(_), 0) => (0, literal.len()),
                     (Some(_), _) => last_occurrence(rest, literal)?,
                 };
-                if !rest.get(start..end)?.eq_ignore_ascii_case(literal)
-                    || (index == 0 && start != 0)
-                {
+                if !rest.get(start..end)?.eq_ignore_ascii_case(literal) || (index == 0 && start != 0) {
                     return None;
                 }
                 if let Some(parameter) = waiting.take() {
-                    values.push((
-                        parameter,
-                        rest.get(end..).filter(|value| !value.is_empty())?,
-                    ));
+                    values.push((parameter, rest.get(end..).filter(|value| !value.is_empty())?));
                 }
                 rest = rest.get(..start)?;
             }
@@ -244,10 +216,7 @@ fn last_occurrence(text: &str, literal: &str) -> Option<(usize, usize)> {
     let last = text.len().checked_sub(literal.len() + 1)?;
     (0..=last)
         .rev()
-        .find(|start| {
-            text.get(*start..start + literal.len())
-                .is_some_and(|found| found.eq_ignore_ascii_case(literal))
-        })
+        .find(|start| text.get(*start..start + literal.len()).is_some_and(|found| found.eq_ignore_ascii_case(literal)))
         .map(|start| (start, start + literal.len()))
 }
 
@@ -260,10 +229,7 @@ impl Parameter {
             (None, "") if self.optional => return true,
             (_, value) => value,
         };
-        let accepted = self
-            .constraints
-            .iter()
-            .all(|constraint| constraint.accepts(value));
+        let accepted = self.constraints.iter().all(|constraint| constraint.accepts(value));
         if accepted {
             parameters.push((self.name.clone(), value.to_owned()));
         }
@@ -272,15 +238,12 @@ impl Parameter {
 }
 
 fn equal_ignoring_case(a: &str, b: &str) -> bool {
-    a.eq_ignore_ascii_case(b)
-        || (!(a.is_ascii() && b.is_ascii()) && a.to_lowercase() == b.to_lowercase())
+    a.eq_ignore_ascii_case(b) || (!(a.is_ascii() && b.is_ascii()) && a.to_lowercase() == b.to_lowercase())
 }
 
 /// Decodes one segment. `None` for what is not UTF-8 and for NUL, which no value of a function should carry.
 fn decode(segment: &str) -> Option<std::borrow::Cow<'_, str>> {
-    let text = percent_encoding::percent_decode_str(segment)
-        .decode_utf8()
-        .ok()?;
+    let text = percent_encoding::percent_decode_str(segment).decode_utf8().ok()?;
     (!text.contains('\0')).then_some(text)
 }
 
@@ -291,9 +254,7 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn new(text: &'a str) -> Self {
-        Reader {
-            rest: text.chars().peekable(),
-        }
+        Reader { rest: text.chars().peekable() }
     }
 
     fn segments(mut self) -> Result<Vec<Segment>, String> {
@@ -308,13 +269,9 @@ impl<'a> Reader<'a> {
             if matches!(next, None | Some('/')) {
                 flush(&mut literal, &mut parts);
                 if parts.is_empty() {
-                    return Err(
-                        "it has an empty segment: write one '/' between segments".to_owned()
-                    );
+                    return Err("it has an empty segment: write one '/' between segments".to_owned());
                 }
-                segments.push(Segment {
-                    parts: std::mem::take(&mut parts),
-                });
+                segments.push(Segment { parts: std::mem::take(&mut parts) });
             }
             match next {
                 None => return Ok(segments),
@@ -326,10 +283,7 @@ impl<'a> Reader<'a> {
                 }
                 Some('}') if self.rest.next_if_eq(&'}').is_some() => literal.push('}'),
                 Some('}') => {
-                    return Err(
-                        "a '}' has no '{' before it: write '}}' for the character itself"
-                            .to_owned(),
-                    );
+                    return Err("a '}' has no '{' before it: write '}}' for the character itself".to_owned());
                 }
                 Some('?') => return Err("a '?' stands outside of a parameter".to_owned()),
                 Some(character) => literal.push(character),
@@ -347,10 +301,7 @@ impl<'a> Reader<'a> {
                 Some('}') => return Ok(text),
                 Some('{') if self.rest.next_if_eq(&'{').is_some() => text.push('{'),
                 Some('{') => {
-                    return Err(
-                        "a parameter stands inside a parameter: write '{{' for the character"
-                            .to_owned(),
-                    );
+                    return Err("a parameter stands inside a parameter: write '{{' for the character".to_owned());
                 }
                 Some(character) => text.push(character),
             }
@@ -389,22 +340,14 @@ fn parameter(text: &str) -> Result<Parameter, String> {
     }
     let default = rest.strip_prefix('=').map(str::to_owned);
     if optional && default.is_some() {
-        return Err(format!(
-            "the parameter '{name}' has both a default value and '?': leave one out"
-        ));
+        return Err(format!("the parameter '{name}' has both a default value and '?': leave one out"));
     }
     if optional && catch_all {
         return Err(format!(
             "the catch-all parameter '{name}' may not be optional: leave out '?', it may be empty anyway"
         ));
     }
-    Ok(Parameter {
-        name: name.to_owned(),
-        catch_all,
-        optional,
-        default,
-        constraints,
-    })
+    Ok(Parameter { name: name.to_owned(), catch_all, optional, default, constraints })
 }
 
 /// Splits after one constraint: at the ':' or '=' that follows it outside of its parentheses.
@@ -417,10 +360,7 @@ fn split_constraint(text: &str) -> Result<(&str, &str), String> {
                 let after = &text[at + 1..];
                 after.is_empty() || after.starts_with([':', '='])
             };
-            let close = text[open..]
-                .match_indices(')')
-                .map(|(at, _)| open + at)
-                .find(after_close);
+            let close = text[open..].match_indices(')').map(|(at, _)| open + at).find(after_close);
             close.ok_or_else(|| format!("the constraint '{text}' has no closing ')'"))? + 1
         }
         (_, next) => next.unwrap_or(text.len()),
@@ -443,15 +383,10 @@ fn check(segments: &[Segment]) -> Result<(), String> {
             names.push(name);
             let alone = segment.parts.len() == 1;
             if parameter.catch_all && !(alone && last) {
-                return Err(format!(
-                    "the catch-all parameter '{name}' must be the last segment and stand alone in it"
-                ));
+                return Err(format!("the catch-all parameter '{name}' must be the last segment and stand alone in it"));
             }
-            let after_dot =
-                place > 0 && matches!(&segment.parts[place - 1], Part::Literal(dot) if dot == ".");
-            if parameter.optional
-                && !(last && (alone || (after_dot && place + 1 == segment.parts.len())))
-            {
+            let after_dot = place > 0 && matches!(&segment.parts[place - 1], Part::Literal(dot) if dot == ".");
+            if parameter.optional && !(last && (alone || (after_dot && place + 1 == segment.parts.len()))) {
                 return Err(format!(
                     "the optional parameter '{name}' must be the last segment, or follow a '.' at its end"
                 ));
