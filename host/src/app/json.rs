@@ -329,4 +329,13 @@ mod tests {
         assert_eq!((d.as_bool(), d.origin().to_string()), (Some(true), "setting S2".to_owned()));
         assert!(matches!(root.get("list").map(Node::value), Some(Value::Array(elements)) if elements.len() == 2));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "[\\[\\]{}\",:/*a\\\\u0 \nétrue1.e-]{0,24}") {
+            if let Ok(document) = parse(&text) {
+                let _ = document.root().map(Node::origin);
+            }
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! The app: what is deployed. `host.json`, a folder per function with its `function.json`, routes and settings.
 //!
-//! This module reads files and judges them; of ours it knows `durable`'s words only. It never loads a component, opens a connection, starts a task or writes.
+//! This module reads files and judges them. It never loads a component, opens a connection, starts a task or writes; of
+//! ours it knows `durable` only.
 //! Start with [`App::load`]; what it finds is in [`App`], [`Function`] and [`HostJson`].
 
 mod error;

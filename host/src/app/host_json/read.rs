@@ -9,7 +9,6 @@ use crate::app::error::{AppError, Problem};
 use crate::app::json::{Document, Node, Value};
 use crate::app::settings::Settings;
 use crate::app::time_span;
-use crate::durable::OverridableStates;
 
 /// What settings that override a value of `host.json` begin with.
 const OVERRIDE_PREFIX: &str = "AzureFunctionsJobHost__";
@@ -320,8 +319,10 @@ fn unknown_keys(top: &Node) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::durable::OverridableStates;
 
     fn load_with(text: &str, environment: &[(&str, &str)]) -> Result<HostJson, AppError> {
         let folder = tempfile::tempdir().expect("temp folder");
