@@ -3,6 +3,8 @@
 //! The map of the modules and their rules is `docs/architecture.md`.
 
 pub mod ambient;
+pub mod app;
+pub mod cli;
 pub mod durable;
 pub mod hub;
 pub mod storage;

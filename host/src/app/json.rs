@@ -1,0 +1,341 @@
+//! JSON with comments, read into a tree that remembers where each value stands.
+//!
+//! Comments, trailing commas and a byte order mark are accepted; anything else that JSON forbids is refused. Property
+//! names compare without regard to case; of properties with one name, the last wins.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jsonc_parser::common::Ranged;
+use jsonc_parser::{ParseOptions, ast, parse_to_ast};
+
+use super::error::{Origin, Position, Problem};
+
+/// A JSON file.
+#[derive(Debug)]
+pub(super) struct Document {
+    root: Option<Node>,
+}
+
+/// One value and where it comes from.
+#[derive(Debug, Clone)]
+pub(super) struct Node {
+    source: Source,
+    value: Value,
+}
+
+/// A JSON value. Numbers keep their text.
+#[derive(Debug, Clone)]
+pub(super) enum Value {
+    Null,
+    Bool(bool),
+    Number(String),
+    String(String),
+    Array(Vec<Node>),
+    Object(Vec<Property>),
+}
+
+/// One property of an object.
+#[derive(Debug, Clone)]
+pub(super) struct Property {
+    pub name: String,
+    pub node: Node,
+}
+
+#[derive(Debug, Clone)]
+enum Source {
+    File { file: Arc<PathBuf>, position: Position },
+    Setting(String),
+}
+
+impl Document {
+    /// Reads a file's bytes. A file without any value has no root.
+    pub fn parse(file: &Path, bytes: Vec<u8>) -> Result<Self, Problem> {
+        let whole = |message: &str| Problem::new(message, Origin::File { file: file.to_owned(), position: None });
+        let text = String::from_utf8(bytes).map_err(|_| whole("the file is not UTF-8 text"))?;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        let options = ParseOptions {
+            allow_comments: true,
+            allow_trailing_commas: true,
+            allow_loose_object_property_names: false,
+            allow_missing_commas: false,
+            allow_single_quoted_strings: false,
+            allow_hexadecimal_numbers: false,
+            allow_unary_plus_numbers: false,
+            allow_bare_decimal_point_numbers: false,
+            allow_non_finite_numbers: false,
+            allow_extended_string_escapes: false,
+        };
+        let parsed = parse_to_ast(text, &Default::default(), &options).map_err(|error| {
+            let position = Position { line: error.line_display(), column: error.column_display() };
+            Problem::new(
+                lower_first(&error.kind().to_string()),
+                Origin::File { file: file.to_owned(), position: Some(position) },
+            )
+        })?;
+        let lines = Lines::new(file, text);
+        Ok(Document { root: parsed.value.map(|value| lines.node(value)) })
+    }
+
+    /// The file's value, if it holds one.
+    pub fn root(&self) -> Option<&Node> {
+        self.root.as_ref()
+    }
+
+    /// The file's value, if it holds one.
+    pub fn into_root(self) -> Option<Node> {
+        self.root
+    }
+}
+
+impl Node {
+    /// An empty object that no file holds.
+    pub fn empty_object(file: &Path) -> Self {
+        let source = Source::File { file: Arc::new(file.to_owned()), position: Position { line: 1, column: 1 } };
+        Node { source, value: Value::Object(Vec::new()) }
+    }
+
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
+    /// Where the value comes from.
+    pub fn origin(&self) -> Origin {
+        match &self.source {
+            Source::File { file, position } => Origin::File { file: file.to_path_buf(), position: Some(*position) },
+            Source::Setting(name) => Origin::Setting(name.clone()),
+        }
+    }
+
+    /// The property of that name, if this is an object that has one.
+    pub fn get(&self, name: &str) -> Option<&Node> {
+        self.properties()
+            .iter()
+            .rev()
+            .find(|property| property.name.eq_ignore_ascii_case(name))
+            .map(|property| &property.node)
+    }
+
+    /// The properties, if this is an object; else none.
+    pub fn properties(&self) -> &[Property] {
+        match &self.value {
+            Value::Object(properties) => properties,
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => &[],
+        }
+    }
+
+    /// The properties; a problem that names `what` if this is not an object.
+    pub fn expect_object(&self, what: &str) -> Result<&[Property], Problem> {
+        match &self.value {
+            Value::Object(properties) => Ok(properties),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+                Err(Problem::new(format!("{what} must be a JSON object"), self.origin()))
+            }
+        }
+    }
+
+    pub fn is_null(&self) -> bool {
+        matches!(self.value, Value::Null)
+    }
+
+    pub fn as_str(&self) -> Option<&str> {
+        match &self.value {
+            Value::String(text) => Some(text),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => None,
+        }
+    }
+
+    /// A boolean, or the word for one in a string: that is how settings hold it.
+    pub fn as_bool(&self) -> Option<bool> {
+        match &self.value {
+            Value::Bool(value) => Some(*value),
+            Value::String(text) if text.eq_ignore_ascii_case("true") => Some(true),
+            Value::String(text) if text.eq_ignore_ascii_case("false") => Some(false),
+            Value::Null | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => None,
+        }
+    }
+
+    /// A whole number, or the text of one in a string.
+    pub fn as_integer(&self) -> Option<i64> {
+        match &self.value {
+            Value::Number(text) | Value::String(text) => text.trim().parse().ok(),
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+        }
+    }
+
+    /// The text of a value that is neither object nor array; null is empty.
+    pub fn scalar_text(&self) -> Option<String> {
+        match &self.value {
+            Value::Null => Some(String::new()),
+            Value::Bool(value) => Some(value.to_string()),
+            Value::Number(text) | Value::String(text) => Some(text.clone()),
+            Value::Array(_) | Value::Object(_) => None,
+        }
+    }
+
+    /// Puts a setting's value at a path of property names. What stands in the way and is not an object is replaced. A
+    /// path that ends with a number in an array replaces or appends that element.
+    pub fn overlay(&mut self, setting: &str, path: &[&str], value: &str) {
+        let source = Source::Setting(setting.to_owned());
+        let Some((first, rest)) = path.split_first() else {
+            *self = Node { source, value: Value::String(value.to_owned()) };
+            return;
+        };
+        let fresh = Node { source, value: Value::Object(Vec::new()) };
+        if let (Value::Array(elements), Ok(index)) = (&mut self.value, first.parse::<usize>()) {
+            if index >= elements.len() {
+                elements.push(fresh);
+            }
+            let place = index.min(elements.len() - 1);
+            elements[place].overlay(setting, rest, value);
+            return;
+        }
+        if !matches!(self.value, Value::Object(_)) {
+            *self = fresh.clone();
+        }
+        let Value::Object(properties) = &mut self.value else {
+            return;
+        };
+        let place = properties.iter().rposition(|property| property.name.eq_ignore_ascii_case(first));
+        let place = place.unwrap_or_else(|| {
+            properties.push(Property { name: (*first).to_owned(), node: fresh });
+            properties.len() - 1
+        });
+        properties[place].node.overlay(setting, rest, value);
+    }
+
+    /// Rewrites every string in the tree.
+    pub fn map_strings(&mut self, rewrite: &impl Fn(&str) -> Result<String, String>) -> Result<(), Problem> {
+        let origin = self.origin();
+        match &mut self.value {
+            Value::String(text) => *text = rewrite(text).map_err(|message| Problem::new(message, origin))?,
+            Value::Array(elements) => {
+                for element in elements {
+                    element.map_strings(rewrite)?;
+                }
+            }
+            Value::Object(properties) => {
+                for property in properties {
+                    property.node.map_strings(rewrite)?;
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+        Ok(())
+    }
+}
+
+/// Turns byte offsets into lines and columns.
+struct Lines<'t> {
+    file: Arc<PathBuf>,
+    text: &'t str,
+    /// The offset at which each line begins.
+    starts: Vec<usize>,
+}
+
+impl<'t> Lines<'t> {
+    fn new(file: &Path, text: &'t str) -> Self {
+        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Lines { file: Arc::new(file.to_owned()), text, starts }
+    }
+
+    fn position(&self, offset: usize) -> Position {
+        let line = self.starts.partition_point(|start| *start <= offset);
+        let column = self.text[self.starts[line - 1]..offset].chars().count() + 1;
+        Position { line, column }
+    }
+
+    fn node(&self, value: ast::Value<'t>) -> Node {
+        let position = self.position(value.range().start);
+        let value = match value {
+            ast::Value::NullKeyword(_) => Value::Null,
+            ast::Value::BooleanLit(literal) => Value::Bool(literal.value),
+            ast::Value::NumberLit(literal) => Value::Number(literal.value.to_owned()),
+            ast::Value::StringLit(literal) => Value::String(literal.value.into_owned()),
+            ast::Value::Array(array) => {
+                Value::Array(array.elements.into_iter().map(|element| self.node(element)).collect())
+            }
+            ast::Value::Object(object) => Value::Object(
+                object
+                    .properties
+                    .into_iter()
+                    .map(|property| Property { name: property.name.into_string(), node: self.node(property.value) })
+                    .collect(),
+            ),
+        };
+        Node { source: Source::File { file: Arc::clone(&self.file), position }, value }
+    }
+}
+
+fn lower_first(text: &str) -> String {
+    let mut characters = text.chars();
+    characters.next().map(|first| first.to_lowercase().chain(characters).collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Document, Problem> {
+        Document::parse(Path::new("f.json"), text.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn comments_trailing_commas_and_a_byte_order_mark_are_accepted() {
+        let document = parse("\u{feff}// first\n{ \"a\": [1, 2,], /* x */ \"B\": \"\\u00e9\", }").expect("valid");
+        let root = document.root().expect("has a value");
+        assert_eq!(root.get("b").and_then(Node::as_str), Some("é"));
+        assert!(matches!(root.get("A").map(Node::value), Some(Value::Array(elements)) if elements.len() == 2));
+    }
+
+    #[test]
+    fn of_two_properties_with_one_name_the_last_wins() {
+        let document = parse(r#"{ "a": 1, "A": 2 }"#).expect("valid");
+        assert_eq!(document.root().and_then(|root| root.get("a")).and_then(Node::as_integer), Some(2));
+    }
+
+    #[test]
+    fn a_value_knows_its_line_and_column() {
+        let document = parse("{\n  \"é\": 1, \"a\":\r\n true }").expect("valid");
+        let origin = document.root().and_then(|root| root.get("a")).map(Node::origin).expect("has a");
+        assert_eq!(origin.to_string(), "f.json:3:2");
+    }
+
+    #[test]
+    fn what_json_forbids_is_refused_with_its_place() {
+        for (text, place) in [
+            ("{ \"a\": 1 \"b\": 2 }", "f.json:1:"),
+            ("{ a: 1 }", "f.json:1:3"),
+            ("{ \"a\": 'x' }", "f.json:1:8"),
+            ("{\n\"a\": 0x1 }", "f.json:2:"),
+            ("{ \"a\": 1", "f.json:1:"),
+            ("{} {}", "f.json:1:4"),
+        ] {
+            let problem = parse(text).expect_err(text);
+            assert!(problem.origin.to_string().starts_with(place), "{text}: {} {}", problem.message, problem.origin);
+        }
+        let problem = Document::parse(Path::new("f.json"), vec![0xff, 0xfe]).expect_err("not UTF-8");
+        assert_eq!(problem.message, "the file is not UTF-8 text");
+    }
+
+    #[test]
+    fn a_setting_overrides_a_value_at_any_depth() {
+        let mut root = parse(r#"{ "A": { "b": 1 }, "list": ["x"] }"#).expect("valid").into_root().expect("has a value");
+        root.overlay("S1", &["a", "B"], "2");
+        root.overlay("S2", &["c", "d"], "true");
+        root.overlay("S3", &["list", "1"], "y");
+        assert_eq!(root.get("a").and_then(|a| a.get("b")).and_then(Node::as_integer), Some(2));
+        let d = root.get("c").and_then(|c| c.get("d")).expect("was added");
+        assert_eq!((d.as_bool(), d.origin().to_string()), (Some(true), "setting S2".to_owned()));
+        assert!(matches!(root.get("list").map(Node::value), Some(Value::Array(elements)) if elements.len() == 2));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "[\\[\\]{}\",:/*a\\\\u0 \nétrue1.e-]{0,24}") {
+            if let Ok(document) = parse(&text) {
+                let _ = document.root().map(Node::origin);
+            }
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! App settings: `Values` of `local.settings.json`, and the environment over them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::error::{AppError, Problem};
+use super::json::{Document, Node};
+
+/// The file beside `host.json` that holds app settings.
+const FILE: &str = "local.settings.json";
+
+/// The app's settings. An environment variable wins over the setting of the same name in `local.settings.json`.
+/// Names compare without regard to case.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    values: BTreeMap<String, String>,
+    environment: BTreeMap<String, String>,
+}
+
+impl Settings {
+    /// Reads `local.settings.json` in the app folder `root`, if it is there.
+    ///
+    /// # Errors
+    /// [`AppError::Unreadable`], or [`AppError::LocalSettings`] if the file is not JSON of the right shape or is encrypted.
+    pub(super) fn load(root: &Path, environment: BTreeMap<String, String>) -> Result<Self, AppError> {
+        let path = root.join(FILE);
+        let values = match std::fs::read(&path) {
+            Ok(bytes) => read_values(&path, bytes)?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
+            Err(source) => return Err(AppError::Unreadable { path, source }),
+        };
+        Ok(Settings { values, environment })
+    }
+
+    /// The value of a setting: the environment's, else the file's.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        lookup(&self.environment, name).or_else(|| lookup(&self.values, name))
+    }
+
+    /// What guests see as their environment: the names in `Values` of `local.settings.json` and no others, each with
+    /// the value that [`Settings::get`] gives. The rest of the host's environment is never shown to a guest.
+    pub fn values(&self) -> BTreeMap<String, String> {
+        self.values
+            .iter()
+            .map(|(name, value)| (name.clone(), lookup(&self.environment, name).unwrap_or(value).to_owned()))
+            .collect()
+    }
+
+    /// All settings whose name begins with `prefix`, without it, any case; the environment's come last.
+    pub(super) fn below(&self, prefix: &str) -> impl Iterator<Item = (&str, &str, &str)> {
+        self.values.iter().chain(&self.environment).filter_map(move |(name, value)| {
+            let (head, tail) = name.split_at_checked(prefix.len())?;
+            head.eq_ignore_ascii_case(prefix).then_some((name.as_str(), tail, value.as_str()))
+        })
+    }
+
+    /// Replaces each `%NAME%` by the setting's value. A percent sign that begins no name stays as it is.
+    ///
+    /// # Errors
+    /// The name of the first setting that does not exist.
+    pub(super) fn resolve(&self, text: &str) -> Result<String, String> {
+        let mut resolved = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(start) = rest.find('%') {
+            resolved.push_str(&rest[..start]);
+            let after = &rest[start + 1..];
+            match after.find('%').map(|end| (&after[..end], &after[end + 1..])) {
+                Some((name, following)) if is_setting_name(name) => {
+                    resolved.push_str(self.get(name).ok_or_else(|| name.to_owned())?);
+                    rest = following;
+                }
+                _ => {
+                    resolved.push('%');
+                    rest = after;
+                }
+            }
+        }
+        resolved.push_str(rest);
+        Ok(resolved)
+    }
+
+    /// Whether a setting says yes: `true` or `1`.
+    pub(super) fn is_on(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|value| value.trim() == "1" || value.trim().eq_ignore_ascii_case("true"))
+    }
+}
+
+fn lookup<'a>(values: &'a BTreeMap<String, String>, name: &str) -> Option<&'a str> {
+    let exact = values.get(name);
+    exact
+        .or_else(|| values.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value))
+        .map(String::as_str)
+}
+
+fn is_setting_name(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_alphabetic() || first == '_')
+        && name.chars().all(|character| character.is_alphanumeric() || "_.:-".contains(character))
+}
+
+fn read_values(path: &Path, bytes: Vec<u8>) -> Result<BTreeMap<String, String>, AppError> {
+    let settings_error =
+        |problem: Problem| AppError::LocalSettings { message: problem.message, origin: problem.origin };
+    let document = Document::parse(path, bytes).map_err(settings_error)?;
+    values_of(&document).map_err(settings_error)
+}
+
+fn values_of(document: &Document) -> Result<BTreeMap<String, String>, Problem> {
+    let mut values = BTreeMap::new();
+    let Some(root) = document.root() else {
+        return Ok(values);
+    };
+    root.expect_object(FILE)?;
+    if let Some(encrypted) = root.get("IsEncrypted")
+        && encrypted.as_bool() == Some(true)
+    {
+        return Err(Problem::new(
+            "encrypted settings are not supported: decrypt local.settings.json and set IsEncrypted to false",
+            encrypted.origin(),
+        ));
+    }
+    let Some(listed) = root.get("Values").filter(|node| !node.is_null()) else {
+        return Ok(values);
+    };
+    for property in listed.expect_object("Values")? {
+        let text = Node::scalar_text(&property.node).ok_or_else(|| {
+            Problem::new(format!("the setting '{}' must be a string", property.name), property.node.origin())
+        })?;
+        values.insert(property.name.clone(), text);
+    }
+    Ok(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn load(text: &str, environment: &[(&str, &str)]) -> Result<Settings, AppError> {
+        let folder = tempfile::tempdir().expect("temp folder");
+        std::fs::write(folder.path().join(FILE), text).expect("write settings");
+        Settings::load(folder.path(), map(environment))
+    }
+
+    #[test]
+    fn the_environment_wins_and_only_listed_names_reach_guests() {
+        let settings = load(
+            r#"{ "IsEncrypted": false, "Values": { "Greeting": "hello", "Count": 3, "On": true, "Nothing": null } }"#,
+            &[("GREETING", "hi"), ("SECRET", "x")],
+        )
+        .expect("settings load");
+        assert_eq!(settings.get("greeting"), Some("hi"));
+        assert_eq!(settings.get("SECRET"), Some("x"));
+        assert_eq!(settings.values(), map(&[("Greeting", "hi"), ("Count", "3"), ("On", "true"), ("Nothing", "")]));
+    }
+
+    #[test]
+    fn percent_names_are_replaced_and_other_percent_signs_stay() {
+        let settings = load(r#"{"values":{"A":"1","B.c":"2"}}"#, &[]).expect("settings load");
+        assert_eq!(settings.resolve("x%A%y%b.C%z"), Ok("x1y2z".to_owned()));
+        assert_eq!(settings.resolve("100% of %20 and %%"), Ok("100% of %20 and %%".to_owned()));
+        assert_eq!(settings.resolve("%MISSING%"), Err("MISSING".to_owned()));
+    }
+
+    #[test]
+    fn settings_that_cannot_be_read_say_where() {
+        let message = |text| load(text, &[]).expect_err("settings are invalid").to_string();
+        assert!(message("{ \"Values\": {\n \"A\": [] } }").contains("the setting 'A' must be a string"));
+        assert!(message("{ \"Values\": {\n \"A\": [] } }").contains("local.settings.json:2:7"));
+        assert!(message("{ \"IsEncrypted\": true }").contains("encrypted settings are not supported"));
+        assert!(message("{ ").contains("local.settings.json:1:"));
+        assert!(message("[]").contains("local.settings.json must be a JSON object"));
+    }
+}
