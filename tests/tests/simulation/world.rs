@@ -155,7 +155,7 @@ impl World {
                 biased;
                 () = storage.crash.notified() => true,
                 () = all_done => false,
-                () = tokio::time::sleep(PATIENCE) => panic!("seed {seed}: an instance did not end in an hour"),
+                () = tokio::time::sleep(PATIENCE) => panic!("seed {seed}: an instance did not end in an hour: {:?}", self.plans.iter().map(|plan| (&plan.id, plan.truth().clone(), &plan.program, plan.racers, plan.terminate_after, plan.replace_after)).collect::<Vec<_>>()),
             };
             let figures = hub.figures();
             totals.replays += figures.replays;
@@ -224,13 +224,14 @@ async fn client(hub: Arc<Hub>, plan: Arc<Plan>, seed: u64) {
     if let Some(after) = plan.terminate_after {
         jobs.push(tokio::spawn(terminator(hub.clone(), plan.clone(), after)));
     }
-    jobs.push(tokio::spawn(sender(hub.clone(), plan.clone(), dice.next())));
+    // It does not stop at an end: a replacement may follow, and wait for events.
+    let sender = tokio::spawn(sender(hub.clone(), plan.clone(), dice.next()));
     for job in jobs {
         job.await.expect("a client found an invariant broken");
     }
     loop {
         match hub.status(&plan.id, StatusWant::default()).await {
-            Ok(Some(status)) if status.runtime_status.is_terminal() => return,
+            Ok(Some(status)) if status.runtime_status.is_terminal() => break,
             Ok(Some(status)) => {
                 assert_eq!(status.diagnostics.filter(|text| text.contains("Determ")), None, "it stalls")
             }
@@ -239,6 +240,8 @@ async fn client(hub: Arc<Hub>, plan: Arc<Plan>, seed: u64) {
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
+    assert!(!sender.is_finished(), "the sender found an invariant broken");
+    sender.abort();
 }
 
 async fn starter(hub: Arc<Hub>, plan: Arc<Plan>, wait: Duration, policy: OverridableStates) {
@@ -304,8 +307,7 @@ async fn sender(hub: Arc<Hub>, plan: Arc<Plan>, seed: u64) {
         }
         truth.unknown.pop();
         match answer {
-            Ok(()) => {}
-            Err(ClientError::Gone(_)) => return,
+            Ok(()) | Err(ClientError::Gone(_)) => {}
             Err(ClientError::NotFound(_)) => assert_eq!(truth.accepted, 0, "an accepted start is gone"),
             Err(ClientError::Storage(_)) => {}
             Err(error) => panic!("an event was refused: {error}"),
