@@ -7,4 +7,6 @@ pub mod app;
 pub mod cli;
 pub mod durable;
 pub mod hub;
+pub mod server;
 pub mod storage;
+pub mod telemetry;

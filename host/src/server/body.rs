@@ -1,0 +1,193 @@
+//! Request bodies: read whole, within a limit, in bounded time and memory.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use http::{HeaderMap, header};
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Bytes, Incoming};
+use tokio::time::timeout;
+
+/// A sender that pauses longer than this is given up.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// After the first [`PAUSE_MAX`], a body must have come at least at this pace.
+const BYTES_PER_SECOND_MIN: u64 = 240;
+/// How much of a refused body is read and thrown away, so that its sender gets to read the answer.
+const DISCARD_BYTES_MAX: u64 = 256 << 20;
+const DISCARD_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Reads bodies, and bounds the memory that all bodies held at one moment take together.
+#[derive(Debug)]
+pub(super) struct BodyReader {
+    limit_bytes: u64,
+    budget_bytes: u64,
+    held_bytes: Arc<AtomicU64>,
+}
+
+/// A body, and its share of the budget, which is given back when this is dropped.
+#[derive(Debug)]
+pub(super) struct Body {
+    /// The bytes.
+    pub bytes: Bytes,
+    _share: Share,
+}
+
+impl BodyReader {
+    /// A reader for bodies of at most `limit_bytes`, which together take at most `budget_bytes`.
+    pub(super) fn new(limit_bytes: u64, budget_bytes: u64) -> Self {
+        Self { limit_bytes, budget_bytes, held_bytes: Arc::default() }
+    }
+
+    /// Reads a body to its end.
+    ///
+    /// # Errors
+    /// [`BodyError`]. What is left of the body is then discarded in the background: a connection that is closed with unread
+    /// data is reset, and its client would never see the answer.
+    pub(super) async fn read(&self, headers: &HeaderMap, mut body: Incoming) -> Result<Body, BodyError> {
+        let mut share = Share { bytes: 0, held: Arc::clone(&self.held_bytes) };
+        if body.is_end_stream() {
+            return Ok(Body { bytes: Bytes::new(), _share: share });
+        }
+        let read = match body.size_hint().exact() {
+            Some(length) if length > self.limit_bytes => Err(self.too_large()),
+            _ => self.collect(&mut body, &mut share).await,
+        };
+        match read {
+            Ok(bytes) => Ok(Body { bytes, _share: share }),
+            Err(error) => {
+                // A client that waits for `100 Continue` has sent nothing, and must not be asked to.
+                let waits = headers.contains_key(header::EXPECT) && share.bytes == 0;
+                if !waits && error != BodyError::Broken {
+                    tokio::spawn(timeout(DISCARD_TIME_MAX, discard(body)));
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn collect(&self, body: &mut Incoming, share: &mut Share) -> Result<Bytes, BodyError> {
+        let begun = Instant::now();
+        let mut collected = Collected::Nothing;
+        loop {
+            let frame = timeout(PAUSE_MAX, body.frame()).await.map_err(|_| BodyError::Slow)?;
+            let Some(frame) = frame else { return Ok(collected.into_bytes()) };
+            // Trailers are frames without data: nobody here reads them.
+            let Ok(data) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
+            share.take(data.len() as u64, self.budget_bytes)?;
+            if share.bytes > self.limit_bytes {
+                return Err(self.too_large());
+            }
+            let elapsed = begun.elapsed();
+            if elapsed > PAUSE_MAX && share.bytes < elapsed.as_secs() * BYTES_PER_SECOND_MIN {
+                return Err(BodyError::Slow);
+            }
+            let expected = body.size_hint().lower();
+            collected.add(data, expected);
+        }
+    }
+
+    fn too_large(&self) -> BodyError {
+        BodyError::TooLarge { limit_bytes: self.limit_bytes }
+    }
+}
+
+/// Why a request's body could not be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum BodyError {
+    /// It is larger than allowed.
+    #[error(
+        "the request body is larger than {limit_bytes} bytes; the limit is extensions.soloist.maxRequestBytes in host.json"
+    )]
+    TooLarge {
+        /// The limit.
+        limit_bytes: u64,
+    },
+    /// It did not come in time.
+    #[error("the request body did not arrive in time")]
+    Slow,
+    /// It ended early or is not framed as HTTP asks.
+    #[error("the request body is incomplete or malformed")]
+    Broken,
+    /// Bodies of other requests take all the memory that there is for them.
+    #[error("too many request bodies at once; try again")]
+    Overloaded,
+}
+
+#[cfg(test)]
+impl Body {
+    /// A body that came from nowhere.
+    pub(super) fn for_test(bytes: Bytes) -> Self {
+        Self { bytes, _share: Share { bytes: 0, held: Arc::default() } }
+    }
+}
+
+/// What has come. Most bodies are one frame, and are then not copied.
+enum Collected {
+    Nothing,
+    One(Bytes),
+    Many(Vec<u8>),
+}
+
+impl Collected {
+    /// Adds a frame; about `expected` more bytes are to come.
+    fn add(&mut self, data: Bytes, expected: u64) {
+        *self = match std::mem::replace(self, Self::Nothing) {
+            Self::Nothing => Self::One(data),
+            Self::One(first) => {
+                // The length is the client's claim: memory for more than this waits until the bytes are there.
+                let expected = usize::try_from(expected.min(1 << 20)).unwrap_or(0);
+                let mut all = Vec::with_capacity(first.len() + data.len() + expected);
+                all.extend_from_slice(&first);
+                all.extend_from_slice(&data);
+                Self::Many(all)
+            }
+            Self::Many(mut all) => {
+                all.extend_from_slice(&data);
+                Self::Many(all)
+            }
+        };
+    }
+
+    fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Nothing => Bytes::new(),
+            Self::One(bytes) => bytes,
+            Self::Many(all) => all.into(),
+        }
+    }
+}
+
+async fn discard(mut body: Incoming) {
+    let mut discarded = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        discarded += frame.data_ref().map_or(0, |data| data.len() as u64);
+        if discarded > DISCARD_BYTES_MAX {
+            return;
+        }
+    }
+}
+
+/// A share of the budget.
+#[derive(Debug)]
+struct Share {
+    bytes: u64,
+    held: Arc<AtomicU64>,
+}
+
+impl Share {
+    fn take(&mut self, bytes: u64, budget_bytes: u64) -> Result<(), BodyError> {
+        // Counted first: dropping this share gives it all back.
+        self.bytes += bytes;
+        let held = self.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if held > budget_bytes { Err(BodyError::Overloaded) } else { Ok(()) }
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.held.fetch_sub(self.bytes, Ordering::Relaxed);
+        }
+    }
+}

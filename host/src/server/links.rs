@@ -1,0 +1,200 @@
+//! Where this host is reached, and the links that an instance is managed by.
+
+use std::{fmt, net::SocketAddr, sync::Arc};
+
+use http::{HeaderMap, HeaderValue, Uri, header, uri::Authority};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::json_text::JsonObject;
+
+/// The path under which the management API is served.
+pub const MANAGEMENT_PATH: &str = "/runtime/webhooks/durabletask";
+
+/// What may stand in a path segment or a query value as it is: RFC 3986's unreserved characters.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Scheme and authority under which a caller reached this host, for example `http://localhost:7071`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin(Arc<str>);
+
+impl Origin {
+    /// The origin of an address: for callers that gave none. "Every address" is reached as `localhost`.
+    pub fn of_address(address: SocketAddr) -> Self {
+        if address.ip().is_unspecified() {
+            return Self(format!("http://localhost:{}", address.port()).into());
+        }
+        Self(format!("http://{address}").into())
+    }
+
+    /// The text, without a slash at its end.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The origin that a request names: in its target, else in its `Host`, else the address that it came in by. With
+    /// `forwarded`, a proxy's `X-Forwarded-Host` and `X-Forwarded-Proto` go first. What is no host name is passed over.
+    pub(super) fn of_request(uri: &Uri, headers: &HeaderMap, local: SocketAddr, forwarded: bool) -> Self {
+        let first = |name: &str| {
+            let value = headers.get(name)?.to_str().ok()?;
+            Some(value.split(',').next().unwrap_or(value).trim().to_owned())
+        };
+        if forwarded && let Some(host) = first("x-forwarded-host").as_deref().and_then(host_name) {
+            let scheme = match first("x-forwarded-proto") {
+                Some(proto) if proto.eq_ignore_ascii_case("https") => "https",
+                Some(_) | None => "http",
+            };
+            return Self(format!("{scheme}://{host}").into());
+        }
+        let named = uri
+            .authority()
+            .and_then(|authority| host_name(authority.as_str()))
+            .or_else(|| headers.get(header::HOST).map(HeaderValue::to_str)?.ok().and_then(host_name));
+        named.map_or_else(|| Self::of_address(local), |host| Self(format!("http://{host}").into()))
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The text, if it is a host with an optional port and can stand in a link.
+fn host_name(text: &str) -> Option<&str> {
+    let authority: Authority = text.parse().ok()?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']');
+    // 253 is the longest host name; 6 more are a colon and a port.
+    let is_host = !authority.host().is_empty() && text.len() <= 259 && text.bytes().all(plain);
+    is_host.then_some(text)
+}
+
+/// Makes the links by which instances are managed.
+#[derive(Clone, Debug)]
+pub struct ManagementUrls {
+    base: String,
+    query: String,
+}
+
+impl ManagementUrls {
+    /// Links below `origin` that name the task hub `hub`.
+    pub fn new(origin: &Origin, hub: &str) -> Self {
+        Self {
+            base: format!("{origin}{MANAGEMENT_PATH}"),
+            query: format!("taskHub={}&connection=Storage", utf8_percent_encode(hub, ESCAPED)),
+        }
+    }
+
+    /// The links of one instance.
+    pub fn for_instance(&self, id: &str) -> InstanceUrls {
+        let Self { base, query } = self;
+        let instance = format!("{base}/instances/{}", utf8_percent_encode(id, ESCAPED));
+        InstanceUrls {
+            id: id.to_owned(),
+            status_query_get_uri: format!("{instance}?{query}"),
+            send_event_post_uri: format!("{instance}/raiseEvent/{{eventName}}?{query}"),
+            terminate_post_uri: format!("{instance}/terminate?reason={{text}}&{query}"),
+            rewind_post_uri: format!("{instance}/rewind?reason={{text}}&{query}"),
+            purge_history_delete_uri: format!("{instance}?{query}"),
+            restart_post_uri: format!("{instance}/restart?{query}"),
+            suspend_post_uri: format!("{instance}/suspend?reason={{text}}&{query}"),
+            resume_post_uri: format!("{instance}/resume?reason={{text}}&{query}"),
+        }
+    }
+}
+
+/// The links of one instance: the contract's `management-urls`. `{eventName}` and `{text}` are for the caller to replace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceUrls {
+    /// The instance id, as it is.
+    pub id: String,
+    /// GET: the status.
+    pub status_query_get_uri: String,
+    /// POST: raise an event.
+    pub send_event_post_uri: String,
+    /// POST: terminate.
+    pub terminate_post_uri: String,
+    /// POST: rewind.
+    pub rewind_post_uri: String,
+    /// DELETE: purge.
+    pub purge_history_delete_uri: String,
+    /// POST: restart.
+    pub restart_post_uri: String,
+    /// POST: suspend.
+    pub suspend_post_uri: String,
+    /// POST: resume.
+    pub resume_post_uri: String,
+}
+
+impl InstanceUrls {
+    /// The body of a check-status response: Durable Functions' keys in their order (which leave out rewind).
+    pub fn check_status_json(&self) -> String {
+        JsonObject::new()
+            .string("id", &self.id)
+            .string("statusQueryGetUri", &self.status_query_get_uri)
+            .string("sendEventPostUri", &self.send_event_post_uri)
+            .string("terminatePostUri", &self.terminate_post_uri)
+            .string("purgeHistoryDeleteUri", &self.purge_history_delete_uri)
+            .string("restartPostUri", &self.restart_post_uri)
+            .string("suspendPostUri", &self.suspend_post_uri)
+            .string("resumePostUri", &self.resume_post_uri)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin(target: &str, headers: &[(&'static str, &str)], forwarded: bool) -> String {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        let local = "127.0.0.1:7071".parse().unwrap();
+        Origin::of_request(&target.parse().unwrap(), &map, local, forwarded).to_string()
+    }
+
+    #[test]
+    fn the_origin_is_what_the_caller_used_if_it_is_a_host() {
+        assert_eq!(origin("/x", &[("host", "example.org:81")], false), "http://example.org:81");
+        assert_eq!(origin("/x", &[("host", "[::1]:81")], false), "http://[::1]:81");
+        assert_eq!(origin("http://other:5/x", &[("host", "example.org")], false), "http://other:5");
+        for bad in ["", "a b", "a\"b", "a/b", "user@host", "ä", ":80", &"x".repeat(300)] {
+            assert_eq!(origin("/x", &[("host", bad)], false), "http://127.0.0.1:7071", "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_host_without_a_name_is_named_by_its_address() {
+        let origin = |address: &str| Origin::of_address(address.parse().unwrap()).to_string();
+        assert_eq!(origin("[::1]:81"), "http://[::1]:81");
+        assert_eq!(origin("0.0.0.0:81"), "http://localhost:81");
+        assert_eq!(origin("[::]:81"), "http://localhost:81");
+    }
+
+    #[test]
+    fn forwarded_headers_count_only_where_they_are_allowed() {
+        let headers = [("host", "inner"), ("x-forwarded-host", "outer:8443, x"), ("x-forwarded-proto", "HTTPS")];
+        assert_eq!(origin("/x", &headers, false), "http://inner");
+        assert_eq!(origin("/x", &headers, true), "https://outer:8443");
+        assert_eq!(origin("/x", &[("host", "inner"), ("x-forwarded-host", "<x>")], true), "http://inner");
+    }
+
+    #[test]
+    fn the_check_status_body_has_the_documented_keys_in_order() {
+        let origin = Origin("http://localhost:7071".into());
+        let body = ManagementUrls::new(&origin, "TestHubName").for_instance("a b%/ü\"").check_status_json();
+        let instance = "http://localhost:7071/runtime/webhooks/durabletask/instances/a%20b%25%2F%C3%BC%22";
+        let query = "taskHub=TestHubName&connection=Storage";
+        assert_eq!(
+            body,
+            format!(r#"{{"id":"a b%/ü\"","statusQueryGetUri":"{instance}?{query}","#,)
+                + &format!(r#""sendEventPostUri":"{instance}/raiseEvent/{{eventName}}?{query}","#)
+                + &format!(r#""terminatePostUri":"{instance}/terminate?reason={{text}}&{query}","#)
+                + &format!(r#""purgeHistoryDeleteUri":"{instance}?{query}","#)
+                + &format!(r#""restartPostUri":"{instance}/restart?{query}","#)
+                + &format!(r#""suspendPostUri":"{instance}/suspend?reason={{text}}&{query}","#)
+                + &format!(r#""resumePostUri":"{instance}/resume?reason={{text}}&{query}"}}"#)
+        );
+    }
+}

@@ -1,0 +1,58 @@
+//! The management API's port to the hub.
+
+use futures::future::BoxFuture;
+
+use crate::durable::Json;
+use crate::hub::{ClientError, Hub, OrchestrationStatus, StartNew, StartOutcome, StatusPage, StatusQuery, StatusWant};
+
+/// What the management API asks of the hub. Implemented by [`Hub`]; tests script it.
+///
+/// Every method does what [`Hub`]'s method of the same name does. Dropping a future does not undo what it asked for.
+pub trait DurableClient: Send + Sync + 'static {
+    /// [`Hub::start_new`].
+    fn start_new(&self, start: StartNew) -> BoxFuture<'_, Result<StartOutcome, ClientError>>;
+    /// [`Hub::status`].
+    fn status<'a>(
+        &'a self,
+        id: &'a str,
+        want: StatusWant,
+    ) -> BoxFuture<'a, Result<Option<OrchestrationStatus>, ClientError>>;
+    /// [`Hub::list`].
+    fn list(&self, query: StatusQuery) -> BoxFuture<'_, Result<StatusPage, ClientError>>;
+    /// [`Hub::raise_event`].
+    fn raise_event<'a>(&'a self, id: &'a str, name: &'a str, input: Json) -> BoxFuture<'a, Result<(), ClientError>>;
+    /// [`Hub::terminate`].
+    fn terminate<'a>(&'a self, id: &'a str, reason: &'a str) -> BoxFuture<'a, Result<(), ClientError>>;
+    /// [`Hub::purge`].
+    fn purge<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), ClientError>>;
+}
+
+impl DurableClient for Hub {
+    fn start_new(&self, start: StartNew) -> BoxFuture<'_, Result<StartOutcome, ClientError>> {
+        Box::pin(Hub::start_new(self, start))
+    }
+
+    fn status<'a>(
+        &'a self,
+        id: &'a str,
+        want: StatusWant,
+    ) -> BoxFuture<'a, Result<Option<OrchestrationStatus>, ClientError>> {
+        Box::pin(Hub::status(self, id, want))
+    }
+
+    fn list(&self, query: StatusQuery) -> BoxFuture<'_, Result<StatusPage, ClientError>> {
+        Box::pin(Hub::list(self, query))
+    }
+
+    fn raise_event<'a>(&'a self, id: &'a str, name: &'a str, input: Json) -> BoxFuture<'a, Result<(), ClientError>> {
+        Box::pin(Hub::raise_event(self, id, name, input))
+    }
+
+    fn terminate<'a>(&'a self, id: &'a str, reason: &'a str) -> BoxFuture<'a, Result<(), ClientError>> {
+        Box::pin(Hub::terminate(self, id, reason))
+    }
+
+    fn purge<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), ClientError>> {
+        Box::pin(Hub::purge(self, id))
+    }
+}

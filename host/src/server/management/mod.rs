@@ -1,0 +1,252 @@
+//! The management API: Durable Functions' HTTP interface to the task hub, under [`MANAGEMENT_PATH`](super::MANAGEMENT_PATH).
+//!
+//! Paths become an [`Operation`], the hub does it, and its answer becomes a status object, links or an error. Nothing is
+//! decided here that the hub could decide, and no state is kept.
+
+mod client;
+mod history;
+mod operation;
+mod start;
+mod status;
+
+use std::{future::Future, sync::Arc};
+
+use http::{HeaderMap, HeaderName, StatusCode, header, request};
+
+pub use client::DurableClient;
+
+use super::body::{Body, BodyError};
+use super::error::ApiError;
+use super::json_text::{JsonObject, array};
+use super::links::{ManagementUrls, Origin};
+use super::query::Query;
+use super::reply::{self, Reply};
+use crate::durable::{InstanceId, Json, JsonError, RuntimeStatus};
+use crate::hub::{OrchestrationStatus, StatusQuery, StatusWant};
+use history::HistoryDetail;
+use operation::{InstanceOperation, Operation};
+use start::StartRequest;
+use status::status_json;
+
+/// Where a page of a list ends, both ways.
+const CONTINUATION: HeaderName = HeaderName::from_static("x-ms-continuation-token");
+/// Payloads above this are checked on a thread of their own, so that other connections do not wait for it.
+const LARGE_BYTES: usize = 256 << 10;
+
+/// Serves the management API.
+pub(super) struct Management {
+    client: Arc<dyn DurableClient>,
+    hub_name: String,
+}
+
+/// What an operation may need of its request.
+struct Call<'a> {
+    headers: &'a HeaderMap,
+    query: Query,
+    url: String,
+    urls: ManagementUrls,
+}
+
+impl Management {
+    pub(super) fn new(client: Arc<dyn DurableClient>, hub_name: String) -> Self {
+        Self { client, hub_name }
+    }
+
+    /// Answers a request below the API's base. `tail` is the rest of the path, still percent-encoded; `body` reads the body
+    /// when an operation wants it.
+    pub(super) async fn handle(
+        &self,
+        parts: &request::Parts,
+        tail: &str,
+        origin: &Origin,
+        body: impl Future<Output = Result<Body, BodyError>>,
+    ) -> Result<Reply, ApiError> {
+        let operation = Operation::parse(&parts.method, tail).ok_or_else(ApiError::not_found)?;
+        let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+        let call = Call {
+            headers: &parts.headers,
+            query: parts.uri.query().map(Query::parse).unwrap_or_default(),
+            url: format!("{origin}{target}"),
+            urls: ManagementUrls::new(origin, &self.hub_name),
+        };
+        match operation {
+            Operation::Start { name, id } => self.start(&call, StartRequest { name, id }, body).await,
+            Operation::Status(id) => self.status(&call, &id).await,
+            Operation::List => self.list(&call).await,
+            Operation::Purge(id) => self.purge(&id).await,
+            Operation::RaiseEvent { id, name } => self.raise_event(&call, &id, &name, body).await,
+            Operation::Terminate(id) => self.terminate(&call, &id).await,
+            Operation::Later(operation, id) => self.later(operation, &id).await,
+            Operation::Unsupported(what) => {
+                Err(ApiError::not_supported(format!("This host does not support {what} yet.")))
+            }
+            Operation::NotUtf8 => {
+                Err(ApiError::argument("The path is not UTF-8. Percent-encode names and ids as UTF-8."))
+            }
+        }
+    }
+
+    async fn status(&self, call: &Call<'_>, id: &str) -> Result<Reply, ApiError> {
+        let detail = call.detail();
+        let want = StatusWant { input: detail.input, history: call.query.flag("showHistory").unwrap_or(false) };
+        let status = self.existing(id, want).await?;
+        let reply = reply::json(call.status_code(&status), status_json(&status, detail));
+        Ok(if status.runtime_status.is_terminal() {
+            reply
+        } else {
+            let reply = reply::with_header(reply, header::LOCATION, &call.url);
+            reply::with_header(reply, header::RETRY_AFTER, "5")
+        })
+    }
+
+    async fn list(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+        let query = &call.query;
+        let token =
+            call.headers.get(CONTINUATION).and_then(|token| token.to_str().ok()).filter(|token| !token.is_empty());
+        let detail = call.detail();
+        let page = self
+            .client
+            .list(StatusQuery {
+                created_from: query.time("createdTimeFrom"),
+                created_to: query.time("createdTimeTo"),
+                statuses: query.statuses("runtimeStatus"),
+                prefix: query.text("instanceIdPrefix").filter(|prefix| !prefix.is_empty()).map(str::to_owned),
+                top: query.number("top").filter(|top| *top > 0),
+                continuation: token.map(str::to_owned),
+                input: detail.input,
+            })
+            .await?;
+        let body = array(page.instances.iter().map(|status| status_json(status, detail)));
+        let reply = reply::json(StatusCode::OK, body);
+        // Always there: clients go on until it is empty.
+        Ok(reply::with_header(reply, CONTINUATION, page.continuation.as_deref().unwrap_or("")))
+    }
+
+    async fn purge(&self, id: &str) -> Result<Reply, ApiError> {
+        self.client.purge(known_form(id)?).await?;
+        Ok(reply::json(StatusCode::OK, JsonObject::new().raw("instancesDeleted", "1").finish()))
+    }
+
+    async fn raise_event(
+        &self,
+        call: &Call<'_>,
+        id: &str,
+        name: &str,
+        body: impl Future<Output = Result<Body, BodyError>>,
+    ) -> Result<Reply, ApiError> {
+        // Durable Functions' order: an ended instance is 410 whatever the body is.
+        self.live(id).await?;
+        if !is_json(call.headers) {
+            return Err(ApiError::not_json());
+        }
+        let input = json_body(body).await?;
+        self.client.raise_event(id, name, input).await?;
+        Ok(reply::empty(StatusCode::ACCEPTED))
+    }
+
+    async fn terminate(&self, call: &Call<'_>, id: &str) -> Result<Reply, ApiError> {
+        self.client.terminate(known_form(id)?, call.query.text("reason").unwrap_or("")).await?;
+        Ok(reply::empty(StatusCode::ACCEPTED))
+    }
+
+    /// Answers what can be told without doing it, then that it is not supported.
+    async fn later(&self, operation: InstanceOperation, id: &str) -> Result<Reply, ApiError> {
+        let what = match operation {
+            InstanceOperation::Suspend => {
+                self.live(id).await?;
+                "suspending instances"
+            }
+            InstanceOperation::Resume => {
+                let status = self.live(id).await?;
+                if status != RuntimeStatus::Suspended {
+                    return Err(ApiError::conflict(format!(
+                        "Cannot resume the orchestration instance {id} because instance is in the {status} state."
+                    )));
+                }
+                "resuming instances"
+            }
+            InstanceOperation::Rewind => {
+                let status = self.existing(id, StatusWant::default()).await?.runtime_status;
+                if !status.is_terminal() {
+                    return Err(ApiError::conflict(
+                        "The rewind operation is only supported on failed orchestration instances.",
+                    ));
+                }
+                if status != RuntimeStatus::Failed {
+                    return Err(ApiError::gone());
+                }
+                "rewinding instances"
+            }
+            InstanceOperation::Restart => {
+                let status = match known_form(id) {
+                    Ok(id) => self.client.status(id, StatusWant::default()).await?,
+                    Err(_) => None,
+                };
+                status.ok_or_else(|| ApiError::restart_of_unknown(id))?;
+                "restarting instances"
+            }
+        };
+        Err(ApiError::not_supported(format!("This host does not support {what} yet.")))
+    }
+
+    async fn existing(&self, id: &str, want: StatusWant) -> Result<OrchestrationStatus, ApiError> {
+        self.client.status(known_form(id)?, want).await?.ok_or_else(ApiError::not_found)
+    }
+
+    /// The status of an instance that has not ended.
+    async fn live(&self, id: &str) -> Result<RuntimeStatus, ApiError> {
+        let status = self.existing(id, StatusWant::default()).await?.runtime_status;
+        if status.is_terminal() { Err(ApiError::gone()) } else { Ok(status) }
+    }
+}
+
+impl Call<'_> {
+    fn detail(&self) -> HistoryDetail {
+        HistoryDetail {
+            // True by default: clients leave the parameter out and expect the input.
+            input: self.query.flag("showInput").unwrap_or(true),
+            output: self.query.flag("showHistoryOutput").unwrap_or(false),
+        }
+    }
+
+    fn status_code(&self, status: &OrchestrationStatus) -> StatusCode {
+        match status.runtime_status {
+            RuntimeStatus::Running
+            | RuntimeStatus::Pending
+            | RuntimeStatus::ContinuedAsNew
+            | RuntimeStatus::Suspended => StatusCode::ACCEPTED,
+            RuntimeStatus::Completed | RuntimeStatus::Terminated | RuntimeStatus::Canceled => StatusCode::OK,
+            RuntimeStatus::Failed if self.failure_is_error() => StatusCode::INTERNAL_SERVER_ERROR,
+            RuntimeStatus::Failed => StatusCode::OK,
+        }
+    }
+
+    fn failure_is_error(&self) -> bool {
+        self.query.flag("returnInternalServerErrorOnFailure").unwrap_or(false)
+    }
+}
+
+/// The id, if an instance could have it: of any other there is none.
+fn known_form(id: &str) -> Result<&str, ApiError> {
+    InstanceId::parse(id).map(|_| id).map_err(|_| ApiError::not_found())
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return false };
+    let media_type = value.split(';').next().unwrap_or(value).trim().to_ascii_lowercase();
+    media_type == "application/json" || (media_type.starts_with("application/") && media_type.ends_with("+json"))
+}
+
+/// A body as a payload; an empty one is `null`.
+async fn json_body(body: impl Future<Output = Result<Body, BodyError>>) -> Result<Json, ApiError> {
+    let body = body.await?;
+    let parsed: Result<Json, JsonError> = if body.bytes.len() > LARGE_BYTES {
+        tokio::task::spawn_blocking(move || Json::from_body(&body.bytes)).await.map_err(|_| ApiError::internal())?
+    } else {
+        Json::from_body(&body.bytes)
+    };
+    parsed.map_err(|error| ApiError::invalid_json(&error))
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,0 +1,189 @@
+//! Which operation a method and a path ask for.
+
+use http::Method;
+use percent_encoding::percent_decode_str;
+
+/// An operation of the management API, with what its path names. Instance ids are as they were sent: not yet checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Operation {
+    /// Start an orchestration.
+    Start {
+        /// The orchestrator function.
+        name: String,
+        /// The id, if one is given.
+        id: Option<String>,
+    },
+    /// Read one instance.
+    Status(String),
+    /// List instances.
+    List,
+    /// Delete one instance.
+    Purge(String),
+    /// Deliver an external event.
+    RaiseEvent {
+        /// The instance.
+        id: String,
+        /// The event's name.
+        name: String,
+    },
+    /// End an instance.
+    Terminate(String),
+    /// Something that this host does not do yet to an instance that exists.
+    Later(InstanceOperation, String),
+    /// Something that this host does not do yet.
+    Unsupported(&'static str),
+    /// A start whose path is not UTF-8.
+    NotUtf8,
+}
+
+/// Operations on an instance that come later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum InstanceOperation {
+    Suspend,
+    Resume,
+    Rewind,
+    Restart,
+}
+
+impl Operation {
+    /// Reads a method and the path below the API's base, still percent-encoded. Literals compare without regard to case; one
+    /// slash at the end means nothing. None if nothing is served there.
+    pub(super) fn parse(method: &Method, tail: &str) -> Option<Self> {
+        let tail = tail.strip_prefix('/').unwrap_or(tail);
+        let tail = tail.strip_suffix('/').unwrap_or(tail);
+        // Split first, then decode: a `%2F` belongs to its segment.
+        let segments: Result<Vec<String>, _> = tail
+            .split('/')
+            .map(|segment| percent_decode_str(segment).decode_utf8().map(|text| text.into_owned()))
+            .collect();
+        let Ok(segments) = segments else {
+            let is_start = method == Method::POST && tail.to_ascii_lowercase().starts_with("orchestrators/");
+            return is_start.then_some(Self::NotUtf8);
+        };
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let (collection, rest) = segments.split_first()?;
+        match collection.to_ascii_lowercase().as_str() {
+            "orchestrators" if method == Method::POST => Self::start(rest),
+            "instances" => Self::instances(method, rest),
+            "entities" => Self::entities(method, rest),
+            "makeprimary" if method == Method::POST && rest.is_empty() => Some(Self::Unsupported("makeprimary")),
+            _ => None,
+        }
+    }
+
+    fn start(rest: &[&str]) -> Option<Self> {
+        match *rest {
+            [name] if !name.is_empty() => Some(Self::Start { name: name.to_owned(), id: None }),
+            [name, id] if !name.is_empty() && !id.is_empty() => {
+                Some(Self::Start { name: name.to_owned(), id: Some(id.to_owned()) })
+            }
+            _ => None,
+        }
+    }
+
+    fn instances(method: &Method, rest: &[&str]) -> Option<Self> {
+        if rest.iter().any(|segment| segment.is_empty()) {
+            return None;
+        }
+        match (method, rest) {
+            (&Method::GET, []) => Some(Self::List),
+            (&Method::GET, [id]) => Some(Self::Status((*id).to_owned())),
+            (&Method::DELETE, []) => Some(Self::Unsupported("purging instances by a filter")),
+            (&Method::DELETE, [id]) => Some(Self::Purge((*id).to_owned())),
+            (&Method::POST, [id, operation]) => Self::instance_operation(id, operation),
+            (&Method::POST, [id, operation, name]) if operation.eq_ignore_ascii_case("raiseEvent") => {
+                Some(Self::RaiseEvent { id: (*id).to_owned(), name: (*name).to_owned() })
+            }
+            _ => None,
+        }
+    }
+
+    fn instance_operation(id: &str, operation: &str) -> Option<Self> {
+        let id = id.to_owned();
+        match operation.to_ascii_lowercase().as_str() {
+            "terminate" => Some(Self::Terminate(id)),
+            "suspend" => Some(Self::Later(InstanceOperation::Suspend, id)),
+            "resume" => Some(Self::Later(InstanceOperation::Resume, id)),
+            "rewind" => Some(Self::Later(InstanceOperation::Rewind, id)),
+            "restart" => Some(Self::Later(InstanceOperation::Restart, id)),
+            _ => None,
+        }
+    }
+
+    fn entities(method: &Method, rest: &[&str]) -> Option<Self> {
+        let served = match method {
+            &Method::GET => rest.len() <= 2,
+            &Method::POST | &Method::DELETE => rest.len() == 2,
+            _ => false,
+        };
+        served.then_some(Self::Unsupported("entities"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(request: &str) -> Option<Operation> {
+        let (method, tail) = request.split_once(' ').unwrap();
+        Operation::parse(&method.parse().unwrap(), tail)
+    }
+
+    #[test]
+    fn every_documented_path_is_an_operation() {
+        let start = |id: Option<&str>| Operation::Start { name: "E1".into(), id: id.map(str::to_owned) };
+        let raise = Operation::RaiseEvent { id: "a".into(), name: "Go".into() };
+        for (request, operation) in [
+            ("POST /orchestrators/E1", start(None)),
+            ("POST /Orchestrators/E1/", start(None)),
+            ("POST /orchestrators/E1/a%20b", start(Some("a b"))),
+            ("POST /orchestrators/E1/a%2Fb", start(Some("a/b"))),
+            ("POST /orchestrators/E1/%ff", Operation::NotUtf8),
+            ("GET /instances", Operation::List),
+            ("GET /instances/", Operation::List),
+            ("GET /INSTANCES/a%2fb/", Operation::Status("a/b".into())),
+            ("GET /instances/terminate", Operation::Status("terminate".into())),
+            ("DELETE /instances/a", Operation::Purge("a".into())),
+            ("DELETE /instances/", Operation::Unsupported("purging instances by a filter")),
+            ("POST /instances/a/RaiseEvent/Go", raise),
+            ("POST /instances/a/terminate", Operation::Terminate("a".into())),
+            ("POST /instances/a/TERMINATE/", Operation::Terminate("a".into())),
+            ("POST /instances/a/suspend", Operation::Later(InstanceOperation::Suspend, "a".into())),
+            ("POST /instances/a/restart", Operation::Later(InstanceOperation::Restart, "a".into())),
+            ("GET /entities", Operation::Unsupported("entities")),
+            ("POST /entities/counter/k", Operation::Unsupported("entities")),
+            ("POST /makeprimary/", Operation::Unsupported("makeprimary")),
+        ] {
+            assert_eq!(parse(request), Some(operation), "{request}");
+        }
+    }
+
+    #[test]
+    fn everything_else_is_nothing() {
+        for request in [
+            "GET /",
+            "GET ",
+            "GET /orchestrators/E1",
+            "POST /orchestrators",
+            "POST /orchestrators//a",
+            "POST /orchestrators/E1//",
+            "POST /orchestrators/E1/a/b",
+            "POST /instances/a",
+            "PUT /instances/a",
+            "HEAD /instances/a",
+            "POST /instances/a/raiseEvent",
+            "POST /instances/a/raiseEvent//",
+            "POST /instances//raiseEvent/x",
+            "POST /instances//terminate",
+            "GET /instances/a/terminate",
+            "GET /instances/a//",
+            "GET /instances/%ff",
+            "POST /instances/a/terminate/x",
+            "GET /other",
+            "POST /entities/counter",
+            "GET /makeprimary",
+        ] {
+            assert_eq!(parse(request), None, "{request}");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Starting an orchestration, and waiting for its end if the caller wants to.
+
+use std::{future::Future, time::Duration};
+
+use http::{StatusCode, header};
+use tokio::time::{Instant, sleep};
+
+use super::super::body::{Body, BodyError};
+use super::super::error::ApiError;
+use super::super::reply::{self, Reply};
+use super::history::HistoryDetail;
+use super::status::status_json;
+use super::{Call, Management, json_body};
+use crate::durable::{FunctionName, Json, RuntimeStatus};
+use crate::hub::{OrchestrationStatus, StartNew, StartOutcome, StatusWant};
+
+/// Nobody waits longer over one request: connections do not live for ever.
+const WAIT_MAX: Duration = Duration::from_secs(600);
+/// The shortest pause between two looks.
+const INTERVAL_MIN: Duration = Duration::from_millis(10);
+
+/// What a start's path names.
+pub(super) struct StartRequest {
+    pub name: String,
+    pub id: Option<String>,
+}
+
+/// For how long to wait for the end, and how often to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Wait {
+    timeout: Duration,
+    interval: Duration,
+}
+
+impl Management {
+    pub(super) async fn start(
+        &self,
+        call: &Call<'_>,
+        request: StartRequest,
+        body: impl Future<Output = Result<Body, BodyError>>,
+    ) -> Result<Reply, ApiError> {
+        let wait = Wait::asked_for(call)?;
+        let start = StartNew {
+            name: FunctionName::new(&request.name),
+            instance_id: request.id,
+            input: json_body(body).await?,
+            policy: None,
+            version: call.query.text("version").map(str::to_owned),
+            scheduled_start: None,
+            tags: vec![],
+            trace_context: None,
+        };
+        let instance_id = match self.client.start_new(start).await? {
+            StartOutcome::Started { instance_id, .. } => instance_id,
+            StartOutcome::AlreadyExists { status, .. } => return Err(ApiError::already_exists(status)),
+        };
+        if let Some(wait) = wait
+            && let Some(ended) = self.wait_for_end(instance_id.as_str(), wait).await?
+        {
+            return Ok(ended_reply(call, &ended));
+        }
+        Ok(check_status(call, instance_id.as_str()))
+    }
+
+    /// Looks until the instance has ended or the time is up; none if it has not ended (or is gone).
+    async fn wait_for_end(&self, id: &str, wait: Wait) -> Result<Option<OrchestrationStatus>, ApiError> {
+        let deadline = Instant::now() + wait.timeout;
+        loop {
+            let want = StatusWant { input: true, history: false };
+            let Some(status) = self.client.status(id, want).await? else { return Ok(None) };
+            if status.runtime_status.is_terminal() {
+                return Ok(Some(status));
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            sleep(wait.interval.min(left)).await;
+        }
+    }
+}
+
+impl Wait {
+    /// Both parameters make a wait; one alone makes none.
+    fn asked_for(call: &Call<'_>) -> Result<Option<Self>, ApiError> {
+        let (Some(timeout), Some(interval)) = (call.query.seconds("timeout"), call.query.seconds("pollingInterval"))
+        else {
+            return Ok(None);
+        };
+        if interval > timeout {
+            return Err(ApiError::argument(format!(
+                "Total timeout {} should be bigger than retry timeout {}",
+                timeout.as_secs_f64(),
+                interval.as_secs_f64()
+            )));
+        }
+        Ok(Some(Self { timeout: timeout.min(WAIT_MAX), interval: interval.max(INTERVAL_MIN) }))
+    }
+}
+
+/// The answer to a start: where to look.
+fn check_status(call: &Call<'_>, id: &str) -> Reply {
+    let mut urls = call.urls.for_instance(id);
+    if call.failure_is_error() {
+        urls.status_query_get_uri.push_str("&returnInternalServerErrorOnFailure=true");
+    }
+    let reply = reply::json(StatusCode::ACCEPTED, urls.check_status_json());
+    let reply = reply::with_header(reply, header::LOCATION, &urls.status_query_get_uri);
+    reply::with_header(reply, header::RETRY_AFTER, "10")
+}
+
+/// The answer to a caller who waited: the bare output if it completed, else the status.
+fn ended_reply(call: &Call<'_>, status: &OrchestrationStatus) -> Reply {
+    if status.runtime_status == RuntimeStatus::Completed {
+        let output = status.output_json().unwrap_or_else(Json::null);
+        return reply::json(StatusCode::OK, output.as_str().to_owned());
+    }
+    let detail = HistoryDetail { input: true, output: false };
+    reply::json(call.status_code(status), status_json(status, detail))
+}

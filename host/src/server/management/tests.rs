@@ -1,0 +1,311 @@
+//! The API's answers, against a scripted hub.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use futures::future::BoxFuture;
+use http_body_util::BodyExt;
+use hyper::body::Bytes;
+
+use super::*;
+use crate::durable::{ExecutionId, Failure, Timestamp};
+use crate::hub::{ClientError, StartNew, StartOutcome, StatusPage};
+use crate::server::body::Body;
+use crate::storage::Output;
+
+pub(in crate::server) const STATUS_JSON: &str = r#"{"name":"E1","instanceId":"a","runtimeStatus":"Running","input":{"b":1.0, "a":[]},"customStatus":"half","output":null,"createdTime":"2026-01-01T00:00:00Z","lastUpdatedTime":"2026-01-01T00:00:03Z"}"#;
+
+pub(in crate::server) fn status(runtime_status: RuntimeStatus) -> OrchestrationStatus {
+    OrchestrationStatus {
+        name: "E1".into(),
+        instance_id: InstanceId::from_stored("a"),
+        execution_id: ExecutionId("x".into()),
+        runtime_status,
+        input: Some(Json::parse(r#"{"b":1.0, "a":[]}"#).unwrap()),
+        output: None,
+        custom_status: Some(Json::string("half")),
+        created: Timestamp(1_767_225_600_999_999),
+        updated: Timestamp(1_767_225_603_000_000),
+        history: None,
+        diagnostics: None,
+        tags: vec![],
+    }
+}
+
+/// A hub of instances that never change by themselves, which writes down what it is asked.
+#[derive(Default)]
+pub(in crate::server) struct ScriptedHub {
+    instances: BTreeMap<&'static str, OrchestrationStatus>,
+    asked: Mutex<Vec<String>>,
+}
+
+impl ScriptedHub {
+    /// One instance in each state, named for it.
+    pub(in crate::server) fn new() -> Self {
+        let instances = RuntimeStatus::ALL.map(|runtime_status| {
+            let output = match runtime_status {
+                RuntimeStatus::Completed => Some(Output::Completed(Json::parse("[ 1 ]").unwrap())),
+                RuntimeStatus::Failed => Some(Output::Failed(Failure::new("Panic", "boom"))),
+                _ => None,
+            };
+            let id = InstanceId::from_stored(runtime_status.as_str());
+            (runtime_status.as_str(), OrchestrationStatus { instance_id: id, output, ..status(runtime_status) })
+        });
+        Self { instances: instances.into(), asked: Mutex::default() }
+    }
+
+    fn ask(&self, what: String) {
+        self.asked.lock().unwrap().push(what);
+    }
+
+    fn live(&self, id: &str) -> Result<(), ClientError> {
+        let status = self.instances.get(id).ok_or_else(|| ClientError::NotFound(id.into()))?.runtime_status;
+        if status.is_terminal() { Err(ClientError::Gone(status)) } else { Ok(()) }
+    }
+}
+
+impl DurableClient for ScriptedHub {
+    fn start_new(&self, start: StartNew) -> BoxFuture<'_, Result<StartOutcome, ClientError>> {
+        self.ask(format!("start {} {:?} {} {:?}", start.name, start.instance_id, start.input.as_str(), start.version));
+        let id = start.instance_id.unwrap_or_else(|| "made".into());
+        let outcome = match (InstanceId::parse(&id), self.instances.get(id.as_str())) {
+            (Err(error), _) => Err(ClientError::InvalidArgument(error.to_string())),
+            (Ok(instance_id), Some(status)) if !status.runtime_status.is_terminal() => {
+                Ok(StartOutcome::AlreadyExists { instance_id, status: status.runtime_status })
+            }
+            (Ok(instance_id), _) => Ok(StartOutcome::Started { instance_id, execution_id: ExecutionId("x".into()) }),
+        };
+        Box::pin(async { outcome })
+    }
+
+    fn status<'a>(
+        &'a self,
+        id: &'a str,
+        want: StatusWant,
+    ) -> BoxFuture<'a, Result<Option<OrchestrationStatus>, ClientError>> {
+        self.ask(format!("status {id}"));
+        let status = self.instances.get(id).cloned().map(|mut status| {
+            status.input = status.input.filter(|_| want.input);
+            status.history = want.history.then(Vec::new);
+            status
+        });
+        Box::pin(async { Ok(status) })
+    }
+
+    fn list(&self, query: StatusQuery) -> BoxFuture<'_, Result<StatusPage, ClientError>> {
+        self.ask(format!("{query:?}"));
+        let instances = self.instances.values().take(query.top.unwrap_or(100)).cloned().collect();
+        let continuation = query.continuation.is_none().then(|| "next".to_owned());
+        Box::pin(async { Ok(StatusPage { instances, continuation }) })
+    }
+
+    fn raise_event<'a>(&'a self, id: &'a str, name: &'a str, input: Json) -> BoxFuture<'a, Result<(), ClientError>> {
+        self.ask(format!("raise {id} {name} {}", input.as_str()));
+        Box::pin(async { self.live(id) })
+    }
+
+    fn terminate<'a>(&'a self, id: &'a str, reason: &'a str) -> BoxFuture<'a, Result<(), ClientError>> {
+        self.ask(format!("terminate {id} {reason:?}"));
+        Box::pin(async { self.live(id) })
+    }
+
+    fn purge<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), ClientError>> {
+        Box::pin(async move {
+            match self.live(id) {
+                Ok(()) => Err(ClientError::Conflict("it is live".into())),
+                Err(ClientError::Gone(_)) => Ok(()),
+                Err(error) => Err(error),
+            }
+        })
+    }
+}
+
+struct Answer {
+    code: u16,
+    headers: HeaderMap,
+    body: String,
+    asked: Vec<String>,
+}
+
+/// Sends `METHOD /tail` with headers and a body.
+fn send(request: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    let hub = Arc::new(ScriptedHub::new());
+    let management = Management::new(hub.clone(), "TestHubName".into());
+    let (method, target) = request.split_once(' ').unwrap();
+    let mut builder = http::Request::builder().method(method).uri(format!("/base{target}"));
+    for (name, value) in headers {
+        builder = builder.header(*name, *value);
+    }
+    let (parts, ()) = builder.body(()).unwrap().into_parts();
+    let tail = parts.uri.path().strip_prefix("/base").unwrap().to_owned();
+    let origin = Origin::of_address("127.0.0.1:7071".parse().unwrap());
+    let body = Body::for_test(Bytes::copy_from_slice(body.as_bytes()));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        let reply = management.handle(&parts, &tail, &origin, async { Ok(body) }).await;
+        let (parts, body) = reply.unwrap_or_else(ApiError::into_reply).into_parts();
+        let body = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+        let asked = std::mem::take(&mut *hub.asked.lock().unwrap());
+        Answer { code: parts.status.as_u16(), headers: parts.headers, body, asked }
+    })
+}
+
+const JSON: [(&str, &str); 1] = [("content-type", "Application/JSON; charset=utf-8")];
+
+#[test]
+fn a_start_is_answered_with_where_to_look() {
+    let answer = send("POST /orchestrators/E1/a%20b?version=2", &[], r#"{"x": 1.0}"#);
+    assert_eq!(answer.asked, [r#"start E1 Some("a b") {"x": 1.0} Some("2")"#]);
+    assert_eq!(answer.code, 202);
+    let location =
+        "http://127.0.0.1:7071/runtime/webhooks/durabletask/instances/a%20b?taskHub=TestHubName&connection=Storage";
+    assert_eq!(answer.headers["location"], location);
+    assert_eq!(answer.headers["retry-after"], "10");
+    assert_eq!(answer.headers["content-type"], "application/json; charset=utf-8");
+    assert!(answer.body.starts_with(&format!(r#"{{"id":"a b","statusQueryGetUri":"{location}","#)), "{}", answer.body);
+    assert_eq!(send("POST /orchestrators/E1", &[], "").asked, [r#"start E1 None null None"#]);
+}
+
+#[test]
+fn a_start_that_cannot_be_is_refused_with_the_reason() {
+    let malformed = send("POST /orchestrators/E1", &[], "{");
+    assert_eq!(malformed.code, 400);
+    assert!(
+        malformed.body.starts_with(r#"{"Message":"Invalid JSON content","ExceptionMessage":""#),
+        "{}",
+        malformed.body
+    );
+    assert!(malformed.asked.is_empty(), "nothing was started");
+    let illegal = send("POST /orchestrators/E1/a%2Fb", &[], "");
+    assert_eq!(illegal.code, 400);
+    assert!(illegal.body.contains("Orchestration instance ids must not contain /"));
+    let exists = send("POST /orchestrators/E1/Running", &[], "");
+    assert_eq!(exists.code, 409);
+    assert!(exists.body.contains("An Orchestration instance with the status Running already exists."));
+    assert_eq!(send("POST /orchestrators/E1/%ff", &[], "").code, 400);
+}
+
+#[test]
+fn a_caller_may_wait_for_the_end() {
+    let completed = send("POST /orchestrators/E1/Completed?timeout=10&pollingInterval=1", &[], "");
+    assert_eq!((completed.code, completed.body.as_str()), (200, "[ 1 ]"));
+    let failed = send("POST /orchestrators/E1/Failed?timeout=10&pollingInterval=1", &[], "");
+    assert_eq!(failed.code, 200);
+    assert!(failed.body.contains(r#""output":"Orchestrator function 'E1' failed: boom""#));
+    let failed = send(
+        "POST /orchestrators/E1/Failed?timeout=1&pollingInterval=1&returnInternalServerErrorOnFailure=true",
+        &[],
+        "",
+    );
+    assert_eq!(failed.code, 500);
+    assert_eq!(send("POST /orchestrators/E1?timeout=0.05&pollingInterval=0.01", &[], "").code, 202);
+    assert_eq!(send("POST /orchestrators/E1?timeout=1", &[], "").asked.len(), 1, "one parameter alone makes no wait");
+    let absurd = send("POST /orchestrators/E1?timeout=1&pollingInterval=1.5", &[], "");
+    assert_eq!(absurd.code, 400);
+    assert!(absurd.body.contains("Total timeout 1 should be bigger than retry timeout 1.5"), "{}", absurd.body);
+    assert!(absurd.asked.is_empty(), "nothing was started");
+}
+
+#[test]
+fn a_status_read_tells_by_its_code_whether_the_instance_has_ended() {
+    for id in ["Running", "Pending", "ContinuedAsNew", "Suspended"] {
+        let answer = send(&format!("GET /instances/{id}?x=1"), &[], "");
+        assert_eq!(answer.code, 202, "{id}");
+        assert_eq!(answer.headers["location"], format!("http://127.0.0.1:7071/base/instances/{id}?x=1").as_str());
+        assert_eq!(answer.headers["retry-after"], "5");
+    }
+    for id in ["Completed", "Terminated", "Canceled", "Failed"] {
+        let answer = send(&format!("GET /instances/{id}"), &[], "");
+        assert_eq!(answer.code, 200, "{id}");
+        assert!(!answer.headers.contains_key("location"));
+    }
+    assert_eq!(send("GET /instances/Failed?returnInternalServerErrorOnFailure=TRUE", &[], "").code, 500);
+    for id in ["unknown", "a%2Fb", "%40x", "%00"] {
+        let unknown = send(&format!("GET /instances/{id}"), &[], "");
+        assert_eq!((unknown.code, unknown.body.as_str()), (404, ""), "{id}");
+    }
+}
+
+#[test]
+fn a_status_shows_what_was_asked_for() {
+    assert!(send("GET /instances/Running", &[], "").body.contains(r#""input":{"b":1.0, "a":[]}"#));
+    assert!(send("GET /instances/Running?showInput=False", &[], "").body.contains(r#""input":null"#));
+    assert!(!send("GET /instances/Running", &[], "").body.contains("historyEvents"));
+    assert!(send("GET /instances/Running?showHistory=True", &[], "").body.ends_with(r#","historyEvents":[]}"#));
+    assert!(!send("GET /instances/Pending?showHistory=True", &[], "").body.contains("historyEvents"));
+}
+
+#[test]
+fn a_list_is_paged_by_a_header() {
+    let first = send("GET /instances/?top=2&runtimeStatus=Running,Nonsense&showInput=false", &[], "");
+    assert_eq!((first.code, first.headers["x-ms-continuation-token"].to_str().unwrap()), (200, "next"));
+    assert!(first.body.starts_with(r#"[{"name":"E1""#) && first.body.ends_with("]"));
+    assert_eq!(first.body.matches(r#""input":null"#).count(), 2);
+    let last = send("GET /instances", &[("x-ms-continuation-token", "next")], "");
+    assert_eq!(last.headers["x-ms-continuation-token"], "");
+    assert!(last.asked[0].contains(r#"continuation: Some("next")"#) && last.asked[0].contains("top: None"));
+    let query = "createdTimeFrom=2026-01-01T00:00:00Z&createdTimeTo=nonsense&instanceIdPrefix=or%20der&top=0";
+    let asked = send(&format!("GET /instances?{query}"), &[], "").asked;
+    let expected = "StatusQuery { created_from: Some(Timestamp(1767225600000000)), created_to: None, statuses: [], \
+                    prefix: Some(\"or der\"), top: None, continuation: None, input: true }";
+    assert_eq!(asked, [expected]);
+}
+
+#[test]
+fn an_event_is_checked_in_the_documented_order() {
+    let raised = send("POST /instances/Running/raiseEvent/Go", &JSON, "[1,  2]");
+    assert_eq!((raised.code, raised.body.as_str()), (202, ""));
+    assert_eq!(raised.asked[1], "raise Running Go [1,  2]");
+    assert_eq!(send("POST /instances/Running/raiseEvent/Go", &JSON, "").asked[1], "raise Running Go null");
+    assert_eq!(send("POST /instances/unknown/raiseEvent/Go", &[], "{").code, 404);
+    assert_eq!(send("POST /instances/Completed/raiseEvent/Go", &[], "{").code, 410);
+    let text = send("POST /instances/Running/raiseEvent/Go", &[("content-type", "text/plain")], "{");
+    let message = r#"{"Message":"Only application/json request content is supported"}"#;
+    assert_eq!((text.code, text.body.as_str()), (400, message));
+    assert_eq!(send("POST /instances/Running/raiseEvent/Go", &[], "1").body, message);
+    let malformed = send("POST /instances/Running/raiseEvent/Go", &JSON, "{");
+    assert!(malformed.code == 400 && malformed.body.contains("Invalid JSON content"));
+}
+
+#[test]
+fn terminate_and_delete_answer_by_the_instances_state() {
+    let terminated = send("POST /instances/Running/terminate?reason=too%20slow+now", &[], "");
+    assert_eq!((terminated.code, terminated.body.as_str()), (202, ""));
+    assert_eq!(terminated.asked, [r#"terminate Running "too slow now""#]);
+    assert_eq!(send("POST /instances/unknown/terminate", &[], "").code, 404);
+    assert_eq!(send("POST /instances/Failed/terminate", &[], "").code, 410);
+    let deleted = send("DELETE /instances/Completed", &[], "");
+    assert_eq!((deleted.code, deleted.body.as_str()), (200, r#"{"instancesDeleted":1}"#));
+    let unknown = send("DELETE /instances/unknown", &[], "");
+    assert_eq!((unknown.code, unknown.body.as_str()), (404, ""));
+    let live = send("DELETE /instances/Running", &[], "");
+    assert_eq!(live.code, 409);
+    assert!(
+        live.body
+            .starts_with(r#"{"Message":"Something went wrong while processing your request","ExceptionMessage":""#)
+    );
+}
+
+#[test]
+fn what_comes_later_still_tells_unknown_and_ended_instances_apart() {
+    for (request, code) in [
+        ("POST /instances/unknown/suspend", 404),
+        ("POST /instances/Completed/suspend", 410),
+        ("POST /instances/Running/suspend", 501),
+        ("POST /instances/Completed/resume", 410),
+        ("POST /instances/Running/resume", 409),
+        ("POST /instances/unknown/rewind", 404),
+        ("POST /instances/Completed/rewind", 410),
+        ("POST /instances/Running/rewind", 409),
+        ("POST /instances/Failed/rewind", 501),
+        ("POST /instances/unknown/restart", 400),
+        ("POST /instances/a%2Fb/restart", 400),
+        ("POST /instances/Completed/restart", 501),
+        ("DELETE /instances", 501),
+        ("GET /entities/counter/k", 501),
+        ("POST /makeprimary", 501),
+        ("GET /orchestrators/E1", 404),
+    ] {
+        assert_eq!(send(request, &[], "").code, code, "{request}");
+    }
+}

@@ -1,0 +1,210 @@
+//! The server: the only place that accepts connections.
+//!
+//! It reads requests whole, finds out whom they are for, and writes the answers: functions on their routes, the management API
+//! under [`MANAGEMENT_PATH`], the host's own pages. It never runs guests, never touches storage and decides nothing about
+//! instances: it asks through [`DurableClient`], [`FunctionRoutes`] and [`HttpFunctions`].
+//!
+//! Its tokio tasks: the accept loop (a thread with its own runtime, from [`Server::serve`] until [`Serving::shutdown`]); one task
+//! per connection on the caller's runtime, until the connection ends; and for a refused body one that reads the rest of it,
+//! for at most ten seconds. A panic in a handler is a 500 of that request alone.
+//!
+//! Start reading at [`Server`], then `router`, `functions` and `management`. `error` knows every status code of an error.
+
+mod accept;
+mod bind;
+mod body;
+mod connection;
+mod error;
+mod functions;
+mod json_text;
+mod links;
+mod management;
+mod patience;
+mod port_holder;
+mod query;
+mod reply;
+mod router;
+mod time;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tracing::warn;
+
+pub use bind::BindError;
+pub use functions::{FunctionMatch, FunctionRoutes, HttpCallError, HttpFunctions, HttpInvocation, HttpReply};
+pub use links::{InstanceUrls, MANAGEMENT_PATH, ManagementUrls, Origin};
+pub use management::DurableClient;
+pub use port_holder::PortHolder;
+
+use accept::{Accepted, spawn_acceptor};
+use connection::{Phase, serve_connection};
+use router::Router;
+
+/// Whom the server asks.
+#[derive(Clone)]
+pub struct Services {
+    /// The task hub.
+    pub client: Arc<dyn DurableClient>,
+    /// Which function serves a request.
+    pub routes: FunctionRoutes,
+    /// Who runs functions.
+    pub functions: Arc<dyn HttpFunctions>,
+}
+
+/// The server's settings.
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// The task hub's name, for links.
+    pub hub_name: String,
+    /// The largest body of a request. Default 100 MiB.
+    pub max_request_bytes: u64,
+    /// The memory that the bodies of all requests in work may take together; more are answered 503. Default 1 GiB.
+    pub buffered_bytes_max: u64,
+    /// Added to every response but those of `/admin`. Invalid ones are left out, with a warning.
+    pub custom_headers: Vec<(String, String)>,
+    /// Links name the host that a proxy's `X-Forwarded-Host` gives.
+    pub use_forwarded_host: bool,
+    /// The connections that may exist at a time; more wait to be accepted. None: three quarters of the files that this process
+    /// may open, so that storage never lacks one.
+    pub connections_max: Option<usize>,
+    /// For how long a client may do nothing.
+    pub timeouts: Timeouts,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self {
+            hub_name: "TestHubName".to_owned(),
+            max_request_bytes: 100 << 20,
+            buffered_bytes_max: 1 << 30,
+            custom_headers: vec![],
+            use_forwarded_host: false,
+            connections_max: None,
+            timeouts: Timeouts::default(),
+        }
+    }
+}
+
+/// For how long a client may do nothing, before its connection is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Between a request's first byte and the end of its headers. Default 10 s.
+    pub head: Duration,
+    /// Between requests. Default 2 min.
+    pub idle: Duration,
+    /// While a response waits to be read on. Default 30 s.
+    pub write: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { head: Duration::from_secs(10), idle: Duration::from_secs(120), write: Duration::from_secs(30) }
+    }
+}
+
+/// A server that listens and does not accept yet: clients that connect wait.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    local: SocketAddr,
+}
+
+impl Server {
+    /// Listens on an address; port 0 takes any that is free.
+    ///
+    /// # Errors
+    /// [`BindError`], which names the remedy.
+    pub fn bind(address: IpAddr, port: u16) -> Result<Self, BindError> {
+        let address = SocketAddr::new(address, port);
+        let listener = bind::bind(address)?;
+        let local = listener.local_addr().map_err(|source| BindError::Other { address, source })?;
+        Ok(Self { listener, local })
+    }
+
+    /// Where it listens, with the port that it really has.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Begins to accept. Connections are served on the runtime that this is called in, which must be multi-threaded and have
+    /// IO and time enabled.
+    ///
+    /// # Errors
+    /// If the accepting thread cannot be started.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn serve(self, services: Services, options: ServerOptions) -> io::Result<Serving> {
+        let (phase, receiver) = watch::channel(Phase::Serving);
+        let timeouts = options.timeouts;
+        let connections_max = options.connections_max.unwrap_or_else(connections_for_open_files);
+        let router = Arc::new(Router::new(services, options));
+        let runtime = Handle::current();
+        spawn_acceptor(self.listener, connections_max, receiver, move |accepted| {
+            let router = Arc::clone(&router);
+            runtime.spawn(async move {
+                let Accepted { stream, permit, phase } = accepted;
+                serve_connection(stream, router, timeouts, phase).await;
+                drop(permit);
+            });
+        })?;
+        Ok(Serving { phase, local: self.local })
+    }
+}
+
+/// A server that accepts. Dropping it drops the listener and every connection at once.
+#[derive(Debug)]
+pub struct Serving {
+    phase: watch::Sender<Phase>,
+    local: SocketAddr,
+}
+
+impl Serving {
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Stops accepting, closes idle connections, lets requests in work finish for at most `grace`, then drops the rest.
+    /// Returns how many connections were dropped with a request in work.
+    pub async fn shutdown(self, grace: Duration) -> usize {
+        self.phase.send_replace(Phase::Draining);
+        if timeout(grace, self.phase.closed()).await.is_ok() {
+            return 0;
+        }
+        let dropped = self.phase.receiver_count();
+        warn!(connections = dropped, "connections dropped: their requests did not end in time");
+        self.phase.send_replace(Phase::Closed);
+        // A connection ends at its next poll; one whose poll is stuck must not hold up the end of the process.
+        let _ = timeout(Duration::from_secs(1), self.phase.closed()).await;
+        dropped
+    }
+}
+
+/// Raises this process's soft limit of open files to the hard one, and leaves a quarter of it to storage and components.
+fn connections_for_open_files() -> usize {
+    const MOST: u64 = 1 << 20;
+    const FALLBACK: usize = 512;
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is a valid place for the answer, and nothing else is touched.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
+        return FALLBACK;
+    }
+    let raised = libc::rlimit { rlim_cur: limit.rlim_max.min(MOST).max(limit.rlim_cur), ..limit };
+    // SAFETY: `raised` is a valid limit; a refusal leaves the old one in force.
+    let files = if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) } == 0 {
+        raised.rlim_cur
+    } else {
+        limit.rlim_cur
+    };
+    usize::try_from(files.min(MOST) / 4 * 3).unwrap_or(FALLBACK).max(16)
+}
+
+#[cfg(test)]
+mod tests;
