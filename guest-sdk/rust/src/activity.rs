@@ -51,10 +51,7 @@ impl ActivityContext {
 
     /// The labels of the call, as pairs of key and value.
     pub fn tags(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.inner
-            .tags
-            .iter()
-            .map(|tag| (tag.key.as_str(), tag.value.as_str()))
+        self.inner.tags.iter().map(|tag| (tag.key.as_str(), tag.value.as_str()))
     }
 
     /// A context for unit tests: first attempt of action 0 of an instance.

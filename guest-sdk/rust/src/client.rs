@@ -118,11 +118,7 @@ pub struct AlreadyExists {
 impl fmt::Display for AlreadyExists {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The text of Azure's page on singleton orchestrators.
-        write!(
-            f,
-            "An instance with ID '{}' already exists.",
-            self.instance_id
-        )
+        write!(f, "An instance with ID '{}' already exists.", self.instance_id)
     }
 }
 
@@ -190,10 +186,9 @@ impl OrchestrationStatus {
     /// True if the instance has ended.
     pub fn is_ended(&self) -> bool {
         match self.runtime_status {
-            RuntimeStatus::Completed
-            | RuntimeStatus::Failed
-            | RuntimeStatus::Canceled
-            | RuntimeStatus::Terminated => true,
+            RuntimeStatus::Completed | RuntimeStatus::Failed | RuntimeStatus::Canceled | RuntimeStatus::Terminated => {
+                true
+            }
             RuntimeStatus::Pending
             | RuntimeStatus::Running
             | RuntimeStatus::Suspended
@@ -282,16 +277,13 @@ impl DurableClient {
             trace_context: None,
         };
         Ok(match hub::start_new(&request)? {
-            wit::StartOutcome::Started(started) => StartOutcome::Started(Started {
-                instance_id: started.instance_id,
-                execution_id: started.execution_id,
-            }),
-            wit::StartOutcome::AlreadyExists(existing) => {
-                StartOutcome::AlreadyExists(AlreadyExists {
-                    instance_id: existing.instance_id,
-                    status: existing.status,
-                })
+            wit::StartOutcome::Started(started) => {
+                StartOutcome::Started(Started { instance_id: started.instance_id, execution_id: started.execution_id })
             }
+            wit::StartOutcome::AlreadyExists(existing) => StartOutcome::AlreadyExists(AlreadyExists {
+                instance_id: existing.instance_id,
+                status: existing.status,
+            }),
         })
     }
 
@@ -325,10 +317,7 @@ impl DurableClient {
             show_input: query.show_input,
         })?;
         let instances = page.instances.into_iter().map(Into::into).collect();
-        Ok(StatusPage {
-            instances,
-            continuation: page.continuation,
-        })
+        Ok(StatusPage { instances, continuation: page.continuation })
     }
 }
 
@@ -357,11 +346,7 @@ impl DurableClient {
     /// Ends an instance together with its sub-orchestrations.
     /// # Errors
     /// As above.
-    pub fn terminate_with_children(
-        &self,
-        instance_id: &str,
-        reason: &str,
-    ) -> Result<(), ClientError> {
+    pub fn terminate_with_children(&self, instance_id: &str, reason: &str) -> Result<(), ClientError> {
         hub::terminate(instance_id, reason, true)
     }
 
@@ -441,9 +426,7 @@ impl DurableClient {
     }
 
     pub(crate) fn new() -> Self {
-        Self {
-            _made_by_the_sdk: (),
-        }
+        Self { _made_by_the_sdk: () }
     }
 }
 
@@ -479,8 +462,7 @@ fn check_status_response(urls: &ManagementUrls) -> Result<HttpResponse, ClientEr
 }
 
 fn encode(value: &(impl Serialize + ?Sized)) -> Result<String, ClientError> {
-    json::encode(value, || "the argument".into())
-        .map_err(|failure| ClientError::InvalidArgument(failure.to_string()))
+    json::encode(value, || "the argument".into()).map_err(|failure| ClientError::InvalidArgument(failure.to_string()))
 }
 
 /// The imported functions with our error type; outside of the host every one of them is refused.
@@ -537,15 +519,9 @@ mod tests {
         })
         .unwrap();
         assert_eq!(response.status(), 202);
-        assert_eq!(
-            response.get_header("Location"),
-            Some("http://h/instances/a?code=k")
-        );
+        assert_eq!(response.get_header("Location"), Some("http://h/instances/a?code=k"));
         assert_eq!(response.get_header("Retry-After"), Some("10"));
-        assert_eq!(
-            response.get_header("Content-Type"),
-            Some("application/json; charset=utf-8")
-        );
+        assert_eq!(response.get_header("Content-Type"), Some("application/json; charset=utf-8"));
         let body = std::str::from_utf8(response.bytes()).unwrap();
         let expected = r#"{"id":"a","statusQueryGetUri":"http://h/instances/a?code=k","sendEventPostUri":"http://h/instances/a/raiseEvent/{eventName}?code=k","terminatePostUri":"http://h/instances/a/terminate?code=k","purgeHistoryDeleteUri":"http://h/instances/a?code=k","restartPostUri":"http://h/instances/a/restart?code=k","suspendPostUri":"http://h/instances/a/suspend?code=k","resumePostUri":"http://h/instances/a/resume?code=k"}"#;
         assert_eq!(body, expected);

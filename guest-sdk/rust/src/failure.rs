@@ -62,10 +62,7 @@ impl Failure {
 
     /// Adds a cause, behind those that are there (nearest first).
     pub fn with_cause(mut self, kind: impl Into<String>, message: impl Into<String>) -> Self {
-        self.0.failure.causes.push(wit::FailureCause {
-            kind: kind.into(),
-            message: message.into(),
-        });
+        self.0.failure.causes.push(wit::FailureCause { kind: kind.into(), message: message.into() });
         self
     }
 
@@ -98,11 +95,7 @@ impl Failure {
 
     /// What lies beneath, nearest first, as pairs of kind and message.
     pub fn causes(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0
-            .failure
-            .causes
-            .iter()
-            .map(|cause| (cause.kind.as_str(), cause.message.as_str()))
+        self.0.failure.causes.iter().map(|cause| (cause.kind.as_str(), cause.message.as_str()))
     }
 
     /// Data of the application, as JSON text.
@@ -116,8 +109,7 @@ impl Failure {
     }
 
     pub(crate) fn continue_as_new(input: Json) -> Self {
-        let mut failure =
-            Self::new("the orchestration continues as new").with_kind("ContinueAsNew");
+        let mut failure = Self::new("the orchestration continues as new").with_kind("ContinueAsNew");
         failure.0.continue_as_new = Some(input);
         failure
     }
@@ -129,10 +121,7 @@ impl Failure {
 
     /// A named function, for `From` turns standard errors into failures and the generated type is one.
     pub(crate) fn from_wit(failure: wit::Failure) -> Self {
-        Self(Box::new(Inner {
-            failure,
-            continue_as_new: None,
-        }))
+        Self(Box::new(Inner { failure, continue_as_new: None }))
     }
 
     pub(crate) fn into_wit(self) -> wit::Failure {
@@ -216,20 +205,14 @@ mod tests {
         let failure = read("x").unwrap_err();
         assert_eq!(failure.kind(), "Outer");
         assert_eq!(failure.message(), "cannot read the number");
-        assert_eq!(
-            failure.causes().collect::<Vec<_>>(),
-            [("Error", "invalid digit found in string")]
-        );
+        assert_eq!(failure.causes().collect::<Vec<_>>(), [("Error", "invalid digit found in string")]);
         assert!(!failure.is_non_retriable());
     }
 
     #[test]
     fn only_the_request_to_continue_as_new_is_one() {
         let input = Json::encode(&3).unwrap();
-        assert_eq!(
-            Failure::continue_as_new(input.clone()).into_continue_as_new(),
-            Ok(input)
-        );
+        assert_eq!(Failure::continue_as_new(input.clone()).into_continue_as_new(), Ok(input));
         let failure = Failure::new("x").with_kind("ContinueAsNew");
         assert_eq!(failure.clone().into_continue_as_new(), Err(failure));
     }

@@ -1,9 +1,7 @@
 //! The component's exports: each finds the function that is meant and hands over.
 
 use crate::activity::ActivityContext;
-use crate::bindings::exports::soloist::functions::{
-    activity, entity, http_function, orchestrator, timer_function,
-};
+use crate::bindings::exports::soloist::functions::{activity, entity, http_function, orchestrator, timer_function};
 use crate::bindings::soloist::functions::types::Failure as WitFailure;
 use crate::failure::Failure;
 use crate::http::{HttpRequest, HttpResponse};
@@ -21,24 +19,16 @@ thread_local! {
 pub(crate) struct Component;
 
 impl orchestrator::Guest for Component {
-    fn turn(
-        context: orchestrator::TurnContext,
-        events: Vec<orchestrator::Event>,
-    ) -> orchestrator::TurnResult {
-        EXECUTOR.with_borrow_mut(|executor| {
-            executor
-                .get_or_insert_with(|| Executor::new(&context))
-                .turn(&context, events)
-        })
+    fn turn(context: orchestrator::TurnContext, events: Vec<orchestrator::Event>) -> orchestrator::TurnResult {
+        EXECUTOR
+            .with_borrow_mut(|executor| executor.get_or_insert_with(|| Executor::new(&context)).turn(&context, events))
     }
 }
 
 impl activity::Guest for Component {
     fn invoke(context: activity::ActivityContext, input: String) -> Result<String, WitFailure> {
         match registry::find(Kind::Activity, &context.function_name).map(|function| function.run) {
-            Ok(Run::Activity(run)) => {
-                run(ActivityContext::new(context), input).map_err(Failure::into_wit)
-            }
+            Ok(Run::Activity(run)) => run(ActivityContext::new(context), input).map_err(Failure::into_wit),
             Ok(Run::Http(_) | Run::Orchestrator(_)) => unreachable!("an activity was looked for"),
             Err(unknown) => Err(unknown.into_wit()),
         }
@@ -47,17 +37,16 @@ impl activity::Guest for Component {
 
 impl http_function::Guest for Component {
     fn handle(request: http_function::Request) -> http_function::Response {
-        let response =
-            match registry::find(Kind::Http, &request.function_name).map(|function| function.run) {
-                Ok(Run::Http(run)) => run(HttpRequest::new(request)),
-                Ok(Run::Activity(_) | Run::Orchestrator(_)) => {
-                    unreachable!("an http trigger was looked for")
-                }
-                Err(unknown) => {
-                    log::error(&unknown);
-                    HttpResponse::new(500).text(unknown.message())
-                }
-            };
+        let response = match registry::find(Kind::Http, &request.function_name).map(|function| function.run) {
+            Ok(Run::Http(run)) => run(HttpRequest::new(request)),
+            Ok(Run::Activity(_) | Run::Orchestrator(_)) => {
+                unreachable!("an http trigger was looked for")
+            }
+            Err(unknown) => {
+                log::error(&unknown);
+                HttpResponse::new(500).text(unknown.message())
+            }
+        };
         response.into_wit()
     }
 }
@@ -70,15 +59,8 @@ impl entity::Guest for Component {
         operations: Vec<entity::Operation>,
     ) -> entity::BatchResult {
         let failure = unknown(Kind::Entity, &context.function_name);
-        let results = operations
-            .iter()
-            .map(|_| entity::OperationResult::Failed(failure.clone()))
-            .collect();
-        entity::BatchResult {
-            results,
-            state,
-            actions: Vec::new(),
-        }
+        let results = operations.iter().map(|_| entity::OperationResult::Failed(failure.clone())).collect();
+        entity::BatchResult { results, state, actions: Vec::new() }
     }
 }
 

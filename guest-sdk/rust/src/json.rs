@@ -100,17 +100,12 @@ impl<'de> Deserialize<'de> for Json {
 pub(crate) fn decode<T: DeserializeOwned>(text: &str, what: impl FnOnce() -> String) -> Result<T> {
     serde_json::from_str(text).map_err(|error| {
         // The same bytes fail the same way each time, so retrying is pointless.
-        Failure::new(format!("{} cannot be read: {error}", what()))
-            .with_kind("InvalidPayload")
-            .non_retriable()
+        Failure::new(format!("{} cannot be read: {error}", what())).with_kind("InvalidPayload").non_retriable()
     })
 }
 
 /// Writes a payload that the code hands out; `what` names it in the failure.
-pub(crate) fn encode<T: Serialize + ?Sized>(
-    value: &T,
-    what: impl FnOnce() -> String,
-) -> Result<String> {
+pub(crate) fn encode<T: Serialize + ?Sized>(value: &T, what: impl FnOnce() -> String) -> Result<String> {
     serde_json::to_string(value).map_err(|error| {
         Failure::new(format!("{} cannot be written as JSON: {error}", what()))
             .with_kind("InvalidPayload")
@@ -129,10 +124,7 @@ mod tests {
         assert_eq!(json.text(), text);
         let list = encode(&vec![json.clone(), Json::null()], String::new).unwrap();
         assert_eq!(list, format!("[{text},null]"));
-        assert_eq!(
-            decode::<Vec<Json>>(&list, String::new).unwrap(),
-            [json, Json::null()]
-        );
+        assert_eq!(decode::<Vec<Json>>(&list, String::new).unwrap(), [json, Json::null()]);
     }
 
     #[test]

@@ -63,15 +63,15 @@ pub mod __private;
 pub use activity::ActivityContext;
 pub use bindings::soloist::functions::types::OverridableStates;
 pub use client::{
-    AlreadyExists, ClientError, DurableClient, ManagementUrls, OrchestrationStatus, PurgeFilter,
-    RuntimeStatus, StartOutcome, Started, StatusOptions, StatusPage, StatusQuery,
+    AlreadyExists, ClientError, DurableClient, ManagementUrls, OrchestrationStatus, PurgeFilter, RuntimeStatus,
+    StartOutcome, Started, StatusOptions, StatusPage, StatusQuery,
 };
 pub use failure::{Failure, Result};
 pub use http::{BadRequest, HttpError, HttpRequest, HttpResponse, HttpResult};
 pub use json::Json;
 pub use orchestration::{
-    DetachedStart, EventWait, EventWaitWithTimeout, FireAt, OrchestrationContext, Parent,
-    RetryPolicy, StartOptions, SubOrchestrationOptions, Task, TaskOptions, Timer,
+    DetachedStart, EventWait, EventWaitWithTimeout, FireAt, OrchestrationContext, Parent, RetryPolicy, StartOptions,
+    SubOrchestrationOptions, Task, TaskOptions, Timer,
 };
 pub use time::Timestamp;
 
@@ -95,9 +95,8 @@ pub use soloist_sdk_macros::http_trigger;
 pub mod prelude {
     pub use crate::log::Level;
     pub use crate::{
-        ActivityContext, BadRequest, ClientError, DurableClient, Failure, HttpError, HttpRequest,
-        HttpResponse, HttpResult, Json, OrchestrationContext, OverridableStates, Result,
-        RetryPolicy, StartOptions, StartOutcome, SubOrchestrationOptions, TaskOptions, Timestamp,
-        activity, http_trigger, log, orchestrator,
+        ActivityContext, BadRequest, ClientError, DurableClient, Failure, HttpError, HttpRequest, HttpResponse,
+        HttpResult, Json, OrchestrationContext, OverridableStates, Result, RetryPolicy, StartOptions, StartOutcome,
+        SubOrchestrationOptions, TaskOptions, Timestamp, activity, http_trigger, log, orchestrator,
     };
 }

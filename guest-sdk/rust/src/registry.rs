@@ -70,53 +70,26 @@ pub(crate) fn find(kind: Kind, name: &str) -> Result<&'static Function> {
 
 /// A name without what may differ: Rust's `e1_say_hello` answers to `E1_SayHello` and to `e1-say-hello`.
 fn normalized(name: &str) -> String {
-    name.chars()
-        .filter(|c| !matches!(c, '_' | '-'))
-        .flat_map(char::to_lowercase)
-        .collect()
+    name.chars().filter(|c| !matches!(c, '_' | '-')).flat_map(char::to_lowercase).collect()
 }
 
-fn select<'a>(
-    functions: impl Iterator<Item = &'a Function>,
-    kind: Kind,
-    name: &str,
-) -> Result<&'a Function> {
-    let of_kind: Vec<&Function> = functions
-        .filter(|function| Kind::of(&function.run) == kind)
-        .collect();
+fn select<'a>(functions: impl Iterator<Item = &'a Function>, kind: Kind, name: &str) -> Result<&'a Function> {
+    let of_kind: Vec<&Function> = functions.filter(|function| Kind::of(&function.run) == kind).collect();
     let wanted = normalized(name);
-    let similar: Vec<&Function> = of_kind
-        .iter()
-        .copied()
-        .filter(|function| normalized(function.name) == wanted)
-        .collect();
-    let exact: Vec<&Function> = similar
-        .iter()
-        .copied()
-        .filter(|function| function.name.to_lowercase() == name.to_lowercase())
-        .collect();
+    let similar: Vec<&Function> =
+        of_kind.iter().copied().filter(|function| normalized(function.name) == wanted).collect();
+    let exact: Vec<&Function> =
+        similar.iter().copied().filter(|function| function.name.to_lowercase() == name.to_lowercase()).collect();
     let (found, why) = match (&exact[..], &similar[..]) {
         ([one], _) | ([], [one]) => return Ok(one),
         ([], []) => (of_kind, "has no"),
         _ => (similar, "has more than one"),
     };
-    let mut names: Vec<String> = found
-        .iter()
-        .map(|function| format!("'{}'", function.name))
-        .collect();
+    let mut names: Vec<String> = found.iter().map(|function| format!("'{}'", function.name)).collect();
     names.sort();
-    let known = if names.is_empty() {
-        "none".into()
-    } else {
-        names.join(", ")
-    };
-    let message = format!(
-        "this component {why} {} function '{name}'; it has: {known}",
-        kind.words()
-    );
-    Err(Failure::new(message)
-        .with_kind("UnknownFunction")
-        .non_retriable())
+    let known = if names.is_empty() { "none".into() } else { names.join(", ") };
+    let message = format!("this component {why} {} function '{name}'; it has: {known}", kind.words());
+    Err(Failure::new(message).with_kind("UnknownFunction").non_retriable())
 }
 
 #[cfg(test)]
@@ -124,24 +97,14 @@ mod tests {
     use super::*;
 
     const fn activity(name: &'static str) -> Function {
-        Function {
-            name,
-            run: Run::Activity(|_, input| Ok(input)),
-        }
+        Function { name, run: Run::Activity(|_, input| Ok(input)) }
     }
 
     #[test]
     fn case_underscores_and_hyphens_do_not_matter() {
         let functions = [activity("e1_say_hello"), activity("other")];
         for name in ["E1_SayHello", "e1-say-hello", "E1SAYHELLO", "e1_say_hello"] {
-            assert_eq!(
-                select(functions.iter(), Kind::Activity, name)
-                    .ok()
-                    .unwrap()
-                    .name,
-                "e1_say_hello",
-                "{name}"
-            );
+            assert_eq!(select(functions.iter(), Kind::Activity, name).ok().unwrap().name, "e1_say_hello", "{name}");
         }
     }
 
@@ -149,35 +112,16 @@ mod tests {
     fn an_unknown_name_is_answered_with_the_known_ones() {
         let functions = [activity("b"), activity("a")];
         let failure = select(functions.iter(), Kind::Activity, "c").err().unwrap();
-        assert_eq!(
-            failure.message(),
-            "this component has no activity function 'c'; it has: 'a', 'b'"
-        );
-        let failure = select(functions.iter(), Kind::Orchestrator, "a")
-            .err()
-            .unwrap();
-        assert_eq!(
-            failure.message(),
-            "this component has no orchestrator function 'a'; it has: none"
-        );
+        assert_eq!(failure.message(), "this component has no activity function 'c'; it has: 'a', 'b'");
+        let failure = select(functions.iter(), Kind::Orchestrator, "a").err().unwrap();
+        assert_eq!(failure.message(), "this component has no orchestrator function 'a'; it has: none");
     }
 
     #[test]
     fn of_similar_names_the_exact_one_wins() {
         let functions = [activity("a_b"), activity("ab")];
-        assert_eq!(
-            select(functions.iter(), Kind::Activity, "AB")
-                .ok()
-                .unwrap()
-                .name,
-            "ab"
-        );
-        let failure = select(functions.iter(), Kind::Activity, "a-b")
-            .err()
-            .unwrap();
-        assert_eq!(
-            failure.message(),
-            "this component has more than one activity function 'a-b'; it has: 'a_b', 'ab'"
-        );
+        assert_eq!(select(functions.iter(), Kind::Activity, "AB").ok().unwrap().name, "ab");
+        let failure = select(functions.iter(), Kind::Activity, "a-b").err().unwrap();
+        assert_eq!(failure.message(), "this component has more than one activity function 'a-b'; it has: 'a_b', 'ab'");
     }
 }

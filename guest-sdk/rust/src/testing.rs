@@ -20,9 +20,9 @@
 //! Or let the script answer by itself: [`Script::run`].
 
 pub use crate::bindings::exports::soloist::functions::orchestrator::{
-    Action, Cancel, Completed, Consumed, ContinueAsNew, CreateSubOrchestration, CreateTimer, Event,
-    EventRaised, ExecutionStarted, Failed, Outcome, ParentInstance, ScheduleTask,
-    StartOrchestration, TimerFired, TurnContext, TurnResult, TurnStarted, WaitForEvent,
+    Action, Cancel, Completed, Consumed, ContinueAsNew, CreateSubOrchestration, CreateTimer, Event, EventRaised,
+    ExecutionStarted, Failed, Outcome, ParentInstance, ScheduleTask, StartOrchestration, TimerFired, TurnContext,
+    TurnResult, TurnStarted, WaitForEvent,
 };
 use crate::failure::Failure;
 use crate::json::Json;
@@ -98,12 +98,8 @@ impl Script {
         loop {
             for action in script.take_actions() {
                 match action {
-                    Action::ScheduleTask(task) => {
-                        calls.push_back((task.sequence, task.name, task.input))
-                    }
-                    Action::CreateSubOrchestration(child) => {
-                        calls.push_back((child.sequence, child.name, child.input))
-                    }
+                    Action::ScheduleTask(task) => calls.push_back((task.sequence, task.name, task.input)),
+                    Action::CreateSubOrchestration(child) => calls.push_back((child.sequence, child.name, child.input)),
                     Action::CreateTimer(timer) => timers.push(timer),
                     Action::Cancel(cancel) => {
                         calls.retain(|(sequence, ..)| *sequence != cancel.sequence);
@@ -118,11 +114,7 @@ impl Script {
             if let Some((sequence, name, input)) = calls.pop_front() {
                 let answer = answer(&name, Json::from_text(&input).expect("the SDK writes JSON"));
                 script.settle(sequence, answer.map(Json::into_text));
-            } else if let Some(next) = timers
-                .iter()
-                .min_by(|a, b| a.fire_at.total_cmp(&b.fire_at))
-                .cloned()
-            {
+            } else if let Some(next) = timers.iter().min_by(|a, b| a.fire_at.total_cmp(&b.fire_at)).cloned() {
                 timers.retain(|timer| timer.sequence != next.sequence);
                 script.now = Timestamp::from_millis(next.fire_at.max(script.now.as_millis()));
                 script.fire(next.sequence);
@@ -156,11 +148,7 @@ impl Script {
     pub fn raise(&mut self, name: &str, payload: &(impl Serialize + ?Sized)) -> &mut Self {
         let message = self.messages;
         self.messages += 1;
-        self.feed(vec![Event::EventRaised(EventRaised {
-            message,
-            name: name.to_owned(),
-            input: text(payload),
-        })])
+        self.feed(vec![Event::EventRaised(EventRaised { message, name: name.to_owned(), input: text(payload) })])
     }
 
     /// Lets time pass; the next event's turn is that much later.
@@ -171,9 +159,7 @@ impl Script {
 
     /// Feeds a turn of these events.
     pub fn feed(&mut self, events: Vec<Event>) -> &mut Self {
-        let turn = Event::TurnStarted(TurnStarted {
-            timestamp: self.now.as_millis(),
-        });
+        let turn = Event::TurnStarted(TurnStarted { timestamp: self.now.as_millis() });
         self.call(std::iter::once(turn).chain(events).collect())
     }
 
@@ -211,13 +197,10 @@ impl Script {
 
     /// Of the actions since the last `take_…`, the activities as (number, name, input); the others are left out.
     pub fn take_tasks(&mut self) -> Vec<(u32, String, String)> {
-        let tasks = self
-            .take_actions()
-            .into_iter()
-            .filter_map(|action| match action {
-                Action::ScheduleTask(task) => Some((task.sequence, task.name, task.input)),
-                _ => None,
-            });
+        let tasks = self.take_actions().into_iter().filter_map(|action| match action {
+            Action::ScheduleTask(task) => Some((task.sequence, task.name, task.input)),
+            _ => None,
+        });
         tasks.collect()
     }
 
@@ -231,9 +214,7 @@ impl Script {
     /// If it has not completed, or with something else.
     pub fn output<T: DeserializeOwned>(&self) -> T {
         match &self.outcome {
-            Outcome::Completed(output) => {
-                serde_json::from_str(output).expect("the output is of the asked type")
-            }
+            Outcome::Completed(output) => serde_json::from_str(output).expect("the output is of the asked type"),
             other => panic!("the orchestration has not completed: {other:?}"),
         }
     }
@@ -249,20 +230,15 @@ impl Script {
     }
 
     fn settle(&mut self, sequence: u32, answer: Result<String, Failure>) -> &mut Self {
-        let is_child = self.actions.iter().any(
-            |action| matches!(action, Action::CreateSubOrchestration(child) if child.sequence == sequence),
-        );
+        let is_child = self
+            .actions
+            .iter()
+            .any(|action| matches!(action, Action::CreateSubOrchestration(child) if child.sequence == sequence));
         let event = match (answer, is_child) {
             (Ok(output), false) => Event::TaskCompleted(Completed { sequence, output }),
             (Ok(output), true) => Event::SubOrchestrationCompleted(Completed { sequence, output }),
-            (Err(failure), false) => Event::TaskFailed(Failed {
-                sequence,
-                failure: failure.into_wit(),
-            }),
-            (Err(failure), true) => Event::SubOrchestrationFailed(Failed {
-                sequence,
-                failure: failure.into_wit(),
-            }),
+            (Err(failure), false) => Event::TaskFailed(Failed { sequence, failure: failure.into_wit() }),
+            (Err(failure), true) => Event::SubOrchestrationFailed(Failed { sequence, failure: failure.into_wit() }),
         };
         self.feed(vec![event])
     }

@@ -65,18 +65,10 @@ fn register(kind: Kind, function: &ItemFn, name: Option<LitStr>) -> Result<Token
     let parameters = parameters(function)?;
     let name = match name {
         Some(name) if name.value().is_empty() || name.value().contains(char::is_control) => {
-            return Err(Error::new(
-                name.span(),
-                "a function's name is not empty and has no control characters",
-            ));
+            return Err(Error::new(name.span(), "a function's name is not empty and has no control characters"));
         }
         Some(name) => name.value(),
-        None => function
-            .sig
-            .ident
-            .to_string()
-            .trim_start_matches("r#")
-            .to_owned(),
+        None => function.sig.ident.to_string().trim_start_matches("r#").to_owned(),
     };
     let run = match kind {
         Kind::Orchestrator => run_orchestrator(function, &parameters)?,
@@ -99,16 +91,12 @@ fn register(kind: Kind, function: &ItemFn, name: Option<LitStr>) -> Result<Token
 fn check_signature(kind: Kind, function: &ItemFn) -> Result<()> {
     let signature = &function.sig;
     if let Some(parameter) = signature.generics.params.first() {
-        return Err(Error::new_spanned(
-            parameter,
-            "a function that the host calls has no generic parameters",
-        ));
+        return Err(Error::new_spanned(parameter, "a function that the host calls has no generic parameters"));
     }
     match (kind, signature.asyncness) {
-        (Kind::Orchestrator, None) => Err(Error::new_spanned(
-            signature.fn_token,
-            "an orchestrator is an `async fn`: it awaits its durable tasks",
-        )),
+        (Kind::Orchestrator, None) => {
+            Err(Error::new_spanned(signature.fn_token, "an orchestrator is an `async fn`: it awaits its durable tasks"))
+        }
         (Kind::Activity | Kind::Http, Some(asyncness)) => Err(Error::new_spanned(
             asyncness,
             "activities and HTTP triggers are plain functions; only orchestrators are async",
@@ -121,24 +109,15 @@ fn parameters(function: &ItemFn) -> Result<Vec<Parameter>> {
     let mut parameters = Vec::new();
     for argument in &function.sig.inputs {
         let FnArg::Typed(argument) = argument else {
-            return Err(Error::new_spanned(
-                argument,
-                "a function that the host calls has no `self`",
-            ));
+            return Err(Error::new_spanned(argument, "a function that the host calls has no `self`"));
         };
         let parameter = match type_name(&argument.ty).as_deref() {
             Some("OrchestrationContext") => Parameter::OrchestrationContext,
             Some("ActivityContext") => Parameter::ActivityContext,
             Some("HttpRequest") => Parameter::HttpRequest,
             Some("DurableClient") => Parameter::DurableClient,
-            _ if parameters
-                .iter()
-                .any(|parameter| matches!(parameter, Parameter::Input(_))) =>
-            {
-                return Err(Error::new_spanned(
-                    argument,
-                    "there is one input; make it a struct or a tuple",
-                ));
+            _ if parameters.iter().any(|parameter| matches!(parameter, Parameter::Input(_))) => {
+                return Err(Error::new_spanned(argument, "there is one input; make it a struct or a tuple"));
             }
             _ => Parameter::Input(argument.ty.clone()),
         };
@@ -164,9 +143,7 @@ fn run_orchestrator(function: &ItemFn, parameters: &[Parameter]) -> Result<Token
                 "an orchestrator has no durable client, for what it does must replay; call an activity that has one",
             ),
             Parameter::ActivityContext => Err("an orchestrator has an `OrchestrationContext`"),
-            Parameter::HttpRequest => {
-                Err("an orchestrator has no HTTP request; give it what it needs as input")
-            }
+            Parameter::HttpRequest => Err("an orchestrator has no HTTP request; give it what it needs as input"),
         },
         function,
     )?;
@@ -186,13 +163,9 @@ fn run_activity(function: &ItemFn, parameters: &[Parameter], name: &str) -> Resu
         |parameter| match parameter {
             Parameter::ActivityContext => Ok(quote! { ctx.clone() }),
             Parameter::DurableClient => Ok(quote! { ::soloist_sdk::__private::durable_client() }),
-            Parameter::Input(ty) => {
-                Ok(quote! { ::soloist_sdk::__private::activity_input::<#ty>(&input, #name)? })
-            }
+            Parameter::Input(ty) => Ok(quote! { ::soloist_sdk::__private::activity_input::<#ty>(&input, #name)? }),
             Parameter::OrchestrationContext => Err("an activity has an `ActivityContext`"),
-            Parameter::HttpRequest => {
-                Err("an activity has no HTTP request; give it what it needs as input")
-            }
+            Parameter::HttpRequest => Err("an activity has no HTTP request; give it what it needs as input"),
         },
         function,
     )?;
@@ -212,12 +185,10 @@ fn run_http(function: &ItemFn, parameters: &[Parameter]) -> Result<Tokens> {
         |parameter| match parameter {
             Parameter::HttpRequest => Ok(quote! { req }),
             Parameter::DurableClient => Ok(quote! { ::soloist_sdk::__private::durable_client() }),
-            Parameter::Input(_) => Err(
-                "an HTTP trigger has an `HttpRequest` and a `DurableClient`; read the body with `req.json()`",
-            ),
-            Parameter::OrchestrationContext | Parameter::ActivityContext => {
-                Err("an HTTP trigger has an `HttpRequest`")
+            Parameter::Input(_) => {
+                Err("an HTTP trigger has an `HttpRequest` and a `DurableClient`; read the body with `req.json()`")
             }
+            Parameter::OrchestrationContext | Parameter::ActivityContext => Err("an HTTP trigger has an `HttpRequest`"),
         },
         function,
     )?;
@@ -237,9 +208,7 @@ fn arguments(
     parameters
         .iter()
         .zip(&function.sig.inputs)
-        .map(|(parameter, written)| {
-            argument(parameter).map_err(|message| Error::new_spanned(written, message))
-        })
+        .map(|(parameter, written)| argument(parameter).map_err(|message| Error::new_spanned(written, message)))
         .collect()
 }
 

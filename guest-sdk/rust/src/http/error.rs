@@ -33,10 +33,7 @@ pub struct HttpError {
 impl HttpError {
     /// Answers with this status code and text.
     pub fn new(status: u16, text: impl Into<String>) -> Self {
-        Self {
-            response: HttpResponse::new(status).text(text),
-            unexpected: None,
-        }
+        Self { response: HttpResponse::new(status).text(text), unexpected: None }
     }
 
     /// The response that the caller will see.
@@ -54,10 +51,7 @@ impl HttpError {
 
     fn unexpected(message: String) -> Self {
         let response = HttpResponse::new(500).text("the function failed; its log says why");
-        Self {
-            response,
-            unexpected: Some(message),
-        }
+        Self { response, unexpected: Some(message) }
     }
 }
 
@@ -87,12 +81,7 @@ impl From<Failure> for HttpError {
 impl fmt::Debug for HttpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = String::from_utf8_lossy(self.response.bytes());
-        write!(
-            f,
-            "{}: {}",
-            self.response.status(),
-            self.unexpected.as_deref().unwrap_or(&text)
-        )
+        write!(f, "{}: {}", self.response.status(), self.unexpected.as_deref().unwrap_or(&text))
     }
 }
 
@@ -104,16 +93,14 @@ fn status(error: &dyn Any) -> Option<u16> {
     if error.is::<AlreadyExists>() {
         return Some(409);
     }
-    error
-        .downcast_ref::<ClientError>()
-        .map(|error| match error {
-            ClientError::InvalidArgument(_) => 400,
-            ClientError::UnknownFunction(_) | ClientError::NotFound { .. } => 404,
-            ClientError::Conflict(_) => 409,
-            ClientError::Gone { .. } => 410,
-            ClientError::NotSupported(_) => 501,
-            ClientError::Unavailable(_) => 503,
-        })
+    error.downcast_ref::<ClientError>().map(|error| match error {
+        ClientError::InvalidArgument(_) => 400,
+        ClientError::UnknownFunction(_) | ClientError::NotFound { .. } => 404,
+        ClientError::Conflict(_) => 409,
+        ClientError::Gone { .. } => 410,
+        ClientError::NotSupported(_) => 501,
+        ClientError::Unavailable(_) => 503,
+    })
 }
 
 #[cfg(test)]
@@ -123,54 +110,22 @@ mod tests {
 
     fn answer(error: impl Into<HttpError>) -> (u16, String) {
         let response = error.into().into_response();
-        (
-            response.status(),
-            String::from_utf8(response.bytes().to_vec()).unwrap(),
-        )
+        (response.status(), String::from_utf8(response.bytes().to_vec()).unwrap())
     }
 
     #[test]
     fn each_error_of_the_client_has_its_status_code() {
         let id = || "a".to_owned();
-        assert_eq!(
-            answer(ClientError::InvalidArgument("no".into())),
-            (400, "no".into())
-        );
-        assert_eq!(
-            answer(ClientError::UnknownFunction("no".into())),
-            (404, "no".into())
-        );
-        assert_eq!(
-            answer(ClientError::NotFound { instance_id: id() }),
-            (404, "instance 'a' not found".into())
-        );
-        assert_eq!(
-            answer(ClientError::Conflict("no".into())),
-            (409, "no".into())
-        );
-        let gone = ClientError::Gone {
-            status: RuntimeStatus::Completed,
-        };
-        assert_eq!(
-            answer(gone),
-            (410, "the instance has ended: it is Completed".into())
-        );
-        assert_eq!(
-            answer(ClientError::NotSupported("no".into())),
-            (501, "no".into())
-        );
-        assert_eq!(
-            answer(ClientError::Unavailable("no".into())),
-            (503, "no".into())
-        );
-        let exists = AlreadyExists {
-            instance_id: id(),
-            status: RuntimeStatus::Running,
-        };
-        assert_eq!(
-            answer(exists),
-            (409, "An instance with ID 'a' already exists.".into())
-        );
+        assert_eq!(answer(ClientError::InvalidArgument("no".into())), (400, "no".into()));
+        assert_eq!(answer(ClientError::UnknownFunction("no".into())), (404, "no".into()));
+        assert_eq!(answer(ClientError::NotFound { instance_id: id() }), (404, "instance 'a' not found".into()));
+        assert_eq!(answer(ClientError::Conflict("no".into())), (409, "no".into()));
+        let gone = ClientError::Gone { status: RuntimeStatus::Completed };
+        assert_eq!(answer(gone), (410, "the instance has ended: it is Completed".into()));
+        assert_eq!(answer(ClientError::NotSupported("no".into())), (501, "no".into()));
+        assert_eq!(answer(ClientError::Unavailable("no".into())), (503, "no".into()));
+        let exists = AlreadyExists { instance_id: id(), status: RuntimeStatus::Running };
+        assert_eq!(answer(exists), (409, "An instance with ID 'a' already exists.".into()));
         assert_eq!(answer(BadRequest::new("no")), (400, "no".into()));
     }
 

@@ -49,24 +49,17 @@ impl HttpRequest {
 
     /// The first header of this name; names compare without regard to case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers()
-            .find(|(key, _)| key.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value)
+        self.headers().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
     /// All headers in order, as pairs of name (in lower case) and value.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.inner
-            .headers
-            .iter()
-            .map(|header| (header.name.as_str(), header.value.as_str()))
+        self.inner.headers.iter().map(|header| (header.name.as_str(), header.value.as_str()))
     }
 
     /// The first query parameter of this name, percent-decoded.
     pub fn query(&self, name: &str) -> Option<&str> {
-        self.query_pairs()
-            .find(|(key, _)| *key == name)
-            .map(|(_, value)| value)
+        self.query_pairs().find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 
     /// All query parameters in order, percent-decoded.
@@ -76,17 +69,14 @@ impl HttpRequest {
 
     /// The route parameter of this name, percent-decoded; names compare without regard to case.
     pub fn param(&self, name: &str) -> Option<&str> {
-        self.params()
-            .find(|(key, _)| key.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value)
+        self.params().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
     /// The route parameter of this name.
     /// # Errors
     /// If the route has none, or the client left it out.
     pub fn required_param(&self, name: &str) -> Result<&str, BadRequest> {
-        self.param(name)
-            .ok_or_else(|| BadRequest(format!("the route parameter '{name}' is missing")))
+        self.param(name).ok_or_else(|| BadRequest(format!("the route parameter '{name}' is missing")))
     }
 
     /// All route parameters, percent-decoded.
@@ -103,8 +93,7 @@ impl HttpRequest {
     /// # Errors
     /// If it is not UTF-8.
     pub fn text(&self) -> Result<&str, BadRequest> {
-        std::str::from_utf8(&self.inner.body)
-            .map_err(|error| BadRequest(format!("the body is not UTF-8: {error}")))
+        std::str::from_utf8(&self.inner.body).map_err(|error| BadRequest(format!("the body is not UTF-8: {error}")))
     }
 
     /// The body, read as JSON. An empty one reads as `null`.
@@ -115,11 +104,8 @@ impl HttpRequest {
             text if text.trim_ascii().is_empty() => "null",
             text => text,
         };
-        serde_json::from_str(text).map_err(|error| {
-            BadRequest(format!(
-                "the body is not the JSON that is expected: {error}"
-            ))
-        })
+        serde_json::from_str(text)
+            .map_err(|error| BadRequest(format!("the body is not the JSON that is expected: {error}")))
     }
 
     /// The body as it is, checked to be one JSON value: an input to hand on. An empty one is `null`.
@@ -146,28 +132,19 @@ impl HttpRequest {
 
     /// Adds a route parameter (for unit tests).
     pub fn with_param(mut self, name: &str, value: &str) -> Self {
-        self.inner.params.push(Parameter {
-            name: name.into(),
-            value: value.into(),
-        });
+        self.inner.params.push(Parameter { name: name.into(), value: value.into() });
         self
     }
 
     /// Adds a query parameter (for unit tests).
     pub fn with_query(mut self, name: &str, value: &str) -> Self {
-        self.inner.query.push(Parameter {
-            name: name.into(),
-            value: value.into(),
-        });
+        self.inner.query.push(Parameter { name: name.into(), value: value.into() });
         self
     }
 
     /// Adds a header (for unit tests).
     pub fn with_header(mut self, name: &str, value: &str) -> Self {
-        self.inner.headers.push(Header {
-            name: name.to_lowercase(),
-            value: value.into(),
-        });
+        self.inner.headers.push(Header { name: name.to_lowercase(), value: value.into() });
         self
     }
 
@@ -177,7 +154,5 @@ impl HttpRequest {
 }
 
 fn pairs(parameters: &[Parameter]) -> impl Iterator<Item = (&str, &str)> {
-    parameters
-        .iter()
-        .map(|parameter| (parameter.name.as_str(), parameter.value.as_str()))
+    parameters.iter().map(|parameter| (parameter.name.as_str(), parameter.value.as_str()))
 }

@@ -27,13 +27,7 @@ pub struct HttpResponse {
 impl HttpResponse {
     /// An empty response with this status code.
     pub fn new(status: u16) -> Self {
-        Self {
-            inner: wit::Response {
-                status,
-                headers: Vec::new(),
-                body: Vec::new(),
-            },
-        }
+        Self { inner: wit::Response { status, headers: Vec::new(), body: Vec::new() } }
     }
 
     /// An empty response with status 200.
@@ -43,10 +37,7 @@ impl HttpResponse {
 
     /// Adds a header.
     pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
-        self.inner.headers.push(Header {
-            name: name.to_ascii_lowercase(),
-            value: value.into(),
-        });
+        self.inner.headers.push(Header { name: name.to_ascii_lowercase(), value: value.into() });
         self
     }
 
@@ -80,11 +71,7 @@ impl HttpResponse {
 
     /// The first header of this name; names compare without regard to case.
     pub fn get_header(&self, name: &str) -> Option<&str> {
-        let header = self
-            .inner
-            .headers
-            .iter()
-            .find(|header| header.name.eq_ignore_ascii_case(name))?;
+        let header = self.inner.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name))?;
         Some(&header.value)
     }
 

@@ -49,11 +49,7 @@ impl OrchestrationContext {
     /// Runs an activity; `.await` gives its result.
     /// # Errors
     /// The task fails with the activity's failure, and with kind `InvalidPayload` if the input or the result does not fit.
-    pub fn call_activity<T: DeserializeOwned>(
-        &self,
-        name: &str,
-        input: &(impl Serialize + ?Sized),
-    ) -> Task<T> {
+    pub fn call_activity<T: DeserializeOwned>(&self, name: &str, input: &(impl Serialize + ?Sized)) -> Task<T> {
         self.call_activity_with_options(name, input, TaskOptions::new())
     }
 
@@ -82,19 +78,16 @@ impl OrchestrationContext {
             Ok(input) => input,
             Err(failure) => return Task::refused(failure),
         };
-        let sequence = self
-            .state
-            .borrow_mut()
-            .open_task(Kind::Activity, |sequence| {
-                wit::Action::ScheduleTask(wit::ScheduleTask {
-                    sequence,
-                    name: name.to_owned(),
-                    input,
-                    retry: options.retry.map(|policy| policy.0),
-                    timeout: options.timeout.map(millis),
-                    tags: options.tags,
-                })
-            });
+        let sequence = self.state.borrow_mut().open_task(Kind::Activity, |sequence| {
+            wit::Action::ScheduleTask(wit::ScheduleTask {
+                sequence,
+                name: name.to_owned(),
+                input,
+                retry: options.retry.map(|policy| policy.0),
+                timeout: options.timeout.map(millis),
+                tags: options.tags,
+            })
+        });
         Task::open(self.state.clone(), sequence, name)
     }
 
@@ -118,26 +111,22 @@ impl OrchestrationContext {
         input: &(impl Serialize + ?Sized),
         options: SubOrchestrationOptions,
     ) -> Task<T> {
-        let input = match json::encode(input, || format!("the input of sub-orchestration '{name}'"))
-        {
+        let input = match json::encode(input, || format!("the input of sub-orchestration '{name}'")) {
             Ok(input) => input,
             Err(failure) => return Task::refused(failure),
         };
-        let sequence = self
-            .state
-            .borrow_mut()
-            .open_task(Kind::SubOrchestration, |sequence| {
-                wit::Action::CreateSubOrchestration(wit::CreateSubOrchestration {
-                    sequence,
-                    name: name.to_owned(),
-                    instance_id: options.instance_id,
-                    input,
-                    version: options.version,
-                    retry: options.retry.map(|policy| policy.0),
-                    overridable_states: options.overridable_states,
-                    tags: options.tags,
-                })
-            });
+        let sequence = self.state.borrow_mut().open_task(Kind::SubOrchestration, |sequence| {
+            wit::Action::CreateSubOrchestration(wit::CreateSubOrchestration {
+                sequence,
+                name: name.to_owned(),
+                instance_id: options.instance_id,
+                input,
+                version: options.version,
+                retry: options.retry.map(|policy| policy.0),
+                overridable_states: options.overridable_states,
+                tags: options.tags,
+            })
+        });
         Task::open(self.state.clone(), sequence, name)
     }
 
@@ -154,21 +143,18 @@ impl OrchestrationContext {
             Ok(input) => input,
             Err(failure) => return DetachedStart::refused(failure),
         };
-        let sequence = self
-            .state
-            .borrow_mut()
-            .open_task(Kind::DetachedStart, |sequence| {
-                wit::Action::StartOrchestration(wit::StartOrchestration {
-                    sequence,
-                    name: name.to_owned(),
-                    instance_id: options.instance_id,
-                    input,
-                    version: options.version,
-                    scheduled_start: options.scheduled_start.map(Timestamp::as_millis),
-                    overridable_states: options.overridable_states,
-                    tags: options.tags,
-                })
-            });
+        let sequence = self.state.borrow_mut().open_task(Kind::DetachedStart, |sequence| {
+            wit::Action::StartOrchestration(wit::StartOrchestration {
+                sequence,
+                name: name.to_owned(),
+                instance_id: options.instance_id,
+                input,
+                version: options.version,
+                scheduled_start: options.scheduled_start.map(Timestamp::as_millis),
+                overridable_states: options.overridable_states,
+                tags: options.tags,
+            })
+        });
         DetachedStart::open(self.state.clone(), sequence)
     }
 
@@ -180,10 +166,7 @@ impl OrchestrationContext {
             FireAt::After(duration) => self.current_time() + duration,
         };
         let sequence = self.state.borrow_mut().open_task(Kind::Timer, |sequence| {
-            wit::Action::CreateTimer(wit::CreateTimer {
-                sequence,
-                fire_at: fire_at.as_millis(),
-            })
+            wit::Action::CreateTimer(wit::CreateTimer { sequence, fire_at: fire_at.as_millis() })
         });
         Timer::open(self.state.clone(), sequence)
     }
@@ -200,9 +183,7 @@ impl OrchestrationContext {
         let (key, wait): (Rc<str>, WaitId) = {
             let mut state = self.state.borrow_mut();
             // Told even if the event is there already: actions must not depend on when events arrive.
-            state.record(wit::Action::WaitForEvent(wit::WaitForEvent {
-                name: name.to_owned(),
-            }));
+            state.record(wit::Action::WaitForEvent(wit::WaitForEvent { name: name.to_owned() }));
             state.mailbox.wait(name)
         };
         EventWait::open(self.state.clone(), key, wait)
@@ -249,9 +230,7 @@ impl OrchestrationContext {
     /// If the value cannot be written as JSON.
     pub fn set_custom_status(&self, status: &(impl Serialize + ?Sized)) -> Result<()> {
         let status = json::encode(status, || "the custom status".into())?;
-        self.state
-            .borrow_mut()
-            .record(wit::Action::SetCustomStatus(status));
+        self.state.borrow_mut().record(wit::Action::SetCustomStatus(status));
         Ok(())
     }
 
@@ -287,29 +266,16 @@ impl OrchestrationContext {
 
     /// The labels given at the start, as pairs of key and value.
     pub fn tags(&self) -> Vec<(String, String)> {
-        self.state
-            .borrow()
-            .facts
-            .started
-            .tags
-            .iter()
-            .map(|tag| (tag.key.clone(), tag.value.clone()))
-            .collect()
+        self.state.borrow().facts.started.tags.iter().map(|tag| (tag.key.clone(), tag.value.clone())).collect()
     }
 
     /// The parent, for a sub-orchestration.
     pub fn parent(&self) -> Option<Parent> {
-        self.state
-            .borrow()
-            .facts
-            .started
-            .parent
-            .as_ref()
-            .map(|parent| Parent {
-                name: parent.name.clone(),
-                instance_id: parent.instance_id.clone(),
-                execution_id: parent.execution_id.clone(),
-            })
+        self.state.borrow().facts.started.parent.as_ref().map(|parent| Parent {
+            name: parent.name.clone(),
+            instance_id: parent.instance_id.clone(),
+            execution_id: parent.execution_id.clone(),
+        })
     }
 
     /// The input; the same as the function's input parameter.
@@ -318,9 +284,7 @@ impl OrchestrationContext {
     pub fn input<T: DeserializeOwned>(&self) -> Result<T> {
         let state = self.state.borrow();
         let started = &state.facts.started;
-        json::decode(&started.input, || {
-            format!("the input of orchestrator '{}'", started.name)
-        })
+        json::decode(&started.input, || format!("the input of orchestrator '{}'", started.name))
     }
 
     /// True while the code runs again over what has happened before. For side effects like logs only: a decision that

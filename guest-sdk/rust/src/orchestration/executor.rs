@@ -61,15 +61,9 @@ impl Executor {
     /// The code runs after *each* event, never after several: how the host batches them cannot be observed.
     pub fn turn(&mut self, context: &TurnContext, events: Vec<Event>) -> TurnResult {
         if context.execution_id != self.execution_id {
-            let message = format!(
-                "this guest runs execution '{}', not '{}'",
-                self.execution_id, context.execution_id
-            );
+            let message = format!("this guest runs execution '{}', not '{}'", self.execution_id, context.execution_id);
             let outcome = Outcome::Faulted(fault(message).into_wit());
-            return TurnResult {
-                actions: Vec::new(),
-                outcome,
-            };
+            return TurnResult { actions: Vec::new(), outcome };
         }
         let mut actions = Vec::new();
         for event in events {
@@ -90,10 +84,7 @@ impl Executor {
                 self.end();
             }
         }
-        TurnResult {
-            actions,
-            outcome: self.outcome.clone(),
-        }
+        TurnResult { actions, outcome: self.outcome.clone() }
     }
 
     /// Takes an event in, without running the code.
@@ -109,12 +100,8 @@ impl Executor {
                 self.running = Some(Running::start(context, started, self.now)?);
                 Ok(())
             }
-            (None, _) => Err(fault(
-                "the history does not begin with execution-started".into(),
-            )),
-            (Some(_), Event::ExecutionStarted(_)) => {
-                Err(fault("the history holds execution-started twice".into()))
-            }
+            (None, _) => Err(fault("the history does not begin with execution-started".into())),
+            (Some(_), Event::ExecutionStarted(_)) => Err(fault("the history holds execution-started twice".into())),
             (Some(running), event) => running.apply(context, self.now, event),
         }
     }
@@ -128,31 +115,19 @@ impl Executor {
 }
 
 impl Running {
-    fn start(
-        context: &TurnContext,
-        started: wit::ExecutionStarted,
-        now: Timestamp,
-    ) -> Result<Self> {
+    fn start(context: &TurnContext, started: wit::ExecutionStarted, now: Timestamp) -> Result<Self> {
         let function = registry::find(registry::Kind::Orchestrator, &context.function_name)?;
         let Run::Orchestrator(begin) = function.run else {
             return Err(fault(format!("'{}' is no orchestrator", function.name)));
         };
-        let facts = Facts {
-            instance_id: context.instance_id.clone(),
-            execution_id: context.execution_id.clone(),
-            started,
-        };
+        let facts =
+            Facts { instance_id: context.instance_id.clone(), execution_id: context.execution_id.clone(), started };
         let mut state = State::new(facts, now);
         state.replaying = context.replaying;
         state.skip_actions = context.skip_actions;
         let state = Rc::new(RefCell::new(state));
         let woken = Arc::new(WakeFlag(AtomicBool::new(true)));
-        Ok(Self {
-            code: begin(OrchestrationContext::new(state.clone())),
-            state,
-            waker: woken.clone().into(),
-            woken,
-        })
+        Ok(Self { code: begin(OrchestrationContext::new(state.clone())), state, waker: woken.clone().into(), woken })
     }
 
     fn apply(&mut self, context: &TurnContext, now: Timestamp, event: Event) -> Result<()> {
@@ -162,53 +137,31 @@ impl Running {
         state.skip_actions = context.skip_actions;
         let waker = match event {
             Event::TurnStarted(_) | Event::ExecutionStarted(_) => None,
-            Event::TaskCompleted(done) => {
-                state.answer(done.sequence, Kind::Activity, Ok(done.output))?
+            Event::TaskCompleted(done) => state.answer(done.sequence, Kind::Activity, Ok(done.output))?,
+            Event::TaskFailed(done) => {
+                state.answer(done.sequence, Kind::Activity, Err(Failure::from_wit(done.failure)))?
             }
-            Event::TaskFailed(done) => state.answer(
-                done.sequence,
-                Kind::Activity,
-                Err(Failure::from_wit(done.failure)),
-            )?,
             Event::SubOrchestrationCompleted(done) => {
                 state.answer(done.sequence, Kind::SubOrchestration, Ok(done.output))?
             }
-            Event::SubOrchestrationFailed(done) => state.answer(
-                done.sequence,
-                Kind::SubOrchestration,
-                Err(Failure::from_wit(done.failure)),
-            )?,
-            Event::DetachedStartCompleted(done) => {
-                state.answer(done.sequence, Kind::DetachedStart, Ok(done.output))?
+            Event::SubOrchestrationFailed(done) => {
+                state.answer(done.sequence, Kind::SubOrchestration, Err(Failure::from_wit(done.failure)))?
             }
-            Event::DetachedStartFailed(done) => state.answer(
-                done.sequence,
-                Kind::DetachedStart,
-                Err(Failure::from_wit(done.failure)),
-            )?,
-            Event::TimerFired(fired) => {
-                state.answer(fired.sequence, Kind::Timer, Ok(String::new()))?
+            Event::DetachedStartCompleted(done) => state.answer(done.sequence, Kind::DetachedStart, Ok(done.output))?,
+            Event::DetachedStartFailed(done) => {
+                state.answer(done.sequence, Kind::DetachedStart, Err(Failure::from_wit(done.failure)))?
             }
-            Event::EventRaised(raised) => state.mailbox.deliver(
-                &raised.name,
-                mailbox::Event {
-                    message: raised.message,
-                    input: raised.input,
-                },
-            ),
+            Event::TimerFired(fired) => state.answer(fired.sequence, Kind::Timer, Ok(String::new()))?,
+            Event::EventRaised(raised) => {
+                state.mailbox.deliver(&raised.name, mailbox::Event { message: raised.message, input: raised.input })
+            }
             Event::EntityOperationCompleted(done) | Event::LockGranted(done) => {
                 state.answer(done.sequence, Kind::Other, Ok(done.output))?
             }
-            Event::EntityOperationFailed(done)
-            | Event::LockFailed(done)
-            | Event::HttpFailed(done) => state.answer(
-                done.sequence,
-                Kind::Other,
-                Err(Failure::from_wit(done.failure)),
-            )?,
-            Event::HttpCompleted(done) => {
-                state.answer(done.sequence, Kind::Other, Ok(done.content))?
+            Event::EntityOperationFailed(done) | Event::LockFailed(done) | Event::HttpFailed(done) => {
+                state.answer(done.sequence, Kind::Other, Err(Failure::from_wit(done.failure)))?
             }
+            Event::HttpCompleted(done) => state.answer(done.sequence, Kind::Other, Ok(done.content))?,
         };
         drop(state);
         // Woken without the borrow: whoever is woken may drop tasks.
@@ -230,12 +183,7 @@ impl Running {
             return None;
         }
         let message = "the orchestrator awaits something that is not a durable task, so nothing can ever wake it";
-        Some(Outcome::Failed(
-            Failure::new(message)
-                .with_kind("Stuck")
-                .non_retriable()
-                .into_wit(),
-        ))
+        Some(Outcome::Failed(Failure::new(message).with_kind("Stuck").non_retriable().into_wit()))
     }
 }
 
@@ -245,11 +193,7 @@ fn outcome(result: Result<String>) -> Outcome {
         Err(failure) => match failure.into_continue_as_new() {
             Ok(input) => {
                 let input = Json::into_text(input);
-                Outcome::ContinueAsNew(wit::ContinueAsNew {
-                    input,
-                    version: None,
-                    tags: None,
-                })
+                Outcome::ContinueAsNew(wit::ContinueAsNew { input, version: None, tags: None })
             }
             Err(failure) => Outcome::Failed(failure.into_wit()),
         },

@@ -53,23 +53,14 @@ impl Mailbox {
         let id = WaitId(self.waits_made);
         self.waits_made += 1;
         let key = key(name);
-        self.queues
-            .entry(key.clone())
-            .or_default()
-            .waiters
-            .push_back(Waiter { id, waker: None });
+        self.queues.entry(key.clone()).or_default().waiters.push_back(Waiter { id, waker: None });
         (key, id)
     }
 
     /// The event for this wait, which ends the wait; or remembers whom to wake.
     pub fn poll(&mut self, name: &str, id: WaitId, waker: &Waker) -> Poll<Event> {
-        let queue = self
-            .queues
-            .get_mut(name)
-            .expect("a queue lives as long as a wait in it");
-        let place = queue
-            .place(id)
-            .expect("a wait is in its queue until it has its event");
+        let queue = self.queues.get_mut(name).expect("a queue lives as long as a wait in it");
+        let place = queue.place(id).expect("a wait is in its queue until it has its event");
         match queue.events.remove(place) {
             Some(event) => {
                 queue.waiters.remove(place);
@@ -88,18 +79,12 @@ impl Mailbox {
         let place = queue.place(id)?;
         queue.waiters.remove(place);
         let waiting = queue.events.len();
-        if place < waiting {
-            queue.waiters.get_mut(waiting - 1)?.waker.take()
-        } else {
-            None
-        }
+        if place < waiting { queue.waiters.get_mut(waiting - 1)?.waker.take() } else { None }
     }
 
     /// True if somebody is to be woken when an event arrives.
     pub fn has_listeners(&self) -> bool {
-        self.queues
-            .values()
-            .any(|queue| queue.waiters.iter().any(|waiter| waiter.waker.is_some()))
+        self.queues.values().any(|queue| queue.waiters.iter().any(|waiter| waiter.waker.is_some()))
     }
 }
 
@@ -118,10 +103,7 @@ mod tests {
     use super::*;
 
     fn event(message: u32) -> Event {
-        Event {
-            message,
-            input: message.to_string(),
-        }
+        Event { message, input: message.to_string() }
     }
 
     #[test]
@@ -131,14 +113,8 @@ mod tests {
         let (_, second) = mailbox.wait("GO");
         mailbox.deliver("go", event(0));
         mailbox.deliver("gO", event(1));
-        assert_eq!(
-            mailbox.poll(&name, second, Waker::noop()),
-            Poll::Ready(event(1))
-        );
-        assert_eq!(
-            mailbox.poll(&name, first, Waker::noop()),
-            Poll::Ready(event(0))
-        );
+        assert_eq!(mailbox.poll(&name, second, Waker::noop()), Poll::Ready(event(1)));
+        assert_eq!(mailbox.poll(&name, first, Waker::noop()), Poll::Ready(event(0)));
     }
 
     #[test]
@@ -147,15 +123,9 @@ mod tests {
         let (name, first) = mailbox.wait("go");
         let (_, second) = mailbox.wait("go");
         assert!(mailbox.poll(&name, second, Waker::noop()).is_pending());
-        assert!(
-            mailbox.deliver("go", event(0)).is_none(),
-            "the first wait was never polled, nobody is woken"
-        );
+        assert!(mailbox.deliver("go", event(0)).is_none(), "the first wait was never polled, nobody is woken");
         assert!(mailbox.abandon(&name, first).is_some());
-        assert_eq!(
-            mailbox.poll(&name, second, Waker::noop()),
-            Poll::Ready(event(0))
-        );
+        assert_eq!(mailbox.poll(&name, second, Waker::noop()), Poll::Ready(event(0)));
         let (_, third) = mailbox.wait("go");
         assert!(mailbox.poll(&name, third, Waker::noop()).is_pending());
         assert!(mailbox.has_listeners());

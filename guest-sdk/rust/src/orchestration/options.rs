@@ -1,8 +1,6 @@
 //! How the code words what it asks for.
 
-use crate::bindings::soloist::functions::types::{
-    OverridableStates, RetryPolicy as WitRetryPolicy, Tag,
-};
+use crate::bindings::soloist::functions::types::{OverridableStates, RetryPolicy as WitRetryPolicy, Tag};
 use crate::time::{Timestamp, millis};
 use std::time::Duration;
 
@@ -113,10 +111,7 @@ impl TaskOptions {
 
     /// Adds a label.
     pub fn with_tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.tags.push(Tag {
-            key: key.into(),
-            value: value.into(),
-        });
+        self.tags.push(Tag { key: key.into(), value: value.into() });
         self
     }
 }
@@ -163,10 +158,7 @@ impl SubOrchestrationOptions {
 
     /// Adds a label.
     pub fn with_tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.tags.push(Tag {
-            key: key.into(),
-            value: value.into(),
-        });
+        self.tags.push(Tag { key: key.into(), value: value.into() });
         self
     }
 }
@@ -213,10 +205,7 @@ impl StartOptions {
 
     /// Adds a label.
     pub fn with_tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.tags.push(Tag {
-            key: key.into(),
-            value: value.into(),
-        });
+        self.tags.push(Tag { key: key.into(), value: value.into() });
         self
     }
 }

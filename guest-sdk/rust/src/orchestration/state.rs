@@ -1,9 +1,7 @@
 //! What an execution knows and has asked for: everything but its code and its future.
 
 use super::mailbox::Mailbox;
-use crate::bindings::exports::soloist::functions::orchestrator::{
-    Action, Cancel, Consumed, ExecutionStarted,
-};
+use crate::bindings::exports::soloist::functions::orchestrator::{Action, Cancel, Consumed, ExecutionStarted};
 use crate::failure::{Failure, Result};
 use crate::time::Timestamp;
 use std::collections::BTreeMap;
@@ -78,14 +76,7 @@ impl State {
     pub fn open_task(&mut self, kind: Kind, action: impl FnOnce(u32) -> Action) -> u32 {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        self.tasks.insert(
-            sequence,
-            OpenTask {
-                kind,
-                answer: None,
-                waker: None,
-            },
-        );
+        self.tasks.insert(sequence, OpenTask { kind, answer: None, waker: None });
         self.record_compared(action(sequence));
         sequence
     }
@@ -112,12 +103,7 @@ impl State {
     /// An answer to a task that was given up is dropped: it may have been under way already.
     /// # Errors
     /// If the code never made this action, or made one of another kind: then this history is not of this code.
-    pub fn answer(
-        &mut self,
-        sequence: u32,
-        kind: Kind,
-        answer: Result<String>,
-    ) -> Result<Option<Waker>> {
+    pub fn answer(&mut self, sequence: u32, kind: Kind, answer: Result<String>) -> Result<Option<Waker>> {
         if sequence >= self.next_sequence {
             let message = format!(
                 "the history answers action {sequence}, which this code never made; it made {}",
@@ -129,10 +115,8 @@ impl State {
             return Ok(None);
         };
         if task.kind != kind {
-            let message = format!(
-                "the history answers action {sequence} as {kind:?}, but this code made it {:?}",
-                task.kind
-            );
+            let message =
+                format!("the history answers action {sequence} as {kind:?}, but this code made it {:?}", task.kind);
             return Err(Failure::new(message).with_kind("NonDeterminism"));
         }
         if task.answer.is_none() {
@@ -143,10 +127,7 @@ impl State {
 
     /// The answer to a task, which closes it; or remembers whom to wake.
     pub fn poll_task(&mut self, sequence: u32, waker: &Waker) -> Poll<Result<String>> {
-        let task = self
-            .tasks
-            .get_mut(&sequence)
-            .expect("a task stays open until its future has returned the answer");
+        let task = self.tasks.get_mut(&sequence).expect("a task stays open until its future has returned the answer");
         match task.answer.take() {
             Some(answer) => {
                 self.tasks.remove(&sequence);
@@ -192,10 +173,8 @@ impl State {
     /// The next GUID: version 5, from the execution id and a counter, so that every replay makes the same ones.
     pub fn new_guid(&mut self) -> String {
         /// Namespace of Durable Functions' deterministic GUIDs.
-        const NAMESPACE: [u8; 16] = [
-            0x9e, 0x95, 0x29, 0x58, 0x5e, 0x33, 0x4d, 0xaf, 0x82, 0x7f, 0x2f, 0xa1, 0x29, 0x37,
-            0xb8, 0x75,
-        ];
+        const NAMESPACE: [u8; 16] =
+            [0x9e, 0x95, 0x29, 0x58, 0x5e, 0x33, 0x4d, 0xaf, 0x82, 0x7f, 0x2f, 0xa1, 0x29, 0x37, 0xb8, 0x75];
         let name = format!("{}_{}", self.facts.execution_id, self.guids_made);
         self.guids_made += 1;
         uuid_v5(NAMESPACE, &name)
@@ -213,14 +192,7 @@ fn uuid_v5(namespace: [u8; 16], name: &str) -> String {
     uuid[6] = (uuid[6] & 0x0f) | 0x50;
     uuid[8] = (uuid[8] & 0x3f) | 0x80;
     let hex: String = uuid.iter().map(|byte| format!("{byte:02x}")).collect();
-    [
-        &hex[..8],
-        &hex[8..12],
-        &hex[12..16],
-        &hex[16..20],
-        &hex[20..],
-    ]
-    .join("-")
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 
 #[cfg(test)]
@@ -230,13 +202,7 @@ mod tests {
     #[test]
     fn guids_are_of_version_5() {
         // The example of RFC 9562, appendix A.4.
-        let dns = [
-            0x6b, 0xa7, 0xb8, 0x10, 0x9d, 0xad, 0x11, 0xd1, 0x80, 0xb4, 0x00, 0xc0, 0x4f, 0xd4,
-            0x30, 0xc8,
-        ];
-        assert_eq!(
-            uuid_v5(dns, "www.example.com"),
-            "2ed6657d-e927-568b-95e1-2665a8aea6a2"
-        );
+        let dns = [0x6b, 0xa7, 0xb8, 0x10, 0x9d, 0xad, 0x11, 0xd1, 0x80, 0xb4, 0x00, 0xc0, 0x4f, 0xd4, 0x30, 0xc8];
+        assert_eq!(uuid_v5(dns, "www.example.com"), "2ed6657d-e927-568b-95e1-2665a8aea6a2");
     }
 }

@@ -44,15 +44,12 @@ enum Stage {
 
 impl Answer {
     fn open(state: Shared, sequence: u32) -> Self {
-        Self {
-            stage: Stage::Open(Open { state, sequence }),
-        }
+        Self { stage: Stage::Open(Open { state, sequence }) }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<String>> {
         let answer = match &self.stage {
-            Stage::Open(open) => match open.state.borrow_mut().poll_task(open.sequence, cx.waker())
-            {
+            Stage::Open(open) => match open.state.borrow_mut().poll_task(open.sequence, cx.waker()) {
                 Poll::Ready(answer) => answer,
                 Poll::Pending => return Poll::Pending,
             },
@@ -81,21 +78,11 @@ pub struct Task<T> {
 
 impl<T> Task<T> {
     pub(super) fn open(state: Shared, sequence: u32, name: &str) -> Self {
-        Self {
-            answer: Answer::open(state, sequence),
-            name: name.to_owned(),
-            output: PhantomData,
-        }
+        Self { answer: Answer::open(state, sequence), name: name.to_owned(), output: PhantomData }
     }
 
     pub(super) fn refused(failure: Failure) -> Self {
-        Self {
-            answer: Answer {
-                stage: Stage::Refused(failure),
-            },
-            name: String::new(),
-            output: PhantomData,
-        }
+        Self { answer: Answer { stage: Stage::Refused(failure) }, name: String::new(), output: PhantomData }
     }
 }
 
@@ -105,11 +92,7 @@ impl<T: DeserializeOwned> Future for Task<T> {
         let Poll::Ready(answer) = self.answer.poll(cx) else {
             return Poll::Pending;
         };
-        Poll::Ready(
-            answer.and_then(|output| {
-                json::decode(&output, || format!("the result of '{}'", self.name))
-            }),
-        )
+        Poll::Ready(answer.and_then(|output| json::decode(&output, || format!("the result of '{}'", self.name))))
     }
 }
 
@@ -127,9 +110,7 @@ pub struct Timer {
 
 impl Timer {
     pub(super) fn open(state: Shared, sequence: u32) -> Self {
-        Self {
-            answer: Answer::open(state, sequence),
-        }
+        Self { answer: Answer::open(state, sequence) }
     }
 }
 
@@ -155,17 +136,11 @@ pub struct DetachedStart {
 
 impl DetachedStart {
     pub(super) fn open(state: Shared, sequence: u32) -> Self {
-        Self {
-            answer: Answer::open(state, sequence),
-        }
+        Self { answer: Answer::open(state, sequence) }
     }
 
     pub(super) fn refused(failure: Failure) -> Self {
-        Self {
-            answer: Answer {
-                stage: Stage::Refused(failure),
-            },
-        }
+        Self { answer: Answer { stage: Stage::Refused(failure) } }
     }
 }
 
@@ -200,21 +175,14 @@ pub struct EventWait<T> {
 
 impl<T> EventWait<T> {
     pub(super) fn open(state: Shared, name: Rc<str>, wait: WaitId) -> Self {
-        Self {
-            state,
-            name,
-            wait: Some(wait),
-            payload: PhantomData,
-        }
+        Self { state, name, wait: Some(wait), payload: PhantomData }
     }
 }
 
 impl<T: DeserializeOwned> Future for EventWait<T> {
     type Output = Result<T>;
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let wait = self
-            .wait
-            .expect("a wait is not polled after it has returned");
+        let wait = self.wait.expect("a wait is not polled after it has returned");
         let event = {
             let mut state = self.state.borrow_mut();
             let Poll::Ready(event) = state.mailbox.poll(&self.name, wait, cx.waker()) else {
@@ -224,9 +192,7 @@ impl<T: DeserializeOwned> Future for EventWait<T> {
             event
         };
         self.wait = None;
-        Poll::Ready(json::decode(&event.input, || {
-            format!("the payload of event '{}'", self.name)
-        }))
+        Poll::Ready(json::decode(&event.input, || format!("the payload of event '{}'", self.name)))
     }
 }
 
@@ -256,19 +222,14 @@ pub struct EventWaitWithTimeout<T> {
 
 impl<T> EventWaitWithTimeout<T> {
     pub(super) fn new(event: EventWait<T>, timer: Timer) -> Self {
-        Self {
-            parts: Some((event, timer)),
-        }
+        Self { parts: Some((event, timer)) }
     }
 }
 
 impl<T: DeserializeOwned> Future for EventWaitWithTimeout<T> {
     type Output = Result<Option<T>>;
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let (event, timer) = self
-            .parts
-            .as_mut()
-            .expect("a wait is not polled after it has returned");
+        let (event, timer) = self.parts.as_mut().expect("a wait is not polled after it has returned");
         // The event first: where both are there, the answer is worth more than the news that it is late.
         let result = match Pin::new(event).poll(cx) {
             Poll::Ready(payload) => payload.map(Some),
