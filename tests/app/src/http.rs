@@ -26,8 +26,7 @@ pub fn http_start(req: HttpRequest, client: DurableClient) -> HttpResult {
 fn start_with_id(req: &HttpRequest, client: &DurableClient) -> HttpResult {
     let name = req.required_param("functionName")?;
     let id = req.required_param("instanceId")?;
-    let started =
-        client.start_new(name, &req.payload()?, StartOptions::new().with_instance_id(id))?.or_conflict()?;
+    let started = client.start_new(name, &req.payload()?, StartOptions::new().with_instance_id(id))?.or_conflict()?;
     Ok(client.create_check_status_response(req, &started.instance_id)?)
 }
 

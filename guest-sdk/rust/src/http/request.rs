@@ -100,19 +100,18 @@ impl HttpRequest {
     /// # Errors
     /// If it is not JSON or not a `T`.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, BadRequest> {
-        let text = match self.text()? {
-            text if text.trim_ascii().is_empty() => "null",
-            text => text,
-        };
-        serde_json::from_str(text)
-            .map_err(|error| BadRequest(format!("the body is not the JSON that is expected: {error}")))
+        let payload = self.payload()?;
+        payload.decode().map_err(|error| BadRequest(format!("the body is JSON, but not of the right shape: {error}")))
     }
 
     /// The body as it is, checked to be one JSON value: an input to hand on. An empty one is `null`.
     /// # Errors
     /// If it is not JSON.
     pub fn payload(&self) -> Result<Json, BadRequest> {
-        self.json()
+        match self.text()? {
+            "" => Ok(Json::null()),
+            text => Json::from_text(text).map_err(|error| BadRequest(format!("the body is not JSON: {error}"))),
+        }
     }
 
     /// A request for unit tests: a method, a URL and a body; [`Self::with_param`] and the like add to it.
@@ -155,4 +154,33 @@ impl HttpRequest {
 
 fn pairs(parameters: &[Parameter]) -> impl Iterator<Item = (&str, &str)> {
     parameters.iter().map(|parameter| (parameter.name.as_str(), parameter.value.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_handed_on_as_it_is_or_refused_with_the_reason() {
+        let payload = |body: &[u8]| HttpRequest::for_test("post", "http://host/", body).payload();
+        assert_eq!(payload(b"").unwrap(), Json::null());
+        assert_eq!(payload(b"{\"a\": 1.0}").unwrap().text(), "{\"a\": 1.0}");
+        assert!(payload(b"{").unwrap_err().to_string().starts_with("the body is not JSON: "));
+        assert!(payload(b"\xff").unwrap_err().to_string().starts_with("the body is not UTF-8: "));
+    }
+
+    #[test]
+    fn names_of_headers_and_route_parameters_compare_without_regard_to_case() {
+        let request = HttpRequest::for_test("get", "http://host/", "")
+            .with_header("X-Key", "a")
+            .with_param("instanceId", "b")
+            .with_query("q", "c")
+            .with_query("q", "d");
+        assert_eq!(request.header("x-KEY"), Some("a"));
+        assert_eq!(request.param("instanceid"), Some("b"));
+        assert_eq!(request.query("q"), Some("c"));
+        assert_eq!(request.query("Q"), None);
+        assert_eq!(request.method(), "GET");
+        assert!(request.required_param("other").unwrap_err().to_string().contains("'other'"));
+    }
 }

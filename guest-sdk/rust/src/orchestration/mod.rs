@@ -15,6 +15,8 @@ mod mailbox;
 mod options;
 mod state;
 mod task;
+#[cfg(test)]
+mod tests;
 
 pub use context::{OrchestrationContext, Parent};
 pub use options::{FireAt, RetryPolicy, StartOptions, SubOrchestrationOptions, TaskOptions};
