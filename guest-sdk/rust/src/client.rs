@@ -180,6 +180,8 @@ pub struct OrchestrationStatus {
     pub last_updated_time: Timestamp,
     /// The history as a JSON array, if asked for.
     pub history: Option<Json>,
+    /// Labels, as pairs of key and value.
+    pub tags: Vec<(String, String)>,
 }
 
 impl OrchestrationStatus {
@@ -211,6 +213,7 @@ impl From<wit::OrchestrationStatus> for OrchestrationStatus {
             created_time: Timestamp::from_millis(status.created_time),
             last_updated_time: Timestamp::from_millis(status.last_updated_time),
             history: json(status.history),
+            tags: status.tags.into_iter().map(|tag| (tag.key, tag.value)).collect(),
         }
     }
 }

@@ -96,9 +96,12 @@ impl<'de> Deserialize<'de> for Json {
     }
 }
 
-/// Reads a payload that reached the code; `what` names it in the failure ("the input of orchestrator X").
+/// Reads a payload that the host has checked; `what` names it in the failure ("the input of orchestrator X").
 pub(crate) fn decode<T: DeserializeOwned>(text: &str, what: impl FnOnce() -> String) -> Result<T> {
-    serde_json::from_str(text).map_err(|error| {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    deserializer.disable_recursion_limit();
+    let value = T::deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
+    value.map_err(|error| {
         // The same bytes fail the same way each time, so retrying is pointless.
         Failure::new(format!("{} cannot be read: {error}", what())).with_kind("InvalidPayload").non_retriable()
     })
@@ -125,6 +128,14 @@ mod tests {
         let list = encode(&vec![json.clone(), Json::null()], String::new).unwrap();
         assert_eq!(list, format!("[{text},null]"));
         assert_eq!(decode::<Vec<Json>>(&list, String::new).unwrap(), [json, Json::null()]);
+    }
+
+    #[test]
+    fn payloads_may_be_as_deep_as_the_host_allows() {
+        let text = format!("{}{}", "[".repeat(128), "]".repeat(128));
+        assert_eq!(decode::<serde_json::Value>(&text, String::new).unwrap().to_string(), text);
+        assert_eq!(decode::<Json>(&text, String::new).unwrap().text(), text);
+        assert!(decode::<serde_json::Value>("1 2", String::new).is_err());
     }
 
     #[test]

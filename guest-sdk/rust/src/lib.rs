@@ -1,4 +1,4 @@
-//! Write [Soloist](https://docs.rs/soloist) functions in Rust.
+//! Write Soloist functions in Rust.
 //!
 //! An app is a folder of functions; each function is a folder with a `function.json` that says what triggers it, and a
 //! crate (`crate-type = ["cdylib"]`, target `wasm32-wasip2`) that holds its code. The attribute is all that the code needs:

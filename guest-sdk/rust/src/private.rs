@@ -47,14 +47,19 @@ impl<T> ReturnedValue<T> for Returned<T> {
 }
 
 /// For HTTP triggers that cannot fail.
-pub trait ReturnedResponse {
+pub trait ReturnedResponse<T> {
     /// The response.
-    fn into_response(self) -> HttpResponse;
+    fn into_response(self) -> HttpResponse
+    where
+        T: Into<HttpResponse>;
 }
 
-impl ReturnedResponse for Returned<HttpResponse> {
-    fn into_response(self) -> HttpResponse {
-        self.0
+impl<T> ReturnedResponse<T> for Returned<T> {
+    fn into_response(self) -> HttpResponse
+    where
+        T: Into<HttpResponse>,
+    {
+        self.0.into()
     }
 }
 

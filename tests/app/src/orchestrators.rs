@@ -141,3 +141,68 @@ pub async fn noop() {}
 pub async fn eternal(ctx: OrchestrationContext) {
     ctx.create_timer(Duration::from_hours(10 * 365 * 24)).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use soloist_sdk::testing::{Outcome, Script};
+
+    fn json(text: &str) -> Json {
+        Json::from_text(text).unwrap()
+    }
+
+    /// Runs an orchestrator whose activities return their inputs.
+    fn run(function: &str, input: &str) -> (String, usize) {
+        let mut activities = 0;
+        let script = Script::run(function, &json(input), |_activity, input| {
+            activities += 1;
+            Ok(input)
+        });
+        (script.output::<Json>().into_text(), activities)
+    }
+
+    #[test]
+    fn outputs_and_numbers_of_activities_are_as_documented() {
+        let token = r#"{"b": [1.0], "a": 12345678901234567890123}"#;
+        let tokened = format!(r#"{{"token":{token}}}"#);
+        assert_eq!(run("Echo", &tokened), (tokened, 1));
+        let chain = format!(r#"{{"token":{token},"steps":3}}"#);
+        assert_eq!(run("Chain", &chain), (format!(r#"{{"token":{token},"trace":[0,1,2]}}"#), 3));
+        assert_eq!(run("Chain", r#"{"token":1,"steps":0}"#), (r#"{"token":1,"trace":[]}"#.into(), 0));
+        assert_eq!(run("FanOut", r#"{"n":100}"#), ("100".into(), 100));
+        assert_eq!(run("Sleepers", r#"{"n":3,"ms":10}"#), ("3".into(), 3));
+        assert_eq!(run("Timer", r#"{"token":"t","ms":250}"#), (r#"{"token":"t","ms":250}"#.into(), 0));
+        assert_eq!(run("Noop", "null"), ("null".into(), 0));
+    }
+
+    #[test]
+    fn collect_gathers_events_up_to_the_end() {
+        let mut script = Script::start("Collect", &json(r#"{"token":"t"}"#));
+        script.raise("Evt", &json("1.0")).raise("evt", &json(r#"{"x": "END"}"#)).raise("EVT", &"END");
+        assert_eq!(script.output::<Json>().text(), r#"{"token":"t","events":[1.0,{"x": "END"}]}"#);
+    }
+
+    #[test]
+    fn collect_continues_as_new_and_keeps_what_it_has() {
+        let mut script = Script::start("Collect", &json(r#"{"token":"t","can":2}"#));
+        script.raise("Evt", &1).raise("Evt", &2);
+        let Outcome::ContinueAsNew(next) = script.outcome() else { panic!("{:?}", script.outcome()) };
+        assert_eq!(next.input, r#"{"token":"t","can":2,"events":[1,2]}"#);
+        let mut script = Script::start("Collect", &json(&next.input));
+        script.raise("Evt", &"END");
+        assert_eq!(script.output::<Json>().text(), r#"{"token":"t","events":[1,2]}"#);
+    }
+
+    #[test]
+    fn an_approval_comes_back_as_it_was_written() {
+        let mut script = Script::start("WaitForApproval", &json("[5]"));
+        script.raise("approval", &json(r#"{"by": "me", "n": 1e2}"#));
+        assert_eq!(script.output::<Json>().text(), r#"{"by": "me", "n": 1e2}"#);
+    }
+
+    #[test]
+    fn always_fails_always_fails() {
+        let failure = Script::start("AlwaysFails", &json("{}")).failure();
+        assert_eq!((failure.kind(), failure.message()), ("AlwaysFails", "this orchestration always fails"));
+    }
+}
