@@ -1,0 +1,208 @@
+//! What an execution knows and has asked for: everything but its code and its future.
+
+use super::mailbox::Mailbox;
+use crate::bindings::exports::soloist::functions::orchestrator::{Action, Cancel, Consumed, ExecutionStarted};
+use crate::failure::{Failure, Result};
+use crate::time::Timestamp;
+use std::collections::BTreeMap;
+use std::task::{Poll, Waker};
+
+/// What is known about the execution from its start on.
+pub(super) struct Facts {
+    pub instance_id: String,
+    pub execution_id: String,
+    pub started: ExecutionStarted,
+}
+
+/// What kind of answer a numbered action gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Activity,
+    SubOrchestration,
+    DetachedStart,
+    Timer,
+    /// Entity calls, locks and durable HTTP: this SDK makes no such action, so no answer can fit.
+    Other,
+}
+
+/// A numbered action whose answer the code still holds a future for.
+struct OpenTask {
+    kind: Kind,
+    answer: Option<Result<String>>,
+    /// Set by the last poll that found no answer.
+    waker: Option<Waker>,
+}
+
+/// The state of one execution.
+///
+/// Invariants: numbers are given in the order in which the code makes its actions, without gaps; after the end nothing is
+/// recorded any more; a task is in `tasks` exactly as long as its future lives and has not returned its answer.
+pub(super) struct State {
+    pub facts: Facts,
+    /// The orchestrator's clock: the present turn's time.
+    pub now: Timestamp,
+    /// Whether the present call hands over events that an earlier guest has seen.
+    pub replaying: bool,
+    /// How many leading numbered actions and cancels the host does not want to see.
+    pub skip_actions: u32,
+    pub mailbox: Mailbox,
+    next_sequence: u32,
+    /// How many numbered actions and cancels were made.
+    compared_actions: u32,
+    ended: bool,
+    actions: Vec<Action>,
+    tasks: BTreeMap<u32, OpenTask>,
+    guids_made: u32,
+}
+
+impl State {
+    pub fn new(facts: Facts, now: Timestamp) -> Self {
+        Self {
+            facts,
+            now,
+            replaying: false,
+            skip_actions: 0,
+            mailbox: Mailbox::default(),
+            next_sequence: 0,
+            compared_actions: 0,
+            ended: false,
+            actions: Vec::new(),
+            tasks: BTreeMap::new(),
+            guids_made: 0,
+        }
+    }
+
+    /// Records an action that takes a number and is answered later; returns the number.
+    pub fn open_task(&mut self, kind: Kind, action: impl FnOnce(u32) -> Action) -> u32 {
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        self.tasks.insert(sequence, OpenTask { kind, answer: None, waker: None });
+        self.record_compared(action(sequence));
+        sequence
+    }
+
+    /// Records an action that takes no number and is no cancel.
+    pub fn record(&mut self, action: Action) {
+        if !self.ended {
+            self.actions.push(action);
+        }
+    }
+
+    fn record_compared(&mut self, action: Action) {
+        if self.ended {
+            return;
+        }
+        self.compared_actions += 1;
+        if self.compared_actions > self.skip_actions {
+            self.actions.push(action);
+        }
+    }
+
+    /// Takes in the answer to an action; returns whom to wake.
+    ///
+    /// An answer to a task that was given up is dropped: it may have been under way already.
+    /// # Errors
+    /// If the code never made this action, or made one of another kind: then this history is not of this code.
+    pub fn answer(&mut self, sequence: u32, kind: Kind, answer: Result<String>) -> Result<Option<Waker>> {
+        if sequence >= self.next_sequence {
+            let message = format!(
+                "the history answers action {sequence}, which this code never made; it made {}",
+                self.next_sequence
+            );
+            return Err(Failure::new(message).with_kind("NonDeterminism"));
+        }
+        let Some(task) = self.tasks.get_mut(&sequence) else {
+            return Ok(None);
+        };
+        if task.kind != kind {
+            let message =
+                format!("the history answers action {sequence} as {kind:?}, but this code made it {:?}", task.kind);
+            return Err(Failure::new(message).with_kind("NonDeterminism"));
+        }
+        if task.answer.is_none() {
+            task.answer = Some(answer);
+        }
+        Ok(task.waker.take())
+    }
+
+    /// The answer to a task, which closes it; or remembers whom to wake.
+    pub fn poll_task(&mut self, sequence: u32, waker: &Waker) -> Poll<Result<String>> {
+        let task = self.tasks.get_mut(&sequence).expect("a task stays open until its future has returned the answer");
+        match task.answer.take() {
+            Some(answer) => {
+                self.tasks.remove(&sequence);
+                Poll::Ready(answer)
+            }
+            None => {
+                // The waker of this very poll: `join_all` of many tasks polls only what was woken by its own wakers.
+                task.waker = Some(waker.clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Closes a task whose future was dropped: without an answer it is cancelled. A detached start goes on by itself.
+    pub fn drop_task(&mut self, sequence: u32) {
+        let Some(task) = self.tasks.remove(&sequence) else {
+            return;
+        };
+        if task.answer.is_none() && task.kind != Kind::DetachedStart {
+            self.record_compared(Action::Cancel(Cancel { sequence }));
+        }
+    }
+
+    /// Tells the host that the code received this external event.
+    pub fn consume(&mut self, message: u32) {
+        self.record(Action::Consumed(Consumed { message }));
+    }
+
+    /// True if an event that may still come would wake the code.
+    pub fn has_listeners(&self) -> bool {
+        self.tasks.values().any(|task| task.waker.is_some()) || self.mailbox.has_listeners()
+    }
+
+    /// Ends the execution: the outcome settles whatever is open, so nothing is recorded from here on.
+    pub fn end(&mut self) {
+        self.ended = true;
+    }
+
+    pub fn take_actions(&mut self) -> Vec<Action> {
+        std::mem::take(&mut self.actions)
+    }
+
+    /// The next GUID: version 5, from the execution id and a counter, so that every replay makes the same ones.
+    pub fn new_guid(&mut self) -> String {
+        /// Namespace of Durable Functions' deterministic GUIDs.
+        const NAMESPACE: [u8; 16] =
+            [0x9e, 0x95, 0x29, 0x58, 0x5e, 0x33, 0x4d, 0xaf, 0x82, 0x7f, 0x2f, 0xa1, 0x29, 0x37, 0xb8, 0x75];
+        let name = format!("{}_{}", self.facts.execution_id, self.guids_made);
+        self.guids_made += 1;
+        uuid_v5(NAMESPACE, &name)
+    }
+}
+
+/// RFC 9562 §5.5.
+fn uuid_v5(namespace: [u8; 16], name: &str) -> String {
+    let mut sha1 = sha1_smol::Sha1::new();
+    sha1.update(&namespace);
+    sha1.update(name.as_bytes());
+    let digest = sha1.digest().bytes();
+    let mut uuid = [0; 16];
+    uuid.copy_from_slice(&digest[..16]);
+    uuid[6] = (uuid[6] & 0x0f) | 0x50;
+    uuid[8] = (uuid[8] & 0x3f) | 0x80;
+    let hex: String = uuid.iter().map(|byte| format!("{byte:02x}")).collect();
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guids_are_of_version_5() {
+        // The example of RFC 9562, appendix A.4.
+        let dns = [0x6b, 0xa7, 0xb8, 0x10, 0x9d, 0xad, 0x11, 0xd1, 0x80, 0xb4, 0x00, 0xc0, 0x4f, 0xd4, 0x30, 0xc8];
+        assert_eq!(uuid_v5(dns, "www.example.com"), "2ed6657d-e927-568b-95e1-2665a8aea6a2");
+    }
+}

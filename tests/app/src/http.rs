@@ -1,0 +1,45 @@
+//! The starters, and an echo.
+
+use serde_json::{Map, Value, json};
+use soloist_sdk::prelude::*;
+
+/// `POST orchestrators/{functionName}/{instanceId}`: one live instance per id.
+#[http_trigger]
+pub fn http_start_single(req: HttpRequest, client: DurableClient) -> HttpResult {
+    start_with_id(&req, &client)
+}
+
+/// `POST once/{functionName}/{instanceId}`: an id is used once for ever. The policy is that of the binding.
+#[http_trigger]
+pub fn http_start_single_once(req: HttpRequest, client: DurableClient) -> HttpResult {
+    start_with_id(&req, &client)
+}
+
+/// `POST orchestrators/{functionName}`: the host makes the id.
+#[http_trigger]
+pub fn http_start(req: HttpRequest, client: DurableClient) -> HttpResult {
+    let name = req.required_param("functionName")?;
+    let started = client.start_new(name, &req.payload()?, StartOptions::new())?.or_conflict()?;
+    Ok(client.create_check_status_response(&req, &started.instance_id)?)
+}
+
+fn start_with_id(req: &HttpRequest, client: &DurableClient) -> HttpResult {
+    let name = req.required_param("functionName")?;
+    let id = req.required_param("instanceId")?;
+    let started = client.start_new(name, &req.payload()?, StartOptions::new().with_instance_id(id))?.or_conflict()?;
+    Ok(client.create_check_status_response(req, &started.instance_id)?)
+}
+
+/// Says what it was asked: `{method, url, params: {…}, query: [[name, value]…], headers: [[name, value]…], body}`.
+#[http_trigger]
+pub fn http_echo(req: HttpRequest) -> HttpResult {
+    let params: Map<String, Value> = req.params().map(|(name, value)| (name.into(), value.into())).collect();
+    Ok(HttpResponse::ok().json(&json!({
+        "method": req.method(),
+        "url": req.url(),
+        "params": params,
+        "query": req.query_pairs().collect::<Vec<_>>(),
+        "headers": req.headers().collect::<Vec<_>>(),
+        "body": String::from_utf8_lossy(req.body()),
+    }))?)
+}

@@ -1,0 +1,208 @@
+//! Orchestrators: small, and exact in how many steps they take.
+
+use futures::future::try_join_all;
+use serde::{Deserialize, Serialize};
+use soloist_sdk::prelude::*;
+use std::time::Duration;
+
+#[orchestrator(name = "E1_HelloSequence")]
+pub async fn hello_sequence(ctx: OrchestrationContext) -> Result<Vec<String>> {
+    let mut greetings = Vec::new();
+    for city in ["Tokyo", "Seattle", "London"] {
+        greetings.push(ctx.call_activity("E1_SayHello", city).await?);
+    }
+    Ok(greetings)
+}
+
+/// The token is any JSON, and comes back as it was written.
+#[derive(Deserialize, Serialize)]
+pub struct Token {
+    token: Json,
+}
+
+/// Exactly one activity.
+#[orchestrator]
+pub async fn echo(ctx: OrchestrationContext, input: Token) -> Result<Token> {
+    Ok(Token { token: ctx.call_activity("EchoToken", &input.token).await? })
+}
+
+#[derive(Deserialize)]
+pub struct ChainInput {
+    token: Json,
+    steps: u32,
+}
+
+#[derive(Serialize)]
+pub struct ChainOutput {
+    token: Json,
+    trace: Vec<u32>,
+}
+
+/// Exactly `steps` activities, one after the other.
+#[orchestrator]
+pub async fn chain(ctx: OrchestrationContext, input: ChainInput) -> Result<ChainOutput> {
+    let mut trace = Vec::new();
+    for index in 0..input.steps {
+        trace.push(ctx.call_activity("ChainStep", &index).await?);
+    }
+    Ok(ChainOutput { token: input.token, trace })
+}
+
+#[derive(Deserialize)]
+pub struct FanOutInput {
+    n: u32,
+}
+
+/// `n` activities at once; returns how many answered.
+#[orchestrator]
+pub async fn fan_out(ctx: OrchestrationContext, input: FanOutInput) -> Result<usize> {
+    let tasks = (0..input.n).map(|index| ctx.call_activity::<u32>("FanOutStep", &index));
+    Ok(try_join_all(tasks).await?.len())
+}
+
+#[derive(Deserialize)]
+pub struct SleepersInput {
+    n: u32,
+    ms: u64,
+}
+
+/// `n` activities at once that sleep `ms` milliseconds each; returns how many answered.
+#[orchestrator]
+pub async fn sleepers(ctx: OrchestrationContext, input: SleepersInput) -> Result<usize> {
+    let tasks = (0..input.n).map(|_| ctx.call_activity::<u64>("Sleep", &input.ms));
+    Ok(try_join_all(tasks).await?.len())
+}
+
+#[derive(Deserialize, Serialize)]
+pub struct Collected {
+    token: Json,
+    /// Continue as new after every so many events; 0 is never.
+    #[serde(default, skip_serializing)]
+    can: usize,
+    #[serde(default)]
+    events: Vec<Json>,
+}
+
+/// The next execution's input: what [`Collected`] reads.
+#[derive(Serialize)]
+struct Collecting<'a> {
+    token: &'a Json,
+    can: usize,
+    events: &'a [Json],
+}
+
+/// Gathers the payloads of event `Evt` in order of arrival, up to the payload `"END"`.
+#[orchestrator]
+pub async fn collect(ctx: OrchestrationContext, mut input: Collected) -> Result<Collected> {
+    let mut received = 0;
+    loop {
+        let payload: Json = ctx.wait_for_event("Evt").await?;
+        if payload.text() == "\"END\"" {
+            return Ok(input);
+        }
+        input.events.push(payload);
+        received += 1;
+        if received == input.can {
+            let Collected { token, can, events } = &input;
+            return ctx.continue_as_new(&Collecting { token, can: *can, events });
+        }
+    }
+}
+
+#[derive(Deserialize, Serialize)]
+pub struct TimerInput {
+    token: Json,
+    ms: u64,
+}
+
+/// One durable timer.
+#[orchestrator]
+pub async fn timer(ctx: OrchestrationContext, input: TimerInput) -> TimerInput {
+    ctx.create_timer(Duration::from_millis(input.ms)).await;
+    input
+}
+
+/// Returns the payload of event `Approval` as it was written.
+#[orchestrator]
+pub async fn wait_for_approval(ctx: OrchestrationContext) -> Result<Json> {
+    ctx.wait_for_event("Approval").await
+}
+
+#[orchestrator]
+pub async fn always_fails() -> Result<()> {
+    Err(Failure::new("this orchestration always fails").with_kind("AlwaysFails"))
+}
+
+#[orchestrator]
+pub async fn noop() {}
+
+/// Waits for ten years.
+#[orchestrator]
+pub async fn eternal(ctx: OrchestrationContext) {
+    ctx.create_timer(Duration::from_hours(10 * 365 * 24)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use soloist_sdk::testing::{Outcome, Script};
+
+    fn json(text: &str) -> Json {
+        Json::from_text(text).unwrap()
+    }
+
+    /// Runs an orchestrator whose activities return their inputs.
+    fn run(function: &str, input: &str) -> (String, usize) {
+        let mut activities = 0;
+        let script = Script::run(function, &json(input), |_activity, input| {
+            activities += 1;
+            Ok(input)
+        });
+        (script.output::<Json>().into_text(), activities)
+    }
+
+    #[test]
+    fn outputs_and_numbers_of_activities_are_as_documented() {
+        let token = r#"{"b": [1.0], "a": 12345678901234567890123}"#;
+        let tokened = format!(r#"{{"token":{token}}}"#);
+        assert_eq!(run("Echo", &tokened), (tokened, 1));
+        let chain = format!(r#"{{"token":{token},"steps":3}}"#);
+        assert_eq!(run("Chain", &chain), (format!(r#"{{"token":{token},"trace":[0,1,2]}}"#), 3));
+        assert_eq!(run("Chain", r#"{"token":1,"steps":0}"#), (r#"{"token":1,"trace":[]}"#.into(), 0));
+        assert_eq!(run("FanOut", r#"{"n":100}"#), ("100".into(), 100));
+        assert_eq!(run("Sleepers", r#"{"n":3,"ms":10}"#), ("3".into(), 3));
+        assert_eq!(run("Timer", r#"{"token":"t","ms":250}"#), (r#"{"token":"t","ms":250}"#.into(), 0));
+        assert_eq!(run("Noop", "null"), ("null".into(), 0));
+    }
+
+    #[test]
+    fn collect_gathers_events_up_to_the_end() {
+        let mut script = Script::start("Collect", &json(r#"{"token":"t"}"#));
+        script.raise("Evt", &json("1.0")).raise("evt", &json(r#"{"x": "END"}"#)).raise("EVT", &"END");
+        assert_eq!(script.output::<Json>().text(), r#"{"token":"t","events":[1.0,{"x": "END"}]}"#);
+    }
+
+    #[test]
+    fn collect_continues_as_new_and_keeps_what_it_has() {
+        let mut script = Script::start("Collect", &json(r#"{"token":"t","can":2}"#));
+        script.raise("Evt", &1).raise("Evt", &2);
+        let Outcome::ContinueAsNew(next) = script.outcome() else { panic!("{:?}", script.outcome()) };
+        assert_eq!(next.input, r#"{"token":"t","can":2,"events":[1,2]}"#);
+        let mut script = Script::start("Collect", &json(&next.input));
+        script.raise("Evt", &"END");
+        assert_eq!(script.output::<Json>().text(), r#"{"token":"t","events":[1,2]}"#);
+    }
+
+    #[test]
+    fn an_approval_comes_back_as_it_was_written() {
+        let mut script = Script::start("WaitForApproval", &json("[5]"));
+        script.raise("approval", &json(r#"{"by": "me", "n": 1e2}"#));
+        assert_eq!(script.output::<Json>().text(), r#"{"by": "me", "n": 1e2}"#);
+    }
+
+    #[test]
+    fn always_fails_always_fails() {
+        let failure = Script::start("AlwaysFails", &json("{}")).failure();
+        assert_eq!((failure.kind(), failure.message()), ("AlwaysFails", "this orchestration always fails"));
+    }
+}
