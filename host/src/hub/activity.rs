@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
+use futures::future::{AbortHandle, AbortRegistration, Abortable};
 use tracing::{Instrument, debug, info_span};
 
 use super::{
@@ -121,15 +122,19 @@ impl Inner {
         while let Some(waiting) = self.activities.take() {
             let key = (waiting.generation, waiting.sequence);
             let cell = waiting.cell.clone();
-            // The lock is held over the spawn, so that the task finds its own entry however quick it is.
-            let mut state = cell.lock();
-            match state.activities.get_mut(&key) {
+            let (stop, stopped) = AbortHandle::new_pair();
+            let is_wanted = match cell.lock().activities.get_mut(&key) {
                 Some(entry) => {
-                    let task = tokio::spawn(run(self.clone(), waiting, Slot(self.clone())));
-                    *entry = Dispatched::Running(task.abort_handle());
+                    *entry = Dispatched::Running(stop);
+                    true
                 }
                 // Its generation ended while it waited.
-                None => self.activities.release(),
+                None => false,
+            };
+            if is_wanted {
+                tokio::spawn(run(self.clone(), waiting, stopped, Slot(self.clone())));
+            } else {
+                self.activities.release();
             }
         }
     }
@@ -151,10 +156,13 @@ fn activity_call(instance: &Instance, task: &TaskScheduled) -> ActivityCall {
 }
 
 /// Runs one activity and brings its outcome to its instance; if no worker runs that, this task becomes its worker.
-async fn run(inner: Arc<Inner>, waiting: Waiting, slot: Slot) {
+///
+/// Only the call can be stopped, not the task: it may be working on the instance by then.
+async fn run(inner: Arc<Inner>, waiting: Waiting, stopped: AbortRegistration, slot: Slot) {
     let Waiting { cell, generation, sequence, call } = waiting;
     let span = info_span!("activity", name = %call.name, instance_id = %call.instance_id, sequence);
-    let outcome = inner.executor.activity(call).instrument(span).await;
+    let call = Abortable::new(inner.executor.activity(call).instrument(span), stopped);
+    let Ok(outcome) = call.await else { return };
     if let Err(failure) = &outcome {
         debug!(sequence, kind = %failure.kind, "activity failed");
     }

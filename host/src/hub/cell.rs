@@ -8,7 +8,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use tokio::{sync::Notify, task::AbortHandle};
+use futures::future::AbortHandle;
+use tokio::sync::Notify;
 
 use super::OrchestratorGuest;
 use crate::durable::{GenerationKey, InboxMessage, Instance, InstanceKey, Message, MessageNumber, Sequence};
