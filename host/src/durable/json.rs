@@ -71,6 +71,11 @@ impl Json {
         &self.0
     }
 
+    /// The text, shared.
+    pub fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
+
     /// The text's length in UTF-16 bytes, by which Durable Functions measures.
     pub fn utf16_bytes(&self) -> usize {
         self.0.encode_utf16().count() * 2

@@ -6,8 +6,12 @@
 //!
 //! It never knows guests, clocks or tasks. Every backend passes the same conformance suite.
 
+#[cfg(test)]
+mod conformance;
 pub mod memory;
+mod record;
 mod rules;
+pub mod sqlite;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 

@@ -105,3 +105,18 @@ impl Storage for Memory {
         Box::pin(std::future::ready(Ok(())))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::Memory;
+    use crate::storage::{Storage, conformance::Backend};
+
+    fn fresh() -> Backend {
+        let memory = Memory::new();
+        Backend { open: Box::new(move || Arc::new(memory.handle()) as Arc<dyn Storage>), _keep: Box::new(()) }
+    }
+
+    crate::storage::conformance::storage_conformance!(conformance, super::fresh);
+}

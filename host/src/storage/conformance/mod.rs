@@ -1,0 +1,227 @@
+//! What every backend must do: one suite, run against each by `storage_conformance!`.
+
+mod gate;
+mod messages;
+mod reads;
+mod turns;
+
+use std::sync::Arc;
+
+pub(super) use self::{gate::*, messages::*, reads::*, turns::*};
+use super::{
+    Committed, End, Ended, Fence, Loaded, PutMessage, Query, Snapshot, Start, Started, Storage, StorageFuture,
+    TurnCommit, Want,
+};
+use crate::durable::{
+    Digest, ExecutionId, ExecutionStarted, GenerationKey, HistoryEvent, InboxMessage, InstanceId, InstanceKey, Json,
+    MessageNumber, OverridableStates, RuntimeStatus, Summary, Timestamp, TurnNumber, TurnRecord,
+};
+
+/// A backend's data, and how to open one more independent handle of it.
+pub(super) struct Backend {
+    pub open: Box<dyn Fn() -> Arc<dyn Storage>>,
+    /// What must outlive the handles.
+    pub _keep: Box<dyn std::any::Any>,
+}
+
+/// Makes a module of tests; `$open` is a function that returns a fresh [`Backend`].
+macro_rules! storage_conformance {
+    ($module:ident, $open:expr) => {
+        $crate::storage::conformance::storage_conformance!(@tests $module, $open,
+            a_policy_admits_exactly_the_states_that_it_names,
+            of_racing_starts_of_one_id_exactly_one_is_accepted,
+            racing_starts_under_any_state_all_win_and_one_remains,
+            a_replaced_instance_keeps_its_number_and_nothing_else,
+            a_purged_id_starts_afresh,
+            ids_are_case_sensitive,
+            turns_are_committed_in_order_and_once,
+            a_turn_of_a_generation_that_is_gone_is_fenced,
+            an_end_is_the_last_turn,
+            an_end_keeps_the_custom_status_and_the_order_of_time,
+            due_entries_follow_the_summary,
+            due_entries_are_read_in_pages,
+            large_payloads_come_back_whole,
+            messages_are_kept_in_order_until_a_turn_takes_them,
+            message_numbers_outlive_generations,
+            messages_are_dropped_when_the_instance_ends,
+            a_message_for_nobody_is_refused,
+            a_snapshot_returns_what_is_asked_for,
+            a_snapshot_tells_how_the_instance_ended,
+            lists_are_filtered_and_paged_in_order,
+            a_prefix_is_compared_byte_by_byte,
+            open_instances_are_read_in_pages,
+            a_purge_is_all_or_nothing,
+            garbage_is_collected_in_slices,
+            components_are_kept_by_digest,
+            handles_see_each_others_commits,
+            everything_is_there_after_reopening,
+        );
+    };
+    (@tests $module:ident, $open:expr, $($test:ident,)*) => {
+        mod $module {
+            $(#[test]
+            fn $test() {
+                $crate::storage::conformance::$test(&$open());
+            })*
+        }
+    };
+}
+pub(super) use storage_conformance;
+
+/// Waits for an answer on this thread.
+pub(super) fn wait<T>(future: StorageFuture<'_, T>) -> Result<T, super::StorageError> {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+/// Waits for an answer that must be good.
+pub(super) fn ok<T>(future: StorageFuture<'_, T>) -> T {
+    wait(future).unwrap()
+}
+
+pub(super) fn id(text: &str) -> InstanceId {
+    InstanceId::parse(text).unwrap()
+}
+
+/// A start at `time`, whose execution id and input bear that time, too.
+pub(super) fn start_of(text: &str, policy: OverridableStates, time: i64) -> Start {
+    Start {
+        fence: Fence::default(),
+        id: id(text),
+        policy,
+        time: Timestamp(time),
+        started: Arc::new(ExecutionStarted {
+            name: "Echo".to_owned(),
+            handler: "echo".to_owned(),
+            version: None,
+            execution_id: ExecutionId(format!("execution-{time}").into()),
+            component: Digest([7; 32]),
+            contract: "1.0.0".to_owned(),
+            input: Json::parse(time.to_string()).unwrap(),
+            parent: None,
+            tags: Vec::new(),
+            trace_context: None,
+            scheduled_start: None,
+        }),
+    }
+}
+
+/// A generation that a test writes.
+#[derive(Clone, Debug)]
+pub(super) struct Live {
+    pub instance: InstanceKey,
+    pub generation: GenerationKey,
+    pub number: TurnNumber,
+    pub due: Option<Timestamp>,
+}
+
+/// Starts an instance that must not be there, or may be replaced under the default policy.
+pub(super) fn begin(storage: &dyn Storage, text: &str, time: i64) -> Live {
+    begin_under(storage, text, OverridableStates::NonRunningStates, time)
+}
+
+pub(super) fn begin_under(storage: &dyn Storage, text: &str, policy: OverridableStates, time: i64) -> Live {
+    match ok(storage.start(start_of(text, policy, time))) {
+        Started::Started { instance, generation, replaced: _ } => {
+            Live { instance, generation, number: TurnNumber::START, due: None }
+        }
+        exists @ Started::Exists { .. } => panic!("{text} exists: {exists:?}"),
+    }
+}
+
+impl Live {
+    /// The commit of the next turn with these events.
+    pub(super) fn turn(&self, time: i64, status: RuntimeStatus, events: Vec<HistoryEvent>) -> TurnCommit {
+        let summary = Summary { status, custom_status: None, next_due: None, outstanding: 0 };
+        TurnCommit {
+            fence: Fence::default(),
+            instance: self.instance,
+            generation: self.generation,
+            number: self.number.next(),
+            record: Arc::new(TurnRecord { time: Timestamp(time), events, summary }),
+            took: Vec::new(),
+            previous_due: self.due,
+        }
+    }
+
+    /// Commits a turn that must be accepted.
+    pub(super) fn commit(&mut self, storage: &dyn Storage, commit: TurnCommit) {
+        let (number, due) = (commit.number, commit.record.summary.next_due);
+        assert_eq!(ok(storage.commit_turn(commit)), Committed::Committed);
+        (self.number, self.due) = (number, due);
+    }
+
+    /// Commits a turn that leaves the instance running.
+    pub(super) fn run(&mut self, storage: &dyn Storage, time: i64) {
+        let sequence = self.number.0;
+        let turn = self.turn(time, RuntimeStatus::Running, vec![HistoryEvent::TimerFired { sequence }]);
+        self.commit(storage, turn);
+    }
+
+    /// Commits a turn that ends the instance well.
+    pub(super) fn complete(&mut self, storage: &dyn Storage, time: i64) {
+        let output = HistoryEvent::ExecutionCompleted { output: Json::string("done") };
+        let turn = self.turn(time, RuntimeStatus::Completed, vec![output]);
+        self.commit(storage, turn);
+    }
+}
+
+pub(super) fn with_summary(mut commit: TurnCommit, change: impl FnOnce(&mut Summary)) -> TurnCommit {
+    change(&mut Arc::get_mut(&mut commit.record).unwrap().summary);
+    commit
+}
+
+pub(super) fn terminate(storage: &dyn Storage, text: &str, time: i64) -> Ended {
+    let end = End { fence: Fence::default(), id: id(text), time: Timestamp(time), reason: format!("reason {time}") };
+    ok(storage.end(end))
+}
+
+pub(super) fn event(text: &str, name: &str) -> PutMessage {
+    let body = InboxMessage::EventRaised { name: name.to_owned(), input: Json::string(name) };
+    PutMessage { fence: Fence::default(), id: id(text), body }
+}
+
+pub(super) fn see(storage: &dyn Storage, text: &str) -> Option<Snapshot> {
+    ok(storage.snapshot(id(text), Want { input: true, history: true }))
+}
+
+pub(super) fn status(storage: &dyn Storage, text: &str) -> RuntimeStatus {
+    see(storage, text).unwrap().summary.status
+}
+
+pub(super) fn load(storage: &dyn Storage, live: &Live) -> Option<Loaded> {
+    ok(storage.load(live.instance))
+}
+
+pub(super) fn inbox(storage: &dyn Storage, live: &Live) -> Vec<(i64, String)> {
+    let InboxNames(names) = load(storage, live).unwrap().inbox.into_iter().collect();
+    names
+}
+
+struct InboxNames(Vec<(i64, String)>);
+
+impl FromIterator<(MessageNumber, InboxMessage)> for InboxNames {
+    fn from_iter<T: IntoIterator<Item = (MessageNumber, InboxMessage)>>(messages: T) -> Self {
+        let name = |(number, body): (MessageNumber, InboxMessage)| match body {
+            InboxMessage::EventRaised { name, input: _ } => (number.0, name),
+        };
+        Self(messages.into_iter().map(name).collect())
+    }
+}
+
+/// Every id that a query finds, page by page.
+pub(super) fn ids(storage: &dyn Storage, query: &Query) -> Vec<String> {
+    let mut query = query.clone();
+    let mut found = Vec::new();
+    loop {
+        let page = ok(storage.list(query.clone()));
+        assert!(page.instances.len() <= query.limit);
+        found.extend(page.instances.iter().map(|snapshot| snapshot.id.as_str().to_owned()));
+        match page.next {
+            Some(next) => {
+                assert!(query.after.is_none_or(|after| next > after), "pages go on");
+                query.after = Some(next);
+            }
+            None => return found,
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! The reader.
+
+use std::{borrow::Cow, sync::Arc};
+
+use super::{Texts, VERSION, number, status_of};
+use crate::{
+    durable::{
+        Digest, ExecutionId, ExecutionStarted, Failure, FailureCause, HistoryEvent, InboxMessage, Json, MessageNumber,
+        ParentInstance, RetryPolicy, Summary, Tag, TaskScheduled, Timestamp, TraceContext, TurnNumber,
+    },
+    storage::StorageError,
+};
+
+type Read<T> = Result<T, StorageError>;
+
+pub(super) struct Reader<'a, 't> {
+    rest: &'a [u8],
+    texts: Texts<'t>,
+}
+
+impl<'a, 't> Reader<'a, 't> {
+    /// Checks version and checksum.
+    pub(super) fn open(bytes: &'a [u8], texts: Texts<'t>) -> Read<Self> {
+        let (body, checksum) = bytes.split_last_chunk::<4>().ok_or_else(|| corrupt("a record is too short"))?;
+        if crc32fast::hash(body) != u32::from_le_bytes(*checksum) {
+            return Err(corrupt("a record's checksum is wrong"));
+        }
+        match body.split_first() {
+            Some((&VERSION, rest)) => Ok(Self { rest, texts }),
+            Some((version, _)) => Err(corrupt(&format!("a record has the unknown version {version}"))),
+            None => Err(corrupt("a record is empty")),
+        }
+    }
+
+    /// Checks that nothing is left.
+    pub(super) fn close(self) -> Read<()> {
+        if self.rest.is_empty() { Ok(()) } else { Err(corrupt("a record has bytes behind its end")) }
+    }
+
+    pub(super) fn head(&mut self) -> Read<(Timestamp, Summary)> {
+        Ok((self.time()?, self.summary()?))
+    }
+
+    pub(super) fn events(&mut self) -> Read<Vec<HistoryEvent>> {
+        let count = self.unsigned()?;
+        // The count is only a claim: what it makes us allocate is bounded by the bytes at hand.
+        let mut events = Vec::with_capacity(usize::try_from(count).unwrap_or(usize::MAX).min(self.rest.len() / 16 + 1));
+        for _ in 0..count {
+            events.push(self.event()?);
+        }
+        Ok(events)
+    }
+
+    pub(super) fn message(&mut self) -> Read<InboxMessage> {
+        match self.byte()? {
+            number::message::EVENT_RAISED => Ok(InboxMessage::EventRaised { name: self.text()?, input: self.json()? }),
+            kind => Err(corrupt(&format!("an inbox message has the unknown number {kind}"))),
+        }
+    }
+
+    fn summary(&mut self) -> Read<Summary> {
+        use number::summary as tag;
+        let status = status_of(self.byte()?)?;
+        let mut summary = Summary { status, custom_status: None, next_due: None, outstanding: 0 };
+        loop {
+            match self.byte()? {
+                number::END => return Ok(summary),
+                tag::CUSTOM_STATUS => summary.custom_status = Some(TurnNumber(self.small()?)),
+                tag::NEXT_DUE => summary.next_due = Some(self.time()?),
+                tag::OUTSTANDING => summary.outstanding = self.small()?,
+                tag => return Err(unknown_tag("summary", tag)),
+            }
+        }
+    }
+
+    fn event(&mut self) -> Read<HistoryEvent> {
+        use number::event as kind;
+        Ok(match self.byte()? {
+            kind::EXECUTION_STARTED => HistoryEvent::ExecutionStarted(Box::new(self.started()?)),
+            kind::TASK_SCHEDULED => HistoryEvent::TaskScheduled(self.task()?),
+            kind::TASK_COMPLETED => HistoryEvent::TaskCompleted { sequence: self.small()?, result: self.json()? },
+            kind::TASK_FAILED => HistoryEvent::TaskFailed { sequence: self.small()?, failure: self.failure()? },
+            kind::TIMER_CREATED => HistoryEvent::TimerCreated { sequence: self.small()?, fire_at: self.time()? },
+            kind::TIMER_FIRED => HistoryEvent::TimerFired { sequence: self.small()? },
+            kind::ACTION_CANCELED => HistoryEvent::ActionCanceled { sequence: self.small()? },
+            kind::EVENT_RAISED => HistoryEvent::EventRaised {
+                message: MessageNumber(self.signed()?),
+                name: self.text()?,
+                input: self.json()?,
+            },
+            kind::EVENT_CONSUMED => HistoryEvent::EventConsumed { index: self.small()? },
+            kind::CUSTOM_STATUS_SET => HistoryEvent::CustomStatusSet { status: self.json()? },
+            kind::EXECUTION_COMPLETED => HistoryEvent::ExecutionCompleted { output: self.json()? },
+            kind::EXECUTION_FAILED => HistoryEvent::ExecutionFailed { failure: self.failure()? },
+            kind::EXECUTION_TERMINATED => HistoryEvent::ExecutionTerminated { reason: self.text()? },
+            kind => return Err(corrupt(&format!("a history event has the unknown number {kind}"))),
+        })
+    }
+
+    fn started(&mut self) -> Read<ExecutionStarted> {
+        use number::started as tag;
+        let mut started = ExecutionStarted {
+            name: self.text()?,
+            handler: self.text()?,
+            execution_id: ExecutionId(self.shared_text()?),
+            component: Digest(*self.chunk()?),
+            contract: self.text()?,
+            input: self.json()?,
+            version: None,
+            parent: None,
+            tags: Vec::new(),
+            trace_context: None,
+            scheduled_start: None,
+        };
+        loop {
+            match self.byte()? {
+                number::END => return Ok(started),
+                tag::VERSION => started.version = Some(self.text()?),
+                tag::PARENT => {
+                    started.parent = Some(ParentInstance {
+                        name: self.text()?,
+                        instance_id: self.text()?,
+                        execution_id: self.text()?,
+                        sequence: self.small()?,
+                    });
+                }
+                tag::TAG => started.tags.push(self.tag()?),
+                tag::TRACE_PARENT => {
+                    started.trace_context = Some(TraceContext { traceparent: self.text()?, tracestate: None });
+                }
+                tag::TRACE_STATE => match &mut started.trace_context {
+                    Some(trace) => trace.tracestate = Some(self.text()?),
+                    None => return Err(corrupt("a trace state comes without its parent")),
+                },
+                tag::SCHEDULED_START => started.scheduled_start = Some(self.time()?),
+                tag => return Err(unknown_tag("ExecutionStarted", tag)),
+            }
+        }
+    }
+
+    fn task(&mut self) -> Read<TaskScheduled> {
+        use number::task as tag;
+        let mut task = TaskScheduled {
+            sequence: self.small()?,
+            name: self.text()?,
+            input: self.json()?,
+            retry: None,
+            timeout_ms: None,
+            tags: Vec::new(),
+        };
+        loop {
+            match self.byte()? {
+                number::END => return Ok(task),
+                tag::RETRY => task.retry = Some(self.retry()?),
+                tag::TIMEOUT => task.timeout_ms = Some(self.float()?),
+                tag::TAG => task.tags.push(self.tag()?),
+                tag => return Err(unknown_tag("TaskScheduled", tag)),
+            }
+        }
+    }
+
+    fn retry(&mut self) -> Read<RetryPolicy> {
+        use number::retry as tag;
+        let mut retry = RetryPolicy {
+            max_attempts: self.small()?,
+            first_interval_ms: self.float()?,
+            backoff_coefficient: self.float()?,
+            max_interval_ms: None,
+            retry_timeout_ms: None,
+            retry_kinds: Vec::new(),
+            never_retry_kinds: Vec::new(),
+        };
+        loop {
+            match self.byte()? {
+                number::END => return Ok(retry),
+                tag::MAX_INTERVAL => retry.max_interval_ms = Some(self.float()?),
+                tag::RETRY_TIMEOUT => retry.retry_timeout_ms = Some(self.float()?),
+                tag::RETRY_KIND => retry.retry_kinds.push(self.text()?),
+                tag::NEVER_RETRY_KIND => retry.never_retry_kinds.push(self.text()?),
+                tag => return Err(unknown_tag("retry policy", tag)),
+            }
+        }
+    }
+
+    fn failure(&mut self) -> Read<Failure> {
+        use number::failure as tag;
+        let mut failure = Failure { kind: self.text()?, message: self.text()?, ..Failure::default() };
+        loop {
+            match self.byte()? {
+                number::END => return Ok(failure),
+                tag::DETAILS => failure.details = Some(self.text()?),
+                tag::CAUSE => failure.causes.push(FailureCause { kind: self.text()?, message: self.text()? }),
+                tag::PROPERTIES => failure.properties = Some(self.text()?),
+                tag::NON_RETRIABLE => failure.non_retriable = true,
+                tag => return Err(unknown_tag("failure", tag)),
+            }
+        }
+    }
+
+    fn tag(&mut self) -> Read<Tag> {
+        Ok(Tag { key: self.text()?, value: self.text()? })
+    }
+
+    fn json(&mut self) -> Read<Json> {
+        Ok(match self.any_text()? {
+            Some(text) => Json::from_stored(text),
+            None => Json::null(),
+        })
+    }
+
+    fn text(&mut self) -> Read<String> {
+        self.any_text()?.map(Cow::into_owned).ok_or_else(|| corrupt("a text is not beside its record"))
+    }
+
+    fn shared_text(&mut self) -> Read<Arc<str>> {
+        self.any_text()?.map(Arc::from).ok_or_else(|| corrupt("a text is not beside its record"))
+    }
+
+    /// The next text; `None` if it is a payload and payloads are skipped.
+    fn any_text(&mut self) -> Read<Option<Cow<'a, str>>> {
+        let lead = self.unsigned()?;
+        let utf8 = |_| corrupt("a text is not UTF-8");
+        if lead & 1 == 0 {
+            let bytes = self.take(lead >> 1)?;
+            return Ok(Some(Cow::Borrowed(std::str::from_utf8(bytes).map_err(utf8)?)));
+        }
+        let number = u32::try_from(lead >> 1).map_err(|_| corrupt("a payload's number is too large"))?;
+        let (length, checksum) = (self.unsigned()?, u32::from_le_bytes(*self.chunk()?));
+        let Texts::Fetch(payloads) = &mut self.texts else { return Ok(None) };
+        let bytes =
+            payloads.payload(number)?.ok_or_else(|| corrupt(&format!("payload {number} of a record is missing")))?;
+        if bytes.len() as u64 != length || crc32fast::hash(&bytes) != checksum {
+            return Err(corrupt(&format!("payload {number} of a record is not the one that was stored")));
+        }
+        Ok(Some(Cow::Owned(String::from_utf8(bytes).map_err(|_| corrupt("a text is not UTF-8"))?)))
+    }
+
+    fn time(&mut self) -> Read<Timestamp> {
+        Ok(Timestamp(self.signed()?))
+    }
+
+    fn float(&mut self) -> Read<f64> {
+        Ok(f64::from_le_bytes(*self.chunk()?))
+    }
+
+    fn signed(&mut self) -> Read<i64> {
+        let value = self.unsigned()?;
+        Ok((value >> 1).cast_signed() ^ -((value & 1).cast_signed()))
+    }
+
+    fn small(&mut self) -> Read<u32> {
+        u32::try_from(self.unsigned()?).map_err(|_| corrupt("a number is too large"))
+    }
+
+    fn unsigned(&mut self) -> Read<u64> {
+        let mut value = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            let bits = u64::from(byte & 0x7f);
+            if shift == 63 && bits > 1 {
+                break;
+            }
+            value |= bits << shift;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(corrupt("a number is too large"))
+    }
+
+    fn byte(&mut self) -> Read<u8> {
+        let (&byte, rest) = self.rest.split_first().ok_or_else(truncated)?;
+        self.rest = rest;
+        Ok(byte)
+    }
+
+    fn chunk<const N: usize>(&mut self) -> Read<&'a [u8; N]> {
+        let (chunk, rest) = self.rest.split_first_chunk().ok_or_else(truncated)?;
+        self.rest = rest;
+        Ok(chunk)
+    }
+
+    fn take(&mut self, length: u64) -> Read<&'a [u8]> {
+        let length = usize::try_from(length).map_err(|_| truncated())?;
+        let (taken, rest) = self.rest.split_at_checked(length).ok_or_else(truncated)?;
+        self.rest = rest;
+        Ok(taken)
+    }
+}
+
+fn corrupt(what: &str) -> StorageError {
+    StorageError::Corrupt(what.to_owned())
+}
+
+fn truncated() -> StorageError {
+    corrupt("a record ends too early")
+}
+
+fn unknown_tag(of: &str, tag: u8) -> StorageError {
+    corrupt(&format!("a {of} has a field with the unknown tag {tag}"))
+}

@@ -1,0 +1,298 @@
+//! The writer.
+
+use std::sync::Arc;
+
+use super::{CROWDED, CROWDED_INLINE_MAX, Encoded, INLINE_MAX, VERSION, number, status_number};
+use crate::durable::{
+    ExecutionStarted, Failure, HistoryEvent, InboxMessage, Json, RetryPolicy, Summary, Tag, TaskScheduled, Timestamp,
+    TurnRecord,
+};
+
+pub(super) struct Writer {
+    bytes: Vec<u8>,
+    payloads: Vec<Arc<str>>,
+    /// Whether large texts become payloads.
+    outline: bool,
+}
+
+impl Writer {
+    pub(super) fn new(outline: bool) -> Self {
+        let mut bytes = Vec::with_capacity(256);
+        bytes.push(VERSION);
+        Self { bytes, payloads: Vec::new(), outline }
+    }
+
+    pub(super) fn finish(mut self) -> Encoded {
+        let checksum = crc32fast::hash(&self.bytes);
+        self.bytes.extend_from_slice(&checksum.to_le_bytes());
+        Encoded { bytes: self.bytes, payloads: self.payloads }
+    }
+
+    pub(super) fn record(&mut self, record: &TurnRecord) {
+        let TurnRecord { time, events, summary } = record;
+        self.time(*time);
+        self.summary(summary);
+        self.unsigned(events.len() as u64);
+        for event in events {
+            self.event(event);
+        }
+    }
+
+    pub(super) fn message(&mut self, message: &InboxMessage) {
+        match message {
+            InboxMessage::EventRaised { name, input } => {
+                self.byte(number::message::EVENT_RAISED);
+                self.text(name);
+                self.json(input);
+            }
+        }
+    }
+
+    fn summary(&mut self, summary: &Summary) {
+        use number::summary as tag;
+        let Summary { status, custom_status, next_due, outstanding } = summary;
+        self.byte(status_number(*status));
+        if let Some(turn) = custom_status {
+            self.byte(tag::CUSTOM_STATUS);
+            self.unsigned(u64::from(turn.0));
+        }
+        if let Some(time) = next_due {
+            self.byte(tag::NEXT_DUE);
+            self.time(*time);
+        }
+        if *outstanding != 0 {
+            self.byte(tag::OUTSTANDING);
+            self.unsigned(u64::from(*outstanding));
+        }
+        self.byte(number::END);
+    }
+
+    fn event(&mut self, event: &HistoryEvent) {
+        use number::event as kind;
+        match event {
+            HistoryEvent::ExecutionStarted(started) => {
+                self.byte(kind::EXECUTION_STARTED);
+                self.started(started);
+            }
+            HistoryEvent::TaskScheduled(task) => {
+                self.byte(kind::TASK_SCHEDULED);
+                self.task(task);
+            }
+            HistoryEvent::TaskCompleted { sequence, result } => {
+                self.numbered(kind::TASK_COMPLETED, *sequence);
+                self.json(result);
+            }
+            HistoryEvent::TaskFailed { sequence, failure } => {
+                self.numbered(kind::TASK_FAILED, *sequence);
+                self.failure(failure);
+            }
+            HistoryEvent::TimerCreated { sequence, fire_at } => {
+                self.numbered(kind::TIMER_CREATED, *sequence);
+                self.time(*fire_at);
+            }
+            HistoryEvent::TimerFired { sequence } => self.numbered(kind::TIMER_FIRED, *sequence),
+            HistoryEvent::ActionCanceled { sequence } => self.numbered(kind::ACTION_CANCELED, *sequence),
+            HistoryEvent::EventRaised { message, name, input } => {
+                self.byte(kind::EVENT_RAISED);
+                self.signed(message.0);
+                self.text(name);
+                self.json(input);
+            }
+            HistoryEvent::EventConsumed { index } => self.numbered(kind::EVENT_CONSUMED, *index),
+            HistoryEvent::CustomStatusSet { status } => {
+                self.byte(kind::CUSTOM_STATUS_SET);
+                self.json(status);
+            }
+            HistoryEvent::ExecutionCompleted { output } => {
+                self.byte(kind::EXECUTION_COMPLETED);
+                self.json(output);
+            }
+            HistoryEvent::ExecutionFailed { failure } => {
+                self.byte(kind::EXECUTION_FAILED);
+                self.failure(failure);
+            }
+            HistoryEvent::ExecutionTerminated { reason } => {
+                self.byte(kind::EXECUTION_TERMINATED);
+                self.text(reason);
+            }
+        }
+    }
+
+    fn started(&mut self, started: &ExecutionStarted) {
+        use number::started as tag;
+        let ExecutionStarted {
+            name,
+            handler,
+            version,
+            execution_id,
+            component,
+            contract,
+            input,
+            parent,
+            tags,
+            trace_context,
+            scheduled_start,
+        } = started;
+        self.text(name);
+        self.text(handler);
+        self.text(execution_id.as_str());
+        self.bytes.extend_from_slice(&component.0);
+        self.text(contract);
+        self.json(input);
+        self.optional(tag::VERSION, version.as_deref());
+        if let Some(parent) = parent {
+            self.byte(tag::PARENT);
+            self.text(&parent.name);
+            self.text(&parent.instance_id);
+            self.text(&parent.execution_id);
+            self.unsigned(u64::from(parent.sequence));
+        }
+        self.tags(tag::TAG, tags);
+        if let Some(trace) = trace_context {
+            self.optional(tag::TRACE_PARENT, Some(&trace.traceparent));
+            self.optional(tag::TRACE_STATE, trace.tracestate.as_deref());
+        }
+        if let Some(time) = scheduled_start {
+            self.byte(tag::SCHEDULED_START);
+            self.time(*time);
+        }
+        self.byte(number::END);
+    }
+
+    fn task(&mut self, task: &TaskScheduled) {
+        use number::task as tag;
+        let TaskScheduled { sequence, name, input, retry, timeout_ms, tags } = task;
+        self.unsigned(u64::from(*sequence));
+        self.text(name);
+        self.json(input);
+        if let Some(retry) = retry {
+            self.byte(tag::RETRY);
+            self.retry(retry);
+        }
+        self.optional_float(tag::TIMEOUT, *timeout_ms);
+        self.tags(tag::TAG, tags);
+        self.byte(number::END);
+    }
+
+    fn retry(&mut self, retry: &RetryPolicy) {
+        use number::retry as tag;
+        let RetryPolicy {
+            max_attempts,
+            first_interval_ms,
+            backoff_coefficient,
+            max_interval_ms,
+            retry_timeout_ms,
+            retry_kinds,
+            never_retry_kinds,
+        } = retry;
+        self.unsigned(u64::from(*max_attempts));
+        self.float(*first_interval_ms);
+        self.float(*backoff_coefficient);
+        self.optional_float(tag::MAX_INTERVAL, *max_interval_ms);
+        self.optional_float(tag::RETRY_TIMEOUT, *retry_timeout_ms);
+        for kind in retry_kinds {
+            self.optional(tag::RETRY_KIND, Some(kind));
+        }
+        for kind in never_retry_kinds {
+            self.optional(tag::NEVER_RETRY_KIND, Some(kind));
+        }
+        self.byte(number::END);
+    }
+
+    fn failure(&mut self, failure: &Failure) {
+        use number::failure as tag;
+        let Failure { kind, message, details, causes, properties, non_retriable } = failure;
+        self.text(kind);
+        self.text(message);
+        self.optional(tag::DETAILS, details.as_deref());
+        for cause in causes {
+            self.byte(tag::CAUSE);
+            self.text(&cause.kind);
+            self.text(&cause.message);
+        }
+        self.optional(tag::PROPERTIES, properties.as_deref());
+        if *non_retriable {
+            self.byte(tag::NON_RETRIABLE);
+        }
+        self.byte(number::END);
+    }
+
+    fn tags(&mut self, tag: u8, tags: &[Tag]) {
+        for Tag { key, value } in tags {
+            self.byte(tag);
+            self.text(key);
+            self.text(value);
+        }
+    }
+
+    fn optional(&mut self, tag: u8, text: Option<&str>) {
+        if let Some(text) = text {
+            self.byte(tag);
+            self.text(text);
+        }
+    }
+
+    fn optional_float(&mut self, tag: u8, value: Option<f64>) {
+        if let Some(value) = value {
+            self.byte(tag);
+            self.float(value);
+        }
+    }
+
+    fn text(&mut self, text: &str) {
+        if self.is_inline(text) { self.inline(text) } else { self.payload(text.into()) }
+    }
+
+    fn json(&mut self, json: &Json) {
+        if self.is_inline(json.as_str()) { self.inline(json.as_str()) } else { self.payload(json.shared()) }
+    }
+
+    fn is_inline(&self, text: &str) -> bool {
+        let max = if self.bytes.len() < CROWDED { INLINE_MAX } else { CROWDED_INLINE_MAX };
+        !self.outline || text.len() <= max
+    }
+
+    /// A text within: twice its length, then its bytes.
+    fn inline(&mut self, text: &str) {
+        self.unsigned((text.len() as u64) << 1);
+        self.bytes.extend_from_slice(text.as_bytes());
+    }
+
+    /// A text without: twice its number and one, then its length and checksum.
+    fn payload(&mut self, text: Arc<str>) {
+        self.unsigned(((self.payloads.len() as u64) << 1) | 1);
+        self.unsigned(text.len() as u64);
+        self.bytes.extend_from_slice(&crc32fast::hash(text.as_bytes()).to_le_bytes());
+        self.payloads.push(text);
+    }
+
+    fn numbered(&mut self, kind: u8, sequence: u32) {
+        self.byte(kind);
+        self.unsigned(u64::from(sequence));
+    }
+
+    fn time(&mut self, time: Timestamp) {
+        self.signed(time.0);
+    }
+
+    fn float(&mut self, value: f64) {
+        self.bytes.extend_from_slice(&value.to_le_bytes());
+    }
+
+    /// Zigzag, so that small negative numbers are short, too.
+    fn signed(&mut self, value: i64) {
+        self.unsigned(((value << 1) ^ (value >> 63)).cast_unsigned());
+    }
+
+    fn unsigned(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.byte((value & 0x7f) as u8 | 0x80);
+            value >>= 7;
+        }
+        self.byte(value as u8);
+    }
+
+    fn byte(&mut self, byte: u8) {
+        self.bytes.push(byte);
+    }
+}

@@ -1,0 +1,218 @@
+//! What each commit decides and writes, inside the commit thread's transaction.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, params};
+
+use super::{
+    rows::{self, Instance, Stored},
+    writer::Batch,
+};
+use crate::{
+    durable::{Digest, GenerationKey, InstanceId, InstanceKey, MessageNumber, RuntimeStatus, Timestamp, TurnNumber},
+    storage::{
+        Committed, End, Ended, Purged, Put, PutMessage, Start, Started, StorageError, TurnCommit,
+        record::{self, Encoded},
+        rules,
+    },
+};
+
+type Decided<T> = Result<T, StorageError>;
+
+/// The gate.
+pub(super) fn start(batch: &Batch<'_>, start: &Start, record: &Encoded) -> Decided<Started> {
+    let conn = batch.conn();
+    let taken = Instance::by_id(conn, &start.id)?;
+    if let Some(taken) = &taken {
+        let status = taken.status(conn)?;
+        if !start.policy.admits(status) {
+            let first = Stored::of(conn, taken.generation, TurnNumber::START)?.decode_without_payloads()?;
+            let execution_id = rules::started(&first, false)?.execution_id.clone();
+            return Ok(Started::Exists { generation: taken.generation, status, execution_id });
+        }
+    }
+    let key = batch.next_key()?;
+    let generation = GenerationKey(key);
+    let (instance, replaced) = match taken {
+        Some(taken) => {
+            drop_generation(conn, &taken)?;
+            conn.prepare_cached("UPDATE instance SET generation = ?2, created = ?3, status = NULL WHERE key = ?1")?
+                .execute([taken.key.0, generation.0, start.time.0])?;
+            (taken.key, Some(taken.generation))
+        }
+        None => {
+            // An instance bears the number of its first generation: one ascending series serves both.
+            conn.prepare_cached(
+                "INSERT INTO instance(key, id, generation, created, last_message) VALUES (?1, ?2, ?1, ?3, 0)",
+            )?
+            .execute(params![key, start.id.as_str(), start.time.0])?;
+            (InstanceKey(key), None)
+        }
+    };
+    conn.prepare_cached("INSERT INTO history(generation, turn, record) VALUES (?1, 0, ?2)")?
+        .execute(params![generation.0, record.bytes])?;
+    rows::insert_payloads(conn, generation, TurnNumber::START, record)?;
+    move_due(conn, instance, generation, None, start.started.scheduled_start)?;
+    Ok(Started::Started { instance, generation, replaced })
+}
+
+/// A turn, if its generation is open and it is the next.
+pub(super) fn commit_turn(batch: &Batch<'_>, commit: &TurnCommit, record: &Encoded) -> Decided<Committed> {
+    let conn = batch.conn();
+    let TurnCommit { fence: _, instance, generation, number, record: turn, took, previous_due } = commit;
+    // The fence and the write are one statement.
+    let written = conn
+        .prepare_cached(
+            "INSERT INTO history(generation, turn, record) SELECT ?2, ?3, ?4
+             WHERE EXISTS (SELECT 1 FROM instance WHERE key = ?1 AND generation = ?2 AND status IS NULL)
+             AND ?3 = 1 + (SELECT turn FROM history WHERE generation = ?2 ORDER BY turn DESC LIMIT 1)",
+        )?
+        .execute(params![instance.0, generation.0, number.0, record.bytes])?;
+    if written == 0 {
+        return Ok(Committed::Fenced);
+    }
+    rows::insert_payloads(conn, *generation, *number, record)?;
+    for message in took {
+        conn.prepare_cached("DELETE FROM inbox WHERE instance = ?1 AND message = ?2")?
+            .execute([instance.0, message.0])?;
+    }
+    move_due(conn, *instance, *generation, *previous_due, rules::due_after(&turn.summary))?;
+    if turn.summary.status.is_terminal() {
+        close_instance(conn, *instance, turn.summary.status)?;
+    }
+    Ok(Committed::Committed)
+}
+
+/// A message for a live instance.
+pub(super) fn put_message(batch: &Batch<'_>, message: &PutMessage, body: &[u8]) -> Decided<Put> {
+    let conn = batch.conn();
+    let Some(row) = Instance::by_id(conn, &message.id)? else { return Ok(Put::NotFound) };
+    if let Some(status) = row.ended {
+        return Ok(Put::Ended(status));
+    }
+    let number = row.last_message + 1;
+    conn.prepare_cached("UPDATE instance SET last_message = ?2 WHERE key = ?1")?.execute([row.key.0, number])?;
+    conn.prepare_cached("INSERT INTO inbox(instance, message, body) VALUES (?1, ?2, ?3)")?
+        .execute(params![row.key.0, number, body])?;
+    Ok(Put::Accepted { instance: row.key, generation: row.generation, number: MessageNumber(number) })
+}
+
+/// An operator's end.
+pub(super) fn end(batch: &Batch<'_>, end: &End) -> Decided<Ended> {
+    let conn = batch.conn();
+    let Some(row) = Instance::by_id(conn, &end.id)? else { return Ok(Ended::NotFound) };
+    if let Some(status) = row.ended {
+        return Ok(Ended::Already(status));
+    }
+    let head = row.head(conn)?;
+    let record = record::encode(&rules::end_record(end, head.time, head.summary));
+    let turn = head.turn.next();
+    conn.prepare_cached("INSERT INTO history(generation, turn, record) VALUES (?1, ?2, ?3)")?.execute(params![
+        row.generation.0,
+        turn.0,
+        record.bytes
+    ])?;
+    rows::insert_payloads(conn, row.generation, turn, &record)?;
+    move_due(conn, row.key, row.generation, rules::due_after(&head.summary), None)?;
+    close_instance(conn, row.key, RuntimeStatus::Terminated)?;
+    Ok(Ended::Done { instance: row.key, generation: row.generation })
+}
+
+/// The deletion of an ended instance.
+pub(super) fn purge(batch: &Batch<'_>, id: &InstanceId) -> Decided<Purged> {
+    let conn = batch.conn();
+    let Some(row) = Instance::by_id(conn, id)? else { return Ok(Purged::NotFound) };
+    if row.ended.is_none() {
+        return Ok(Purged::Live(row.status(conn)?));
+    }
+    drop_generation(conn, &row)?;
+    conn.prepare_cached("DELETE FROM instance WHERE key = ?1")?.execute([row.key.0])?;
+    Ok(Purged::Done)
+}
+
+/// Keeps a component.
+pub(super) fn put_component(batch: &Batch<'_>, digest: Digest, bytes: &Arc<[u8]>) -> Decided<()> {
+    batch
+        .conn()
+        .prepare_cached("INSERT INTO component(digest, bytes) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
+        .execute(params![digest.0, &**bytes])?;
+    Ok(())
+}
+
+/// Deletes up to `limit` records of generations that are gone; whether there may be more.
+pub(super) fn collect(batch: &Batch<'_>, limit: usize) -> Decided<bool> {
+    let conn = batch.conn();
+    let mut left = i64::try_from(limit).unwrap_or(i64::MAX);
+    loop {
+        let mut select = conn.prepare_cached("SELECT generation FROM garbage ORDER BY generation LIMIT 1")?;
+        let mut rows = select.query(())?;
+        let Some(generation) = rows.next()?.map(|row| row.get::<_, i64>(0)).transpose()? else { return Ok(false) };
+        drop(rows);
+        if left == 0 {
+            return Ok(true);
+        }
+        let (records, last): (i64, Option<i64>) = conn
+            .prepare_cached(
+                "SELECT count(*), max(turn) FROM (SELECT turn FROM history WHERE generation = ?1 ORDER BY turn LIMIT ?2)",
+            )?
+            .query_row([generation, left], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        match last {
+            Some(last) => {
+                conn.prepare_cached("DELETE FROM payload WHERE generation = ?1 AND turn <= ?2")?
+                    .execute([generation, last])?;
+                conn.prepare_cached("DELETE FROM history WHERE generation = ?1 AND turn <= ?2")?
+                    .execute([generation, last])?;
+                left -= records;
+            }
+            None => {
+                conn.prepare_cached("DELETE FROM garbage WHERE generation = ?1")?.execute([generation])?;
+            }
+        }
+    }
+}
+
+/// Drops what an instance's present generation has: inbox and due entry at once, the records in slices later.
+fn drop_generation(conn: &Connection, row: &Instance) -> Decided<()> {
+    if row.ended.is_none() {
+        let head = row.head(conn)?;
+        move_due(conn, row.key, row.generation, rules::due_after(&head.summary), None)?;
+        clear_inbox(conn, row.key)?;
+    }
+    conn.prepare_cached("INSERT INTO garbage(generation) VALUES (?1)")?.execute([row.generation.0])?;
+    Ok(())
+}
+
+fn close_instance(conn: &Connection, instance: InstanceKey, status: RuntimeStatus) -> Decided<()> {
+    conn.prepare_cached("UPDATE instance SET status = ?2 WHERE key = ?1")?
+        .execute(params![instance.0, record::status_number(status)])?;
+    clear_inbox(conn, instance)
+}
+
+fn clear_inbox(conn: &Connection, instance: InstanceKey) -> Decided<()> {
+    conn.prepare_cached("DELETE FROM inbox WHERE instance = ?1")?.execute([instance.0])?;
+    Ok(())
+}
+
+/// Moves a generation's due entry, touching nothing if it stays where it is.
+fn move_due(
+    conn: &Connection,
+    instance: InstanceKey,
+    generation: GenerationKey,
+    from: Option<Timestamp>,
+    to: Option<Timestamp>,
+) -> Decided<()> {
+    if from == to {
+        return Ok(());
+    }
+    if let Some(at) = from {
+        conn.prepare_cached("DELETE FROM due WHERE at = ?1 AND generation = ?2")?.execute([at.0, generation.0])?;
+    }
+    if let Some(at) = to {
+        conn.prepare_cached("INSERT INTO due(at, generation, instance) VALUES (?1, ?2, ?3)")?.execute([
+            at.0,
+            generation.0,
+            instance.0,
+        ])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! Storage in one SQLite file: the embedded default.
+//!
+//! One thread commits (`writer`), a few read (`readers`); what a commit decides is `commits`, what a read returns is
+//! `reads`. The file's layout and the refusal of files that are not ours are `schema`.
+//!
+//! An operation is put into its thread's queue when its method is called, not when its future is first polled, and is
+//! carried out whether or not the future is kept. Nothing that the file says is kept in memory between transactions, so
+//! several handles of one file, in any number of processes, see and fence each other.
+//!
+//! It does not lock the folder: the host does.
+
+mod commits;
+mod error;
+mod readers;
+mod reads;
+mod rows;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::{path::Path, sync::Arc};
+
+pub use self::schema::OpenError;
+use self::{
+    readers::Readers,
+    writer::{Shared, Writer},
+};
+use super::{
+    Committed, Due, End, Ended, Fence, Loaded, OpenInstance, Page, Purged, Put, PutMessage, Query, Snapshot, Start,
+    Started, Storage, StorageFuture, TurnCommit, Want, record, rules,
+};
+use crate::durable::{Digest, InstanceId, InstanceKey};
+
+/// A handle of a database file, with its threads.
+///
+/// [`Storage::close`] ends it; merely dropped, it waits until everything accepted is durable.
+pub struct Sqlite {
+    // In this order: connections that read are closed before the one whose close tidies the log away.
+    readers: Readers,
+    writer: Writer,
+    shared: Arc<Shared>,
+}
+
+impl Sqlite {
+    /// Opens the database file at `path`, making it if there is none (its folder must exist). Blocks for the time of some
+    /// disk accesses.
+    ///
+    /// # Errors
+    /// [`OpenError`], which names the file and the remedy.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let conn = schema::open_writer(path)?;
+        let shared = Arc::new(Shared::default());
+        let readers = Readers::spawn(path, Arc::clone(&shared))?;
+        let writer = Writer::spawn(conn, Arc::clone(&shared))
+            .map_err(|error| OpenError::Io { path: path.to_owned(), what: error.to_string() })?;
+        Ok(Self { readers, writer, shared })
+    }
+}
+
+impl Storage for Sqlite {
+    fn start(&self, start: Start) -> StorageFuture<'_, Started> {
+        // Encoded here: the commit thread's time is what all commits share.
+        let record = record::encode(&rules::start_record(&start));
+        self.writer.submit(move |batch| commits::start(batch, &start, &record))
+    }
+
+    fn commit_turn(&self, commit: TurnCommit) -> StorageFuture<'_, Committed> {
+        let record = record::encode(&commit.record);
+        self.writer.submit(move |batch| commits::commit_turn(batch, &commit, &record))
+    }
+
+    fn put_message(&self, message: PutMessage) -> StorageFuture<'_, Put> {
+        let body = record::encode_message(&message.body);
+        self.writer.submit(move |batch| commits::put_message(batch, &message, &body))
+    }
+
+    fn end(&self, end: End) -> StorageFuture<'_, Ended> {
+        self.writer.submit(move |batch| commits::end(batch, &end))
+    }
+
+    fn purge(&self, _fence: Fence, id: InstanceId) -> StorageFuture<'_, Purged> {
+        self.writer.submit(move |batch| commits::purge(batch, &id))
+    }
+
+    fn put_component(&self, digest: Digest, bytes: Arc<[u8]>) -> StorageFuture<'_, ()> {
+        self.writer.submit(move |batch| commits::put_component(batch, digest, &bytes))
+    }
+
+    fn component(&self, digest: Digest) -> StorageFuture<'_, Option<Arc<[u8]>>> {
+        self.readers.submit(move |conn| reads::component(conn, digest))
+    }
+
+    fn collect(&self, limit: usize) -> StorageFuture<'_, bool> {
+        self.writer.submit(move |batch| commits::collect(batch, limit))
+    }
+
+    fn snapshot(&self, id: InstanceId, want: Want) -> StorageFuture<'_, Option<Snapshot>> {
+        self.readers.submit(move |conn| reads::snapshot(conn, &id, want))
+    }
+
+    fn list(&self, query: Query) -> StorageFuture<'_, Page> {
+        self.readers.submit(move |conn| reads::list(conn, &query))
+    }
+
+    fn load(&self, instance: InstanceKey) -> StorageFuture<'_, Option<Loaded>> {
+        self.readers.submit(move |conn| reads::load(conn, instance))
+    }
+
+    fn open_instances(&self, after: Option<InstanceKey>, limit: usize) -> StorageFuture<'_, Vec<OpenInstance>> {
+        self.readers.submit(move |conn| reads::open_instances(conn, after, limit))
+    }
+
+    fn due(&self, after: Option<Due>, limit: usize) -> StorageFuture<'_, Vec<Due>> {
+        self.readers.submit(move |conn| reads::due(conn, after, limit))
+    }
+
+    fn commits(&self) -> u64 {
+        self.shared.commits()
+    }
+
+    fn close(&self) -> StorageFuture<'_, ()> {
+        Box::pin(async move {
+            self.readers.close();
+            self.writer.close().await;
+            match self.shared.poisoned() {
+                Some(poisoned) => Err(poisoned),
+                None => Ok(()),
+            }
+        })
+    }
+}
+
+impl std::fmt::Debug for Sqlite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sqlite").field("shared", &self.shared).finish_non_exhaustive()
+    }
+}

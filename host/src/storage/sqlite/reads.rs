@@ -1,0 +1,165 @@
+//! What each read returns, inside one transaction of a reading connection.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension, params, types::Value};
+use sha2::{Digest as _, Sha256};
+
+use super::rows::{self, COLUMNS, Instance, Stored};
+use crate::{
+    durable::{Digest, GenerationKey, InstanceId, InstanceKey, MessageNumber, Timestamp, TurnNumber},
+    storage::{Due, Loaded, OpenInstance, Page, Query, Snapshot, StorageError, Want, record, rules},
+};
+
+type Read<T> = Result<T, StorageError>;
+
+/// A page of a list looks at no more rows than this, however few it finds: a read must not hold its moment for long.
+const EXAMINED_MAX: usize = 10_000;
+
+/// A page of a list ends once its inputs have this many bytes.
+const PAGE_BYTES: usize = 16 * 1024 * 1024;
+
+pub(super) fn snapshot(conn: &Connection, id: &InstanceId, want: Want) -> Read<Option<Snapshot>> {
+    Instance::by_id(conn, id)?.map(|row| snapshot_of(conn, row, want)).transpose()
+}
+
+fn snapshot_of(conn: &Connection, row: Instance, want: Want) -> Read<Snapshot> {
+    let first = Stored::of(conn, row.generation, TurnNumber::START)?;
+    let first = if want.input { first.decode(conn)? } else { first.decode_without_payloads()? };
+    let last = Stored::last(conn, row.generation)?;
+    let (updated, summary) = last.head()?;
+    row.check_status(summary.status)?;
+    let output = if row.ended.is_some() { rules::output(&last.decode(conn)?) } else { None };
+    let custom_status = match summary.custom_status {
+        Some(turn) => Some(rules::custom_status(&Stored::of(conn, row.generation, turn)?.decode(conn)?, turn)?),
+        None => None,
+    };
+    let history = if want.history { Some(rows::history(conn, row.generation)?) } else { None };
+    Ok(Snapshot {
+        instance: row.key,
+        id: row.id,
+        generation: row.generation,
+        started: rules::started(&first, want.input)?,
+        created: row.created,
+        updated,
+        summary,
+        custom_status,
+        output,
+        history,
+    })
+}
+
+pub(super) fn list(conn: &Connection, query: &Query) -> Read<Page> {
+    let limit = query.limit.max(1);
+    let (statement, parameters) = list_statement(conn, query)?;
+    let mut select = conn.prepare_cached(&statement)?;
+    let mut rows = select.query(rusqlite::params_from_iter(parameters))?;
+    let (mut instances, mut bytes, mut examined) = (Vec::new(), 0, 0);
+    let mut last = None;
+    while let Some(row) = rows.next()? {
+        if instances.len() >= limit || bytes >= PAGE_BYTES || examined >= EXAMINED_MAX {
+            return Ok(Page { instances, next: last });
+        }
+        let row = Instance::read(row)?;
+        (examined, last) = (examined + 1, Some(row.key));
+        if matches(conn, query, &row)? {
+            let found = snapshot_of(conn, row, Want { input: query.input, history: false })?;
+            bytes += found.started.input.as_str().len();
+            instances.push(found);
+        }
+    }
+    Ok(Page { instances, next: None })
+}
+
+/// The rows to look at, in order of key: those that the index of ids gives if they are few, else all.
+fn list_statement(conn: &Connection, query: &Query) -> Read<(String, Vec<Value>)> {
+    let after = Value::from(query.after.map_or(i64::MIN, |key| key.0));
+    let Some(prefix) = query.prefix.as_deref().filter(|prefix| !prefix.is_empty()) else {
+        return Ok((format!("SELECT {COLUMNS} FROM instance WHERE key > ?1 ORDER BY key"), vec![after]));
+    };
+    // No id sorts behind this: U+10FFFF is the last code point, and ids are shorter.
+    let end = format!("{prefix}{}", "\u{10ffff}".repeat(257));
+    let range = "id >= ?1 AND id <= ?2";
+    let few: i64 = conn
+        .prepare_cached(&format!(
+            "SELECT count(*) FROM (SELECT 1 FROM instance WHERE {range} LIMIT {})",
+            EXAMINED_MAX + 1
+        ))?
+        .query_row(params![prefix, end], |row| row.get(0))?;
+    if few > EXAMINED_MAX as i64 {
+        return Ok((format!("SELECT {COLUMNS} FROM instance WHERE key > ?1 ORDER BY key"), vec![after]));
+    }
+    // The + keeps SQLite from walking the whole table by key instead.
+    let statement = format!("SELECT {COLUMNS} FROM instance WHERE {range} AND +key > ?3 ORDER BY +key");
+    Ok((statement, vec![Value::from(prefix.to_owned()), Value::from(end), after]))
+}
+
+fn matches(conn: &Connection, query: &Query, row: &Instance) -> Read<bool> {
+    let Query { created_from, created_to, statuses, prefix, after: _, limit: _, input: _ } = query;
+    Ok(created_from.is_none_or(|from| row.created >= from)
+        && created_to.is_none_or(|to| row.created <= to)
+        && prefix.as_ref().is_none_or(|prefix| row.id.as_str().starts_with(prefix))
+        && (statuses.is_empty() || statuses.contains(&row.status(conn)?)))
+}
+
+pub(super) fn load(conn: &Connection, instance: InstanceKey) -> Read<Option<Loaded>> {
+    let Some(row) = Instance::by_key(conn, instance)?.filter(|row| row.ended.is_none()) else { return Ok(None) };
+    let records = rows::history(conn, row.generation)?;
+    let last = records.last().expect("a history that was read has a record");
+    row.check_status(last.summary.status)?;
+    let mut select = conn.prepare_cached("SELECT message, body FROM inbox WHERE instance = ?1 ORDER BY message")?;
+    let mut messages = select.query([instance.0])?;
+    let mut inbox = Vec::new();
+    while let Some(message) = messages.next()? {
+        let body = message.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+        inbox.push((MessageNumber(message.get(0)?), record::decode_message(body)?));
+    }
+    Ok(Some(Loaded { instance, id: row.id, generation: row.generation, records, inbox }))
+}
+
+pub(super) fn open_instances(conn: &Connection, after: Option<InstanceKey>, limit: usize) -> Read<Vec<OpenInstance>> {
+    let mut select = conn.prepare_cached(
+        "SELECT key, id, generation, created, status, last_message, EXISTS (SELECT 1 FROM inbox WHERE instance = key)
+         FROM instance INDEXED BY instance_open WHERE status IS NULL AND key > ?1 ORDER BY key LIMIT ?2",
+    )?;
+    let mut rows = select.query([after.map_or(i64::MIN, |key| key.0), rows_max(limit)])?;
+    let mut open = Vec::new();
+    while let Some(row) = rows.next()? {
+        let has_messages = row.get(6)?;
+        let row = Instance::read(row)?;
+        let summary = row.head(conn)?.summary;
+        open.push(OpenInstance { instance: row.key, id: row.id, generation: row.generation, summary, has_messages });
+    }
+    Ok(open)
+}
+
+pub(super) fn due(conn: &Connection, after: Option<Due>, limit: usize) -> Read<Vec<Due>> {
+    let mut select = conn.prepare_cached(
+        "SELECT at, generation, instance FROM due WHERE (at, generation) > (?1, ?2) ORDER BY at, generation LIMIT ?3",
+    )?;
+    let (at, generation) = after.map_or((i64::MIN, i64::MIN), |after| (after.at.0, after.generation.0));
+    let due = select.query_map([at, generation, rows_max(limit)], |row| {
+        Ok(Due {
+            at: Timestamp(row.get(0)?),
+            generation: GenerationKey(row.get(1)?),
+            instance: InstanceKey(row.get(2)?),
+        })
+    })?;
+    Ok(due.collect::<Result<_, _>>()?)
+}
+
+pub(super) fn component(conn: &Connection, digest: Digest) -> Read<Option<Arc<[u8]>>> {
+    let bytes: Option<Vec<u8>> = conn
+        .prepare_cached("SELECT bytes FROM component WHERE digest = ?1")?
+        .query_row([digest.0], |row| row.get(0))
+        .optional()?;
+    let Some(bytes) = bytes else { return Ok(None) };
+    if Sha256::digest(&bytes).as_slice() != digest.0 {
+        return Err(StorageError::Corrupt(format!("the bytes of component {digest} do not have its digest")));
+    }
+    Ok(Some(bytes.into()))
+}
+
+fn rows_max(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
