@@ -5,3 +5,4 @@
 pub mod durable;
 pub mod hub;
 pub mod storage;
+pub mod wasm;
