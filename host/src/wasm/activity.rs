@@ -21,8 +21,7 @@ impl Wasm {
         let Some(function) = self.deployment().activities.get(&call.name).cloned() else {
             return Err(Failure::new("FunctionNotFound", format!("activity {:?} is not deployed", call.name.as_str())));
         };
-        let permit =
-            Arc::clone(&self.activities).acquire_owned().await.expect("the semaphore is never closed");
+        let permit = Arc::clone(&self.activities).acquire_owned().await.expect("the semaphore is never closed");
         let console = Arc::new(Console::new(Arc::clone(&function.name), call.instance_id.as_str().into()));
         let meter = Arc::new(Meter::new(self.cpu_limit));
         let role = Role::Effects {

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     time::Instant,
 };
 
@@ -38,6 +38,8 @@ pub(super) struct Compiled {
     pub(super) http_function: Option<exports::http_function::GuestIndices>,
     pub(super) activity: Option<exports::activity::GuestIndices>,
     pub(super) orchestrator: Option<exports::orchestrator::GuestIndices>,
+    /// Set once an orchestrator of it was seen to read WASI's clock.
+    pub(super) reads_clock: AtomicBool,
 }
 
 /// Every component that is in use.
@@ -198,6 +200,7 @@ impl Components {
             orchestrator: exports_any("orchestrator")
                 .then(|| exports::orchestrator::GuestIndices::new(&deterministic))
                 .transpose()?,
+            reads_clock: AtomicBool::new(false),
             info,
             effects,
             deterministic,

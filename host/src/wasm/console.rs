@@ -135,7 +135,10 @@ impl Console {
             Stream::Out => Level::Info,
             Stream::Err => Level::Warn,
         };
-        self.emit(state, level, String::from_utf8_lossy(line).trim_end());
+        let line = String::from_utf8_lossy(line);
+        if !line.trim().is_empty() {
+            self.emit(state, level, line.trim_end());
+        }
     }
 
     fn emit(&self, state: &mut State, level: Level, message: &str) {

@@ -52,8 +52,7 @@ impl Ticker {
     pub(super) fn start(engine: EngineWeak) -> std::io::Result<Self> {
         let shared = Arc::new(Ticking::default());
         let ticking = Arc::clone(&shared);
-        let handle =
-            thread::Builder::new().name("soloist-epoch".to_owned()).spawn(move || ticking.run(&engine))?;
+        let handle = thread::Builder::new().name("soloist-epoch".to_owned()).spawn(move || ticking.run(&engine))?;
         Ok(Self { shared, thread: handle.thread().clone() })
     }
 

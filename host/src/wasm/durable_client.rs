@@ -24,7 +24,9 @@ struct Granted {
 
 impl Granted {
     fn hub(&self) -> Result<&Hub, client::ClientError> {
-        self.hub.as_deref().ok_or_else(|| client::ClientError::Unavailable("the task hub is not running yet".to_owned()))
+        self.hub
+            .as_deref()
+            .ok_or_else(|| client::ClientError::Unavailable("the task hub is not running yet".to_owned()))
     }
 }
 
@@ -176,12 +178,10 @@ async fn start_new(
         trace_context: request.trace_context.map(contract::trace_from_guest).or(granted.trace_context.clone()),
     };
     Ok(match granted.hub()?.start_new(start).await? {
-        hub::StartOutcome::Started { instance_id, execution_id } => {
-            client::StartOutcome::Started(client::Started {
-                instance_id: instance_id.as_str().to_owned(),
-                execution_id: execution_id.as_str().to_owned(),
-            })
-        }
+        hub::StartOutcome::Started { instance_id, execution_id } => client::StartOutcome::Started(client::Started {
+            instance_id: instance_id.as_str().to_owned(),
+            execution_id: execution_id.as_str().to_owned(),
+        }),
         hub::StartOutcome::AlreadyExists { instance_id, status } => {
             client::StartOutcome::AlreadyExists(client::Existing {
                 instance_id: instance_id.as_str().to_owned(),

@@ -44,12 +44,7 @@ impl Slots {
             return fitted;
         }
         let share = |slots: usize| (slots * slots_max / (2 * fitted.total())).max(4);
-        Self {
-            requests: share(self.requests),
-            activities: share(self.activities),
-            turns: share(self.turns),
-            residents,
-        }
+        Self { requests: share(self.requests), activities: share(self.activities), turns: share(self.turns), residents }
     }
 }
 
@@ -60,7 +55,11 @@ impl Slots {
 pub(super) fn new(slots: Slots, memory_bytes_max: usize) -> anyhow::Result<(Engine, Slots)> {
     let wanted = slots.fit(mappings_max());
     if wanted != slots {
-        tracing::warn!(?slots, ?wanted, "fewer guests than configured: the system's vm.max_map_count is too low for all");
+        tracing::warn!(
+            ?slots,
+            ?wanted,
+            "fewer guests than configured: the system's vm.max_map_count is too low for all"
+        );
     }
     let smaller = Slots {
         requests: wanted.requests.min(64),

@@ -22,8 +22,8 @@ pub(super) enum Fault {
     Stack(String),
     /// What the code returned breaks the contract.
     InvalidOutput(String),
-    /// What the code returned, or handed to the host, is over the limit in bytes.
-    TooLarge(usize),
+    /// What the code returned, or handed to the host, is over the limit in bytes, which has this name.
+    TooLarge(usize, &'static str),
     /// The code called what its function's bindings do not grant.
     NotGranted(String),
     /// No guest can be had; not the code's fault.
@@ -55,7 +55,7 @@ impl Fault {
         }
         let text = error.root_cause().to_string();
         if text.contains("fuel allocated for hostcalls has been exhausted") {
-            return Self::TooLarge(state.limits.transfer_bytes_max);
+            return Self::TooLarge(state.limits.transfer_bytes_max, state.limits.transfer_limit);
         }
         if state.memory.was_denied() {
             return Self::Memory(state.limits.memory_bytes_max, at);
@@ -84,7 +84,7 @@ impl Fault {
             Self::Memory(..) => "MemoryLimitExceeded",
             Self::Stack(_) => "StackOverflow",
             Self::InvalidOutput(_) => "InvalidOutput",
-            Self::TooLarge(_) => "ResponseTooLarge",
+            Self::TooLarge(..) => "ResponseTooLarge",
             Self::NotGranted(_) => "ImportNotGranted",
             Self::Unavailable(_) => "Unavailable",
         }
@@ -115,10 +115,10 @@ impl Fault {
             Self::InvalidOutput(message) | Self::NotGranted(message) | Self::Unavailable(message) => {
                 (message, String::new())
             }
-            Self::TooLarge(bytes) => (
+            Self::TooLarge(bytes, limit) => (
                 format!(
-                    "the function returned, or handed to the host, more than {bytes} bytes at once; the limits are \
-                     extensions.soloist.maxResponseBytes and maxPayloadBytes in host.json"
+                    "the function returned, or handed to the host, more than {bytes} bytes; the limit is \
+                     extensions.soloist.{limit} in host.json"
                 ),
                 String::new(),
             ),
@@ -137,23 +137,27 @@ fn faults_below_zero(error: &wasmtime::Error) -> bool {
         .is_some_and(|address| address >= 0xff00_0000)
 }
 
-/// Where the code was: one line per frame, innermost first.
+/// Where the code was: one line per frame, innermost first, names as people write them. Repeated frames are counted.
 fn backtrace(error: &wasmtime::Error) -> String {
     let Some(trace) = error.downcast_ref::<WasmBacktrace>() else { return String::new() };
-    trace
-        .frames()
-        .iter()
-        .map(|frame| {
-            let name = frame.func_name().unwrap_or("<unknown>");
-            format!("at {}", wasmtime_name(name))
-        })
-        .collect::<Vec<_>>()
-        .join("\n")
-}
-
-/// A function's name as people write it: Rust's mangling undone where the name section kept it.
-fn wasmtime_name(name: &str) -> String {
-    name.to_owned()
+    let text = trace.to_string();
+    let names = text.lines().filter_map(|line| {
+        // `  3:   0x1f2e - module.wasm!path::of::function`, followed by lines of sources where they are known.
+        let (_, frame) = line.split_once(" - ")?;
+        Some(frame.split_once('!').map_or(frame, |(_module, function)| function))
+    });
+    let mut frames: Vec<(&str, usize)> = Vec::new();
+    for name in names {
+        match frames.last_mut() {
+            Some((last, count)) if *last == name => *count += 1,
+            _ => frames.push((name, 1)),
+        }
+    }
+    let line = |(name, count): (&str, usize)| match count {
+        1 => format!("at {name}"),
+        _ => format!("at {name} ({count} times)"),
+    };
+    frames.into_iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// The end of stderr and the place: what a trap without a panic message leaves to look at.

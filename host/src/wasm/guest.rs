@@ -17,6 +17,9 @@ use crate::durable::{Failure, TraceContext};
 /// Memory that a live guest costs beside its linear memory: store, WASI, stack. Measured at 25 to 40 KiB.
 const FIXED_BYTES: usize = 40 << 10;
 
+/// What a guest may hand over beside the payload that is bounded: headers, names, and the values' own layout.
+const HEAD_BYTES: usize = 1 << 20;
+
 /// What bounds a guest.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct GuestLimits {
@@ -24,6 +27,8 @@ pub(super) struct GuestLimits {
     pub(super) memory_bytes_max: usize,
     /// What the guest may hand to the host at once, in bytes.
     pub(super) transfer_bytes_max: usize,
+    /// What that limit is called in host.json.
+    pub(super) transfer_limit: &'static str,
 }
 
 /// As whom a guest runs.
@@ -135,7 +140,7 @@ pub(super) fn store(
     };
     let mut store = Store::new(&shared.engine, state);
     store.limiter(|state| &mut state.memory);
-    store.set_hostcall_fuel(limits.transfer_bytes_max);
+    store.set_hostcall_fuel(limits.transfer_bytes_max.saturating_add(HEAD_BYTES));
     store.epoch_deadline_callback(|store| {
         if store.data().meter.is_exceeded() {
             return Err(OverBudget.into());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Callable, ManagementUrlsFor, RESPONSE_HEAD_BYTES, Wasm,
+    Callable, ManagementUrlsFor, Wasm,
     console::Console,
     contract::{self, exports::http_function, imports::types},
     cpu::Meter,
@@ -76,11 +76,13 @@ impl Wasm {
     /// [`HttpCallError`].
     pub async fn call_http(&self, call: HttpCall) -> Result<HttpReply, HttpCallError> {
         let Some(function) = self.deployment().http.get(&call.function).cloned() else {
-            return Err(HttpCallError::Unavailable(format!("http function {:?} is not deployed", call.function.as_str())));
+            return Err(HttpCallError::Unavailable(format!(
+                "http function {:?} is not deployed",
+                call.function.as_str()
+            )));
         };
-        let permit = slot(&self.requests, self.request_wait)
-            .await
-            .ok_or_else(|| HttpCallError::Throttled(self.requests_max))?;
+        let permit =
+            slot(&self.requests, self.request_wait).await.ok_or(HttpCallError::Throttled(self.requests_max))?;
         let console = Arc::new(Console::new(Arc::clone(&function.name), call.invocation_id.as_str().into()));
         let meter = Arc::new(Meter::new(self.cpu_limit));
         let role = Role::Effects {
@@ -89,13 +91,8 @@ impl Wasm {
             urls: call.urls,
             trace_context: call.request.trace_context.clone(),
         };
-        let limits = GuestLimits {
-            transfer_bytes_max: self.response_limits.transfer_bytes_max.saturating_add(RESPONSE_HEAD_BYTES),
-            ..self.response_limits
-        };
         let (shared, printed, metered) = (Arc::clone(&self.shared), Arc::clone(&console), Arc::clone(&meter));
-        let (body_bytes_max, invocation_id, request) =
-            (self.response_limits.transfer_bytes_max, call.invocation_id, call.request);
+        let (limits, invocation_id, request) = (self.response_limits, call.invocation_id, call.request);
         let outcome = self
             .run(meter, async move {
                 let _permit = permit;
@@ -103,7 +100,7 @@ impl Wasm {
                 let request = to_guest(&function, invocation_id, request);
                 let handled = handle(&mut store, &function, &request).await;
                 let response = handled.map_err(|error| Fault::of(&error, store.data()))?;
-                from_guest(response, body_bytes_max)
+                from_guest(response, limits)
             })
             .await;
         match outcome {
@@ -145,9 +142,9 @@ fn to_guest(function: &Callable, invocation_id: String, request: HttpRequest) ->
     }
 }
 
-fn from_guest(response: http_function::Response, body_bytes_max: usize) -> Result<HttpReply, Fault> {
-    if response.body.len() > body_bytes_max {
-        return Err(Fault::TooLarge(body_bytes_max));
+fn from_guest(response: http_function::Response, limits: GuestLimits) -> Result<HttpReply, Fault> {
+    if response.body.len() > limits.transfer_bytes_max {
+        return Err(Fault::TooLarge(limits.transfer_bytes_max, limits.transfer_limit));
     }
     if !(200..=999).contains(&response.status) {
         return Err(Fault::InvalidOutput(format!("{} is no status code for a response", response.status)));

@@ -26,13 +26,6 @@ pub struct ComponentInfo {
     pub handlers: Option<Vec<(FunctionKind, String)>>,
 }
 
-impl ComponentInfo {
-    /// True if the code can read a clock of WASI's.
-    pub(super) fn reads_clocks(&self) -> bool {
-        self.imports.iter().any(|import| import.starts_with("wasi:clocks/"))
-    }
-}
-
 /// Why a function cannot be loaded. Each text names the file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LoadError {
@@ -122,9 +115,11 @@ pub(super) fn inspect(path: &Path, bytes: &[u8]) -> Result<ComponentInfo, LoadEr
     for payload in Parser::new(0).parse_all(bytes) {
         match payload.map_err(malformed)? {
             Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => {
-                return Err(not("a core module, where a component is needed: build it for the target wasm32-wasip2, or \
+                return Err(not(
+                    "a core module, where a component is needed: build it for the target wasm32-wasip2, or \
                                 wrap it with `wasm-tools component new`"
-                    .to_owned()));
+                        .to_owned(),
+                ));
             }
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
             Payload::End(_) => depth = depth.saturating_sub(1),
@@ -179,9 +174,8 @@ pub(super) fn check_imports(
     let effects: Vec<&str> = functions.iter().filter(|f| f.kind.has_effects()).map(|f| f.name.as_str()).collect();
     let has_client = functions.iter().any(|f| f.kind.has_effects() && f.client.is_some());
     for import in &info.imports {
-        let refuse = |remedy: String| {
-            Err(LoadError::ImportNotGranted { path: path.to_owned(), import: import.clone(), remedy })
-        };
+        let refuse =
+            |remedy: String| Err(LoadError::ImportNotGranted { path: path.to_owned(), import: import.clone(), remedy });
         if WASI_GRANTED.iter().any(|granted| import.starts_with(granted)) {
             continue;
         }
@@ -190,7 +184,9 @@ pub(super) fn check_imports(
                 "types" | "log" => continue,
                 "durable-client" if has_client => continue,
                 "durable-client" if effects.is_empty() => {
-                    return refuse("which no binding can grant: orchestrators and entities decide and never act".into());
+                    return refuse(
+                        "which no binding can grant: orchestrators and entities decide and never act".into(),
+                    );
                 }
                 "durable-client" => {
                     return refuse(format!(

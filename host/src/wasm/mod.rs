@@ -9,8 +9,7 @@
 //!
 //! Orchestrators take a slot when their guest is made and keep it; a turn itself waits for nothing. Activities wait for
 //! a slot as long as they must: the hub bounds how many there are, and a full pool is no failure of an activity's that
-//! history could record. A clock read within a replayed turn must show that turn's time, so that a component that imports
-//! WASI's clocks is handed a history turn by turn; any other is handed it in one call.
+//! history could record.
 //!
 //! Start reading at [`Wasm`], then `orchestrator`, `component`, `cpu`.
 
@@ -55,8 +54,7 @@ use fault::Fault;
 use guest::GuestLimits;
 
 /// Finds the bytes of a component that is not deployed any more, in storage.
-pub type ComponentBytes =
-    Arc<dyn Fn(Digest) -> Pin<Box<dyn Future<Output = Option<Arc<[u8]>>> + Send>> + Send + Sync>;
+pub type ComponentBytes = Arc<dyn Fn(Digest) -> Pin<Box<dyn Future<Output = Option<Arc<[u8]>>> + Send>> + Send + Sync>;
 
 /// The URLs under which an instance is managed, for the origin of a running request.
 pub type ManagementUrlsFor = Arc<dyn Fn(&str) -> ManagementUrls + Send + Sync>;
@@ -271,9 +269,6 @@ impl std::fmt::Debug for Wasm {
     }
 }
 
-/// What a response may take beside its body: status line, headers, and the values' own layout.
-const RESPONSE_HEAD_BYTES: usize = 1 << 20;
-
 impl Wasm {
     /// Makes the engine, its pool of guests and its threads.
     ///
@@ -288,16 +283,19 @@ impl Wasm {
         };
         let (engine, slots) = engine::new(wanted, config.memory_bytes_max)?;
         let lanes = Arc::new(Lanes::start(&engine)?);
-        let components =
-            Components::new(&engine, config.cache, config.component_bytes_max, config.component_bytes)?;
-        let limits = |transfer_bytes_max| GuestLimits { memory_bytes_max: config.memory_bytes_max, transfer_bytes_max };
+        let components = Components::new(&engine, config.cache, config.component_bytes_max, config.component_bytes)?;
+        let limits = |transfer_bytes_max, transfer_limit| GuestLimits {
+            memory_bytes_max: config.memory_bytes_max,
+            transfer_bytes_max,
+            transfer_limit,
+        };
         Ok(Arc::new(Self {
             shared: Arc::new(Shared { engine, hub: OnceLock::new() }),
             components: Arc::new(components),
             lanes,
             cpu_limit: config.cpu_limit,
-            call_limits: limits(config.payload_bytes_max),
-            response_limits: limits(config.response_bytes_max),
+            call_limits: limits(config.payload_bytes_max, "maxPayloadBytes"),
+            response_limits: limits(config.response_bytes_max, "maxResponseBytes"),
             request_wait: config.request_wait,
             settings: config.settings.into(),
             requests: Arc::new(Semaphore::new(slots.requests)),

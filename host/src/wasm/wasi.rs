@@ -91,6 +91,8 @@ impl WasiView for GuestState {
 pub(super) struct Replayable {
     /// The turn's time, in microseconds since the Unix epoch.
     pub(super) now_micros: u64,
+    /// True once the code asked for the time.
+    pub(super) clock_was_read: bool,
     seed: [u8; 32],
     drawn: u64,
 }
@@ -98,7 +100,12 @@ pub(super) struct Replayable {
 impl Replayable {
     /// The world of an execution.
     pub(super) fn new(execution_id: &str) -> Self {
-        Self { now_micros: 0, seed: Sha256::digest(execution_id.as_bytes()).into(), drawn: 0 }
+        Self { now_micros: 0, clock_was_read: false, seed: Sha256::digest(execution_id.as_bytes()).into(), drawn: 0 }
+    }
+
+    fn now_micros(&mut self) -> u64 {
+        self.clock_was_read = true;
+        self.now_micros
     }
 
     fn block(&mut self) -> [u8; 32] {
@@ -136,7 +143,7 @@ impl GuestState {
 
 impl clocks::wall_clock::Host for GuestState {
     fn now(&mut self) -> wasmtime::Result<clocks::wall_clock::Datetime> {
-        let micros = self.replayable()?.now_micros;
+        let micros = self.replayable()?.now_micros();
         let nanoseconds = u32::try_from(micros % 1_000_000).unwrap_or(0) * 1_000;
         Ok(clocks::wall_clock::Datetime { seconds: micros / 1_000_000, nanoseconds })
     }
@@ -152,7 +159,7 @@ const SLEEP: &str = "an orchestrator or entity function cannot sleep (wasi:clock
 
 impl clocks::monotonic_clock::Host for GuestState {
     fn now(&mut self) -> wasmtime::Result<u64> {
-        Ok(self.replayable()?.now_micros.saturating_mul(1_000))
+        Ok(self.replayable()?.now_micros().saturating_mul(1_000))
     }
 
     fn resolution(&mut self) -> wasmtime::Result<u64> {
