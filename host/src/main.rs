@@ -1,1 +1,5 @@
-fn main() {}
+//! The `soloist` binary.
+
+fn main() -> std::process::ExitCode {
+    soloist::cli::run()
+}

@@ -38,7 +38,7 @@ pub(crate) fn a_policy_admits_exactly_the_states_that_it_names(backend: &Backend
             let result = ok(storage.start(start_of(&text, policy, 9)));
             let seen = see(storage, &text).unwrap();
             if policy.admits(status) {
-                let Started::Started { instance, generation, replaced } = result else {
+                let Started::Started { instance, generation, replaced, .. } = result else {
                     panic!("{text}: {result:?}");
                 };
                 assert_eq!((instance, replaced), (old.instance, Some(old.generation)), "{text}");
@@ -106,7 +106,7 @@ pub(crate) fn racing_starts_under_any_state_all_win_and_one_remains(backend: &Ba
     let mut chain: Vec<(GenerationKey, Option<GenerationKey>, i64)> = answers
         .into_iter()
         .map(|(time, answer, _)| match answer {
-            Started::Started { instance, generation, replaced } => {
+            Started::Started { instance, generation, replaced, .. } => {
                 assert_eq!(instance, stored.instance);
                 (generation, replaced, time)
             }
@@ -147,7 +147,7 @@ pub(crate) fn a_purged_id_starts_afresh(backend: &Backend) {
     terminate(storage, "a", 2);
     ok(storage.purge(Fence::default(), id("a")));
     let result = ok(storage.start(start_of("a", OverridableStates::None, 3)));
-    let Started::Started { instance, generation, replaced: None } = result else { panic!("{result:?}") };
+    let Started::Started { instance, generation, replaced: None, .. } = result else { panic!("{result:?}") };
     assert!(instance > old.instance && generation > old.generation, "numbers are never used again");
 }
 

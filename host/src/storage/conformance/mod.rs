@@ -121,7 +121,7 @@ pub(super) fn begin(storage: &dyn Storage, text: &str, time: i64) -> Live {
 
 pub(super) fn begin_under(storage: &dyn Storage, text: &str, policy: OverridableStates, time: i64) -> Live {
     match ok(storage.start(start_of(text, policy, time))) {
-        Started::Started { instance, generation, replaced: _ } => {
+        Started::Started { instance, generation, .. } => {
             Live { instance, generation, number: TurnNumber::START, due: None }
         }
         exists @ Started::Exists { .. } => panic!("{text} exists: {exists:?}"),

@@ -33,12 +33,12 @@ pub(super) fn start(batch: &Batch<'_>, start: &Start, record: &Encoded) -> Decid
     }
     let key = batch.next_key()?;
     let generation = GenerationKey(key);
-    let (instance, replaced) = match taken {
+    let (instance, replaced, messages_to) = match taken {
         Some(taken) => {
             drop_generation(conn, &taken)?;
             conn.prepare_cached("UPDATE instance SET generation = ?2, created = ?3, status = NULL WHERE key = ?1")?
                 .execute([taken.key.0, generation.0, start.time.0])?;
-            (taken.key, Some(taken.generation))
+            (taken.key, Some(taken.generation), MessageNumber(taken.last_message))
         }
         None => {
             // An instance bears the number of its first generation: one ascending series serves both.
@@ -46,14 +46,14 @@ pub(super) fn start(batch: &Batch<'_>, start: &Start, record: &Encoded) -> Decid
                 "INSERT INTO instance(key, id, generation, created, last_message) VALUES (?1, ?2, ?1, ?3, 0)",
             )?
             .execute(params![key, start.id.as_str(), start.time.0])?;
-            (InstanceKey(key), None)
+            (InstanceKey(key), None, MessageNumber(0))
         }
     };
     conn.prepare_cached("INSERT INTO history(generation, turn, record) VALUES (?1, 0, ?2)")?
         .execute(params![generation.0, record.bytes])?;
     rows::insert_payloads(conn, generation, TurnNumber::START, record)?;
     move_due(conn, instance, generation, None, start.started.scheduled_start)?;
-    Ok(Started::Started { instance, generation, replaced })
+    Ok(Started::Started { instance, generation, replaced, messages_to })
 }
 
 /// A turn, if its generation is open and it is the next.

@@ -114,7 +114,8 @@ pub(super) fn load(conn: &Connection, instance: InstanceKey) -> Read<Option<Load
         let body = message.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
         inbox.push((MessageNumber(message.get(0)?), record::decode_message(body)?));
     }
-    Ok(Some(Loaded { instance, id: row.id, generation: row.generation, records, inbox }))
+    let messages_to = MessageNumber(row.last_message);
+    Ok(Some(Loaded { instance, id: row.id, generation: row.generation, records, inbox, messages_to }))
 }
 
 pub(super) fn open_instances(conn: &Connection, after: Option<InstanceKey>, limit: usize) -> Read<Vec<OpenInstance>> {

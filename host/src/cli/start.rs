@@ -1,0 +1,192 @@
+//! `soloist start`: builds and serves an app until a signal comes.
+
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{error, info};
+
+use super::build;
+use crate::{
+    host::{Host, HostOptions},
+    telemetry::{self, LogFormat, LogLevel},
+};
+
+/// How long requests in work may take to end once a signal has come.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// `soloist start`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Start {
+    /// The app's folder
+    #[arg(default_value = ".")]
+    app: PathBuf,
+    /// The port to listen on; 0 takes any that is free
+    #[arg(long, default_value_t = 7071)]
+    port: u16,
+    /// The address to listen on
+    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    address: IpAddr,
+    /// Where instances are kept [default: APP/.soloist]
+    #[arg(long, value_name = "DIR", conflicts_with = "ephemeral")]
+    data: Option<PathBuf>,
+    /// Keep instances in memory: they are gone when the host ends
+    #[arg(long)]
+    ephemeral: bool,
+    /// Build the Rust functions of the app first (the default)
+    #[arg(long, overrides_with = "no_build")]
+    build: bool,
+    /// Serve components as they are, without building
+    #[arg(long)]
+    no_build: bool,
+    /// For development: no keys are asked for, on loopback addresses only
+    #[arg(long)]
+    dev: bool,
+    /// Write the host's URL to this file once it is ready
+    #[arg(long, value_name = "FILE")]
+    ready_file: Option<PathBuf>,
+    /// What to log: error, warn, info, debug, trace, or directives such as warn,soloist::hub=debug
+    #[arg(long, default_value = "info")]
+    log_level: LogLevel,
+    /// How to log
+    #[arg(long, default_value = "text")]
+    log_format: LogFormat,
+}
+
+impl Start {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let began = Instant::now();
+        self.check()?;
+        telemetry::init(&self.log_level, self.log_format)?;
+        let is_build_wanted = self.build || !self.no_build;
+        if is_build_wanted {
+            build_first(&self.app)?;
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("soloist").build()?;
+        let code = runtime.block_on(self.serve(began))?;
+        // Guests that ignore the end and threads that wait for a disk are not waited for: what was acknowledged is durable.
+        runtime.shutdown_background();
+        Ok(code)
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        super::check_app_folder(&self.app)?;
+        anyhow::ensure!(
+            self.dev,
+            "this version of Soloist has no keys yet and would serve every function to everyone; say --dev to run it on this \
+             machine for development"
+        );
+        anyhow::ensure!(
+            self.address.is_loopback(),
+            "--dev serves without keys, therefore on loopback addresses only: {} is none; leave --address out, or name \
+             127.0.0.1 or ::1",
+            self.address
+        );
+        Ok(())
+    }
+
+    async fn serve(self, began: Instant) -> anyhow::Result<ExitCode> {
+        // Before anything that could be interrupted.
+        let mut signals = Signals::new()?;
+        let data = (!self.ephemeral).then(|| super::data_folder(&self.app, self.data.clone()));
+        let options = HostOptions { app: self.app.clone(), data: data.clone(), address: self.address, port: self.port };
+        let host = tokio::select! {
+            biased;
+            () = signals.next() => return Ok(ExitCode::SUCCESS),
+            host = Host::start(&options) => host?,
+        };
+        self.announce(&host, data.as_deref(), began)?;
+        tokio::select! {
+            biased;
+            error = host.failed() => {
+                error!(%error, "the host must end; everything acknowledged is recovered at its next start");
+                eprintln!("error: {error}");
+                return Ok(ExitCode::FAILURE);
+            }
+            () = signals.next() => {}
+        }
+        info!("stopping: requests in work may end, orchestrations go on at the next start");
+        tokio::select! {
+            biased;
+            () = host.stop(DRAIN) => {}
+            () = signals.next() => info!("stopped at once, on a second signal"),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Says what is served, and that it is.
+    fn announce(&self, host: &Host, data: Option<&Path>, began: Instant) -> anyhow::Result<()> {
+        let url = format!("http://{}", host.local_addr());
+        print!("{}", listing(host, &url));
+        let keeps = data.map_or("in memory".to_owned(), |data| format!("in {}", data.display()));
+        println!("instances are kept {keeps}; no keys are asked for (--dev)");
+        println!("ready in {:.2} s on {url}", began.elapsed().as_secs_f64());
+        if let Some(file) = &self.ready_file {
+            // Beside it and renamed: whoever waits for the file never reads half of it.
+            let aside = file.with_extension("tmp");
+            fs::write(&aside, format!("{url}\n"))
+                .and_then(|()| fs::rename(&aside, file))
+                .with_context(|| format!("writing the ready file {}", file.display()))?;
+        }
+        Ok(())
+    }
+}
+
+fn build_first(app: &Path) -> anyhow::Result<()> {
+    let report = build::build(app, &mut |line| eprintln!("{line}"))
+        .context("building the app's functions; say --no-build to serve components that are built already")?;
+    super::report_failures(&report);
+    Ok(())
+}
+
+fn listing(host: &Host, url: &str) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::new();
+    let width = host.served().iter().map(|function| function.name.len()).max().unwrap_or(0);
+    let _ = writeln!(text, "functions:");
+    for function in host.served() {
+        let what = match &function.route {
+            Some((methods, path)) => format!("{methods} {url}{path}"),
+            None => String::new(),
+        };
+        let bindings = function.bindings.join(", ");
+        let gap = if what.is_empty() { "" } else { "  " };
+        let _ = writeln!(text, "  {:width$}  {what}{gap}({bindings})", function.name);
+    }
+    if host.served().is_empty() {
+        let _ = writeln!(text, "  none");
+    }
+    if !host.excluded().is_empty() {
+        let _ = writeln!(text, "excluded:");
+        for excluded in host.excluded() {
+            let _ = writeln!(text, "  {excluded}");
+        }
+    }
+    text
+}
+
+/// The signals that end a host.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            biased;
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}

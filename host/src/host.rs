@@ -1,0 +1,411 @@
+//! The composition root: the only place that knows every part. It puts an app, storage, guests, a task hub and a server
+//! together, and takes them apart in the right order.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use futures::future::BoxFuture;
+use tracing::{error, warn};
+
+use crate::{
+    ambient::{Ambient, System},
+    app::{App, Excluded, Function, HostJson, RouteTable, Trigger},
+    durable::{FunctionName, OverridableStates, TraceContext},
+    hub::{Functions, Hub, HubConfig, HubParts, Orchestrator},
+    server::{self, FunctionMatch, HttpFunctions, HttpInvocation, HttpReply, Server, ServerOptions, Services, Serving},
+    storage::{Storage, StorageError, memory::Memory, sqlite::Sqlite},
+    wasm::{ClientGrant, DeployedFunction, FunctionKind, HttpCall, HttpCallError, HttpRequest, Wasm, WasmConfig},
+};
+
+/// The file, in the data folder, that holds the task hub.
+pub const DATABASE: &str = "hub.db";
+
+/// The folder, in the data folder, that holds compiled components.
+pub const CACHE: &str = "cache";
+
+/// The file, in the data folder, that a running host holds locked.
+const LOCK: &str = "lock";
+
+/// What one resident guest is taken to hold, to turn the budget of bytes into a number of slots.
+const RESIDENT_GUEST_BYTES: usize = 64 << 10;
+
+/// The most guests that are kept resident: each takes memory mappings, of which a process has a limited number.
+const RESIDENTS_MAX: usize = 4096;
+
+/// How to run a host.
+#[derive(Clone, Debug)]
+pub struct HostOptions {
+    /// The app's folder.
+    pub app: PathBuf,
+    /// The data folder; none keeps everything in memory.
+    pub data: Option<PathBuf>,
+    /// Where to listen.
+    pub address: IpAddr,
+    /// The port; 0 takes any that is free.
+    pub port: u16,
+}
+
+/// A data folder that is this process's for as long as the value lives. Nothing stale is left behind by kill -9: the lock is
+/// the kernel's.
+#[derive(Debug)]
+pub struct DataFolder {
+    path: PathBuf,
+    _lock: fs::File,
+}
+
+impl DataFolder {
+    /// Takes a data folder, which is made if it does not exist.
+    ///
+    /// # Errors
+    /// If another host holds it (its pid is named) or it cannot be written.
+    pub fn take(path: &Path) -> anyhow::Result<Self> {
+        use std::{io::Write as _, os::unix::fs::DirBuilderExt as _};
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .with_context(|| format!("making the data folder {}; --data DIR names another", path.display()))?;
+        let lock_path = path.join(LOCK);
+        let mut lock = fs::OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&lock_path)
+            .with_context(|| format!("opening {}; the data folder must be writable", lock_path.display()))?;
+        if lock.try_lock().is_err() {
+            let holder = fs::read_to_string(&lock_path).unwrap_or_default();
+            anyhow::bail!(
+                "the data folder {} is in use by another host (pid {}); stop that one, or give this one a folder of its own \
+                 with --data DIR",
+                path.display(),
+                holder.trim()
+            );
+        }
+        lock.set_len(0)?;
+        write!(lock, "{}", std::process::id())?;
+        let ignore = path.join(".gitignore");
+        if !ignore.exists() {
+            fs::write(&ignore, "*\n").with_context(|| format!("writing {}", ignore.display()))?;
+        }
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    /// Deletes everything that a host keeps in it.
+    ///
+    /// # Errors
+    /// If a file cannot be deleted.
+    pub fn clear(&self) -> anyhow::Result<()> {
+        for name in [DATABASE.to_owned(), format!("{DATABASE}-wal"), format!("{DATABASE}-shm")] {
+            let file = self.path.join(name);
+            if file.exists() {
+                fs::remove_file(&file).with_context(|| format!("deleting {}", file.display()))?;
+            }
+        }
+        let cache = self.path.join(CACHE);
+        if cache.exists() {
+            fs::remove_dir_all(&cache).with_context(|| format!("deleting {}", cache.display()))?;
+        }
+        Ok(())
+    }
+}
+
+/// What `start` shows of a function that is served.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// Its name.
+    pub name: String,
+    /// Its bindings, for example `req: httpTrigger`.
+    pub bindings: Vec<String>,
+    /// Its methods and route, for an HTTP function.
+    pub route: Option<(String, String)>,
+}
+
+/// A running host.
+pub struct Host {
+    hub: Arc<Hub>,
+    storage: Arc<dyn Storage>,
+    serving: Serving,
+    served: Vec<Served>,
+    excluded: Vec<Excluded>,
+    _data: Option<DataFolder>,
+}
+
+impl Host {
+    /// Starts a host: when it returns, requests are answered.
+    ///
+    /// # Errors
+    /// One message that names what is wrong and the remedy: the app's folder or host.json, the port, the data folder, its
+    /// database.
+    pub async fn start(options: &HostOptions) -> anyhow::Result<Self> {
+        let app = App::load(&options.app, crate::app::process_environment())?;
+        let server = Server::bind(options.address, options.port)?;
+        let data = options.data.as_deref().map(DataFolder::take).transpose()?;
+        let storage: Arc<dyn Storage> = match &data {
+            Some(data) => Arc::new(Sqlite::open(&data.path.join(DATABASE))?),
+            None => Arc::new(Memory::new()),
+        };
+        if !app.host_json.unknown_keys.is_empty() {
+            warn!(keys = %app.host_json.unknown_keys.join(", "), "host.json has keys that mean nothing to this host");
+        }
+        let wasm = Wasm::new(wasm_config(&app, data.as_ref(), &storage))?;
+        let Deployed { functions, registered, mut excluded } = deploy(&app, &wasm, &storage).await?;
+        let routes = RouteTable::new(&app.host_json.http.route_prefix, &functions);
+        let hub = Hub::start(HubParts {
+            storage: storage.clone(),
+            executor: wasm.clone(),
+            ambient: Arc::new(System) as Arc<dyn Ambient>,
+            functions: registered,
+            config: hub_config(&app.host_json, &wasm),
+        });
+        wasm.set_hub(hub.clone());
+        let served = functions.iter().map(|function| served(function, &app.host_json)).collect();
+        excluded.splice(0..0, app.excluded);
+        let services = Services {
+            client: hub.clone(),
+            routes: find_route(routes, &functions),
+            functions: Arc::new(Guests { wasm, hub_name: app.host_json.durable_task.hub_name.clone() }),
+        };
+        // Last: a request must find everything in place.
+        let serving = server.serve(services, server_options(&app.host_json)).context("serving")?;
+        Ok(Self { hub, storage, serving, served, excluded, _data: data })
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.serving.local_addr()
+    }
+
+    /// The functions that are served.
+    pub fn served(&self) -> &[Served] {
+        &self.served
+    }
+
+    /// The functions that are in error.
+    pub fn excluded(&self) -> &[Excluded] {
+        &self.excluded
+    }
+
+    /// Waits until storage has failed for good.
+    pub async fn failed(&self) -> StorageError {
+        self.hub.failed().await
+    }
+
+    /// Stops: requests in work may end for at most `grace`, orchestrations are not waited for; they go on at the next start.
+    pub async fn stop(self, grace: Duration) {
+        let cut = self.serving.shutdown(grace).await;
+        if cut > 0 {
+            warn!(connections = cut, "connections were cut: their requests did not end in time");
+        }
+        self.hub.stop();
+        if let Err(error) = self.storage.close().await {
+            error!(%error, "storage could not be closed cleanly");
+        }
+    }
+}
+
+fn wasm_config(app: &App, data: Option<&DataFolder>, storage: &Arc<dyn Storage>) -> WasmConfig {
+    let soloist = &app.host_json.soloist;
+    let durable = &app.host_json.durable_task;
+    let storage = storage.clone();
+    WasmConfig {
+        cache: data.map(|data| data.path.join(CACHE)),
+        cpu_limit: soloist.guest_cpu,
+        memory_bytes_max: size(soloist.guest_memory_bytes),
+        response_bytes_max: size(soloist.max_response_bytes),
+        payload_bytes_max: size(soloist.max_payload_bytes),
+        component_bytes_max: soloist.max_component_bytes,
+        requests_max: soloist.max_concurrent_guests,
+        request_wait: soloist.request_queue,
+        activities_max: durable.max_concurrent_activity_functions,
+        turns_max: durable.max_concurrent_orchestrator_functions,
+        residents_max: (size(soloist.resident_bytes) / RESIDENT_GUEST_BYTES).min(RESIDENTS_MAX),
+        settings: app.settings.values().into_iter().collect(),
+        component_bytes: Arc::new(move |digest| {
+            let storage = storage.clone();
+            Box::pin(async move { storage.component(digest).await.ok().flatten() })
+        }),
+    }
+}
+
+fn hub_config(host_json: &HostJson, wasm: &Wasm) -> HubConfig {
+    let durable = &host_json.durable_task;
+    HubConfig {
+        policy: durable.overridable_existing_instance_states,
+        concurrent_activities: durable.max_concurrent_activity_functions,
+        actions_max: u32::try_from(durable.max_orchestration_actions).unwrap_or(u32::MAX),
+        resident_bytes: size(host_json.soloist.resident_bytes),
+        residents_max: wasm.residents_max(),
+    }
+}
+
+fn server_options(host_json: &HostJson) -> ServerOptions {
+    ServerOptions {
+        hub_name: host_json.durable_task.hub_name.clone(),
+        max_request_bytes: host_json.soloist.max_request_bytes,
+        custom_headers: host_json.http.custom_headers.clone().into_iter().collect(),
+        use_forwarded_host: host_json.durable_task.use_forwarded_host,
+        ..ServerOptions::default()
+    }
+}
+
+fn size(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+/// What of an app is in order.
+struct Deployed {
+    functions: Vec<Function>,
+    registered: Functions,
+    excluded: Vec<Excluded>,
+}
+
+/// Loads every function's component; what does not load is excluded with its reason.
+async fn deploy(app: &App, wasm: &Wasm, storage: &Arc<dyn Storage>) -> anyhow::Result<Deployed> {
+    let enabled: Vec<&Function> = app.functions.iter().filter(|function| !function.disabled).collect();
+    let requests = enabled.iter().map(|function| deployed_function(function)).collect();
+    let results = wasm.deploy(requests).await;
+    let mut deployed = Deployed { functions: vec![], registered: Functions::default(), excluded: vec![] };
+    let mut orchestrators = BTreeMap::new();
+    for (function, result) in enabled.into_iter().zip(results) {
+        let component = match result {
+            Ok(component) => component,
+            Err(error) => {
+                deployed.excluded.push(Excluded {
+                    function: function.name.clone(),
+                    reason: error.to_string(),
+                    file: function.script.clone(),
+                    position: None,
+                });
+                continue;
+            }
+        };
+        match &function.trigger {
+            Trigger::Orchestration { name } => {
+                storage
+                    .put_component(component.digest, component.bytes.clone())
+                    .await
+                    .context("keeping a component")?;
+                let name = FunctionName::new(name);
+                let orchestrator = Orchestrator {
+                    name: name.clone(),
+                    handler: function.handler.clone(),
+                    component: component.digest,
+                    contract: component.contract.clone(),
+                };
+                orchestrators.insert(name, Arc::new(orchestrator));
+            }
+            Trigger::Activity { name } => {
+                deployed.registered.activities.insert(FunctionName::new(name));
+            }
+            Trigger::Http(_) | Trigger::Entity { .. } | Trigger::Timer(_) => {}
+        }
+        deployed.functions.push(function.clone());
+    }
+    deployed.registered.orchestrators = orchestrators;
+    Ok(deployed)
+}
+
+fn deployed_function(function: &Function) -> DeployedFunction {
+    let (kind, name) = match &function.trigger {
+        Trigger::Http(_) => (FunctionKind::Http, &function.name),
+        Trigger::Timer(_) => (FunctionKind::Timer, &function.name),
+        Trigger::Orchestration { name } => (FunctionKind::Orchestrator, name),
+        Trigger::Activity { name } => (FunctionKind::Activity, name),
+        Trigger::Entity { name } => (FunctionKind::Entity, name),
+    };
+    DeployedFunction {
+        name: FunctionName::new(name),
+        handler: function.handler.clone(),
+        kind,
+        component: function.script.clone(),
+        client: function.client.as_ref().map(|client| {
+            let overridable_states: Option<OverridableStates> = client.overridable_existing_instance_states;
+            ClientGrant { overridable_states }
+        }),
+    }
+}
+
+fn served(function: &Function, host_json: &HostJson) -> Served {
+    let route = function.http().map(|http| {
+        let methods = if http.methods.is_empty() { "any".to_owned() } else { http.methods.join(",") };
+        let prefix = host_json.http.route_prefix.trim_matches('/');
+        let path = [prefix, http.route.as_str().trim_matches('/')];
+        let path: Vec<&str> = path.into_iter().filter(|part| !part.is_empty()).collect();
+        (methods, format!("/{}", path.join("/")))
+    });
+    Served { name: function.name.clone(), bindings: function.bindings(), route }
+}
+
+fn find_route(routes: RouteTable, functions: &[Function]) -> server::FunctionRoutes {
+    let names: Vec<Arc<str>> = functions.iter().map(|function| function.name.as_str().into()).collect();
+    Arc::new(move |method, path| {
+        let found = routes.find(method.as_str(), path)?;
+        Some(FunctionMatch { function: names[found.function].clone(), params: found.params })
+    })
+}
+
+/// The server's port to guests.
+struct Guests {
+    wasm: Arc<Wasm>,
+    hub_name: String,
+}
+
+impl HttpFunctions for Guests {
+    fn call(&self, invocation: HttpInvocation) -> BoxFuture<'_, Result<HttpReply, server::HttpCallError>> {
+        Box::pin(async move {
+            let urls = server::ManagementUrls::new(&invocation.origin, &self.hub_name);
+            let call = HttpCall {
+                function: FunctionName::new(&invocation.function),
+                invocation_id: invocation.invocation_id,
+                request: HttpRequest {
+                    method: invocation.method,
+                    url: invocation.url,
+                    params: invocation.params,
+                    query: invocation.query,
+                    trace_context: trace_context(&invocation.headers),
+                    headers: invocation.headers,
+                    body: invocation.body.into(),
+                },
+                urls: Some(Arc::new(move |id| guest_urls(urls.for_instance(id), id))),
+            };
+            match self.wasm.call_http(call).await {
+                Ok(reply) => Ok(HttpReply { status: reply.status, headers: reply.headers, body: reply.body.into() }),
+                Err(HttpCallError::Throttled(_)) => {
+                    Err(server::HttpCallError::Throttled { retry_after: Duration::from_secs(1) })
+                }
+                Err(HttpCallError::Guest(_)) => Err(server::HttpCallError::Failed),
+                Err(HttpCallError::Unavailable(text)) => {
+                    error!(function = %invocation.function, reason = %text, "no guest for a request");
+                    Err(server::HttpCallError::Unavailable)
+                }
+            }
+        })
+    }
+}
+
+fn trace_context(headers: &[(String, String)]) -> Option<TraceContext> {
+    let find = |wanted: &str| headers.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.clone());
+    Some(TraceContext { traceparent: find("traceparent")?, tracestate: find("tracestate") })
+}
+
+fn guest_urls(urls: server::InstanceUrls, id: &str) -> crate::wasm::ManagementUrls {
+    crate::wasm::ManagementUrls {
+        id: id.to_owned(),
+        status_query_get_uri: urls.status_query_get_uri,
+        send_event_post_uri: urls.send_event_post_uri,
+        terminate_post_uri: urls.terminate_post_uri,
+        rewind_post_uri: urls.rewind_post_uri,
+        purge_history_delete_uri: urls.purge_history_delete_uri,
+        restart_post_uri: urls.restart_post_uri,
+        suspend_post_uri: urls.suspend_post_uri,
+        resume_post_uri: urls.resume_post_uri,
+    }
+}

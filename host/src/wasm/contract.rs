@@ -1,0 +1,107 @@
+//! The contract with guests: types and calls generated from `wit/`, and the translation of words that several interfaces
+//! share.
+
+use super::fault::Fault;
+use crate::durable::{self, Json};
+
+mod generated {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        world: "soloist:functions/functions",
+        imports: {
+            "soloist:functions/log.write": trappable,
+            default: async | trappable,
+        },
+        exports: { default: async },
+    });
+}
+
+pub(super) use generated::exports::soloist::functions as exports;
+pub(super) use generated::soloist::functions as imports;
+
+use imports::types;
+
+/// The contract's package, without its version.
+pub(super) const PACKAGE: &str = "soloist:functions";
+
+/// The major versions of the contract that this host speaks, as texts for people.
+pub(super) const SUPPORTED: &str = "1.x";
+
+/// Checks a payload that a guest made; `what` names it in the message.
+pub(super) fn payload(what: &str, text: String) -> Result<Json, Fault> {
+    Json::parse(text).map_err(|error| Fault::InvalidOutput(format!("{what} is no payload: {error}")))
+}
+
+pub(super) fn failure_from_guest(failure: types::Failure) -> durable::Failure {
+    durable::Failure {
+        kind: failure.kind,
+        message: failure.message,
+        details: failure.details,
+        causes: failure
+            .causes
+            .into_iter()
+            .map(|cause| durable::FailureCause { kind: cause.kind, message: cause.message })
+            .collect(),
+        properties: failure.properties,
+        non_retriable: failure.non_retriable,
+    }
+}
+
+pub(super) fn failure_to_guest(failure: &durable::Failure) -> types::Failure {
+    types::Failure {
+        kind: failure.kind.clone(),
+        message: failure.message.clone(),
+        details: failure.details.clone(),
+        causes: failure
+            .causes
+            .iter()
+            .map(|cause| types::FailureCause { kind: cause.kind.clone(), message: cause.message.clone() })
+            .collect(),
+        properties: failure.properties.clone(),
+        non_retriable: failure.non_retriable,
+    }
+}
+
+/// As [`failure_from_guest`], for a failure that is kept: its properties must be a payload.
+pub(super) fn checked_failure(what: &str, failure: types::Failure) -> Result<durable::Failure, Fault> {
+    if let Some(properties) = &failure.properties {
+        payload(&format!("the properties of {what}"), properties.clone())?;
+    }
+    Ok(failure_from_guest(failure))
+}
+
+pub(super) fn trace_to_guest(trace: &durable::TraceContext) -> types::TraceContext {
+    types::TraceContext { traceparent: trace.traceparent.clone(), tracestate: trace.tracestate.clone() }
+}
+
+pub(super) fn trace_from_guest(trace: types::TraceContext) -> durable::TraceContext {
+    durable::TraceContext { traceparent: trace.traceparent, tracestate: trace.tracestate }
+}
+
+pub(super) fn tags_to_guest(tags: &[durable::Tag]) -> Vec<types::Tag> {
+    tags.iter().map(|tag| types::Tag { key: tag.key.clone(), value: tag.value.clone() }).collect()
+}
+
+pub(super) fn tags_from_guest(tags: Vec<types::Tag>) -> Vec<durable::Tag> {
+    tags.into_iter().map(|tag| durable::Tag { key: tag.key, value: tag.value }).collect()
+}
+
+pub(super) fn policy_from_guest(policy: types::OverridableStates) -> durable::OverridableStates {
+    match policy {
+        types::OverridableStates::NonRunningStates => durable::OverridableStates::NonRunningStates,
+        types::OverridableStates::AnyState => durable::OverridableStates::AnyState,
+        types::OverridableStates::None => durable::OverridableStates::None,
+    }
+}
+
+pub(super) fn retry_from_guest(retry: types::RetryPolicy) -> durable::RetryPolicy {
+    durable::RetryPolicy {
+        max_attempts: retry.max_attempts,
+        first_interval_ms: retry.first_interval,
+        backoff_coefficient: retry.backoff_coefficient,
+        max_interval_ms: retry.max_interval,
+        retry_timeout_ms: retry.retry_timeout,
+        retry_kinds: retry.retry_kinds,
+        never_retry_kinds: retry.never_retry_kinds,
+    }
+}

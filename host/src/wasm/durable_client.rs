@@ -1,0 +1,291 @@
+//! The durable client, as guests call it: a translation to the hub's, within what the function's binding grants.
+
+use std::sync::Arc;
+
+use super::{
+    ManagementUrls,
+    contract::{self, imports::durable_client as client, imports::types},
+    fault::NotGranted,
+    guest::{GuestState, Role},
+};
+use crate::{
+    durable::{FunctionName, Json, OverridableStates, RuntimeStatus, Timestamp, TraceContext},
+    hub::{self, Hub, StartNew, StatusWant},
+};
+
+type Answer<T> = wasmtime::Result<Result<T, client::ClientError>>;
+
+/// What a guest's binding gives it.
+struct Granted {
+    hub: Option<Arc<Hub>>,
+    policy: Option<OverridableStates>,
+    trace_context: Option<TraceContext>,
+}
+
+impl Granted {
+    fn hub(&self) -> Result<&Hub, client::ClientError> {
+        self.hub
+            .as_deref()
+            .ok_or_else(|| client::ClientError::Unavailable("the task hub is not running yet".to_owned()))
+    }
+}
+
+impl GuestState {
+    /// # Errors
+    /// A trap: the function has no `durableClient` binding. Another function of the same component has, so that the import
+    /// was linked.
+    fn granted(&self, function: &str) -> wasmtime::Result<Granted> {
+        match &self.role {
+            Role::Effects { client: Some(grant), trace_context, .. } => Ok(Granted {
+                hub: self.shared.hub.get().cloned(),
+                policy: grant.overridable_states,
+                trace_context: trace_context.clone(),
+            }),
+            Role::Effects { client: None, .. } => Err(NotGranted(format!(
+                "{} called {}/durable-client#{function}, which its bindings do not grant: add a durableClient binding to \
+                 its function.json",
+                self.console.function(),
+                contract::PACKAGE
+            ))
+            .into()),
+            Role::Deterministic(_) => Err(NotGranted(format!(
+                "{} called {}/durable-client#{function}: orchestrators and entities decide and never act; call an activity \
+                 that has a durableClient binding",
+                self.console.function(),
+                contract::PACKAGE
+            ))
+            .into()),
+        }
+    }
+
+    fn unsupported<T>(&self, function: &str) -> Answer<T> {
+        self.granted(function)?;
+        Ok(Err(client::ClientError::NotSupported(format!("this host does not support {function} yet"))))
+    }
+}
+
+impl client::Host for GuestState {
+    async fn start_new(&mut self, request: client::StartRequest) -> Answer<client::StartOutcome> {
+        let granted = self.granted("start-new")?;
+        Ok(start_new(&granted, request).await)
+    }
+
+    async fn get_status(
+        &mut self,
+        instance_id: String,
+        options: client::StatusOptions,
+    ) -> Answer<Option<client::OrchestrationStatus>> {
+        let granted = self.granted("get-status")?;
+        if options.show_history {
+            return self.unsupported("get-status with show-history");
+        }
+        Ok(get_status(&granted, &instance_id, options).await)
+    }
+
+    async fn list_instances(&mut self, query: client::StatusQuery) -> Answer<client::StatusPage> {
+        let granted = self.granted("list-instances")?;
+        Ok(list(&granted, query).await)
+    }
+
+    async fn raise_event(&mut self, instance_id: String, name: String, input: String) -> Answer<()> {
+        let granted = self.granted("raise-event")?;
+        Ok(async {
+            let input = argument("input", input)?;
+            Ok(granted.hub()?.raise_event(&instance_id, &name, input).await?)
+        }
+        .await)
+    }
+
+    async fn terminate(&mut self, instance_id: String, reason: String, _recursive: bool) -> Answer<()> {
+        // Without children `recursive` makes no difference.
+        let granted = self.granted("terminate")?;
+        Ok(async { Ok(granted.hub()?.terminate(&instance_id, &reason).await?) }.await)
+    }
+
+    async fn suspend(&mut self, _instance_id: String, _reason: String) -> Answer<()> {
+        self.unsupported("suspend")
+    }
+
+    async fn resume(&mut self, _instance_id: String, _reason: String) -> Answer<()> {
+        self.unsupported("resume")
+    }
+
+    async fn rewind(&mut self, _instance_id: String, _reason: String) -> Answer<()> {
+        self.unsupported("rewind")
+    }
+
+    async fn restart(&mut self, _instance_id: String, _with_new_instance_id: bool) -> Answer<String> {
+        self.unsupported("restart")
+    }
+
+    async fn purge(&mut self, instance_id: String) -> Answer<u32> {
+        let granted = self.granted("purge")?;
+        Ok(async {
+            match granted.hub()?.purge(&instance_id).await {
+                Ok(()) => Ok(1),
+                Err(hub::ClientError::NotFound(_)) => Ok(0),
+                Err(error) => Err(error.into()),
+            }
+        }
+        .await)
+    }
+
+    async fn purge_by(&mut self, _filter: client::PurgeFilter) -> Answer<u32> {
+        self.unsupported("purge-by")
+    }
+
+    async fn signal_entity(
+        &mut self,
+        _entity: types::EntityId,
+        _operation: String,
+        _input: String,
+        _scheduled: Option<f64>,
+    ) -> Answer<()> {
+        self.unsupported("signal-entity")
+    }
+
+    async fn read_entity(&mut self, _entity: types::EntityId) -> Answer<Option<client::EntityState>> {
+        self.unsupported("read-entity")
+    }
+
+    async fn management_urls(&mut self, instance_id: String) -> Answer<client::InstanceUrls> {
+        self.granted("management-urls")?;
+        let Role::Effects { urls: Some(urls), .. } = &self.role else {
+            return Ok(Err(client::ClientError::Unavailable(
+                "management URLs are those of a running request: only an HTTP function has one".to_owned(),
+            )));
+        };
+        Ok(Ok(urls_to_guest(urls(&instance_id))))
+    }
+}
+
+fn argument(what: &str, text: String) -> Result<Json, client::ClientError> {
+    Json::parse(text).map_err(|error| client::ClientError::InvalidArgument(format!("{what} is not JSON: {error}")))
+}
+
+async fn start_new(
+    granted: &Granted,
+    request: client::StartRequest,
+) -> Result<client::StartOutcome, client::ClientError> {
+    let start = StartNew {
+        input: argument("input", request.input)?,
+        name: FunctionName::new(&request.name),
+        instance_id: request.instance_id,
+        policy: request.overridable_states.map(contract::policy_from_guest).or(granted.policy),
+        version: request.version,
+        scheduled_start: request.scheduled_start.map(Timestamp::from_millis_f64),
+        tags: contract::tags_from_guest(request.tags),
+        trace_context: request.trace_context.map(contract::trace_from_guest).or(granted.trace_context.clone()),
+    };
+    Ok(match granted.hub()?.start_new(start).await? {
+        hub::StartOutcome::Started { instance_id, execution_id } => client::StartOutcome::Started(client::Started {
+            instance_id: instance_id.as_str().to_owned(),
+            execution_id: execution_id.as_str().to_owned(),
+        }),
+        hub::StartOutcome::AlreadyExists { instance_id, status } => {
+            client::StartOutcome::AlreadyExists(client::Existing {
+                instance_id: instance_id.as_str().to_owned(),
+                status: status_to_guest(status),
+            })
+        }
+    })
+}
+
+async fn get_status(
+    granted: &Granted,
+    instance_id: &str,
+    options: client::StatusOptions,
+) -> Result<Option<client::OrchestrationStatus>, client::ClientError> {
+    let want = StatusWant { input: options.show_input, history: false };
+    Ok(granted.hub()?.status(instance_id, want).await?.map(|status| instance_to_guest(&status)))
+}
+
+async fn list(granted: &Granted, query: client::StatusQuery) -> Result<client::StatusPage, client::ClientError> {
+    let query = hub::StatusQuery {
+        created_from: query.created_from.map(Timestamp::from_millis_f64),
+        created_to: query.created_to.map(Timestamp::from_millis_f64),
+        statuses: query.statuses.into_iter().map(status_from_guest).collect(),
+        prefix: query.instance_id_prefix,
+        top: query.top.map(|top| usize::try_from(top).unwrap_or(usize::MAX)),
+        continuation: query.continuation,
+        input: query.show_input,
+    };
+    let page = granted.hub()?.list(query).await?;
+    Ok(client::StatusPage {
+        instances: page.instances.iter().map(instance_to_guest).collect(),
+        continuation: page.continuation,
+    })
+}
+
+fn instance_to_guest(status: &hub::OrchestrationStatus) -> client::OrchestrationStatus {
+    let text = |json: &Json| json.as_str().to_owned();
+    client::OrchestrationStatus {
+        name: status.name.clone(),
+        instance_id: status.instance_id.as_str().to_owned(),
+        execution_id: status.execution_id.as_str().to_owned(),
+        runtime_status: status_to_guest(status.runtime_status),
+        input: status.input.as_ref().map(text),
+        output: status.output_json().as_ref().map(text),
+        custom_status: status.custom_status.as_ref().map(text),
+        created_time: status.created.as_millis_f64(),
+        last_updated_time: status.updated.as_millis_f64(),
+        history: None,
+        tags: contract::tags_to_guest(&status.tags),
+    }
+}
+
+impl From<hub::ClientError> for client::ClientError {
+    fn from(error: hub::ClientError) -> Self {
+        use hub::ClientError as From;
+        match error {
+            From::InvalidArgument(text) => Self::InvalidArgument(text),
+            From::UnknownFunction(text) => Self::UnknownFunction(text),
+            From::NotFound(id) => Self::NotFound(id),
+            From::Gone(status) => Self::Gone(status_to_guest(status)),
+            From::Conflict(text) => Self::Conflict(text),
+            From::NotSupported(text) => Self::NotSupported(text),
+            From::Unavailable(text) => Self::Unavailable(text),
+            From::Storage(error) => Self::Unavailable(error.to_string()),
+        }
+    }
+}
+
+fn status_to_guest(status: RuntimeStatus) -> client::RuntimeStatus {
+    match status {
+        RuntimeStatus::Running => client::RuntimeStatus::Running,
+        RuntimeStatus::Completed => client::RuntimeStatus::Completed,
+        RuntimeStatus::ContinuedAsNew => client::RuntimeStatus::ContinuedAsNew,
+        RuntimeStatus::Failed => client::RuntimeStatus::Failed,
+        RuntimeStatus::Canceled => client::RuntimeStatus::Canceled,
+        RuntimeStatus::Terminated => client::RuntimeStatus::Terminated,
+        RuntimeStatus::Pending => client::RuntimeStatus::Pending,
+        RuntimeStatus::Suspended => client::RuntimeStatus::Suspended,
+    }
+}
+
+fn status_from_guest(status: client::RuntimeStatus) -> RuntimeStatus {
+    match status {
+        client::RuntimeStatus::Running => RuntimeStatus::Running,
+        client::RuntimeStatus::Completed => RuntimeStatus::Completed,
+        client::RuntimeStatus::ContinuedAsNew => RuntimeStatus::ContinuedAsNew,
+        client::RuntimeStatus::Failed => RuntimeStatus::Failed,
+        client::RuntimeStatus::Canceled => RuntimeStatus::Canceled,
+        client::RuntimeStatus::Terminated => RuntimeStatus::Terminated,
+        client::RuntimeStatus::Pending => RuntimeStatus::Pending,
+        client::RuntimeStatus::Suspended => RuntimeStatus::Suspended,
+    }
+}
+
+fn urls_to_guest(urls: ManagementUrls) -> client::InstanceUrls {
+    client::InstanceUrls {
+        id: urls.id,
+        status_query_get_uri: urls.status_query_get_uri,
+        send_event_post_uri: urls.send_event_post_uri,
+        terminate_post_uri: urls.terminate_post_uri,
+        rewind_post_uri: urls.rewind_post_uri,
+        purge_history_delete_uri: urls.purge_history_delete_uri,
+        restart_post_uri: urls.restart_post_uri,
+        suspend_post_uri: urls.suspend_post_uri,
+        resume_post_uri: urls.resume_post_uri,
+    }
+}

@@ -1,0 +1,241 @@
+//! What a component holds, read from its bytes, and whether it may be used as an app wants to use it.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+
+use wasmparser::{Encoding, Parser, Payload};
+
+use super::{DeployedFunction, FunctionKind, contract};
+use crate::durable::FunctionName;
+
+/// Interfaces of WASI that languages' standard libraries always import.
+const WASI_GRANTED: [&str; 5] = ["wasi:io/", "wasi:cli/", "wasi:clocks/", "wasi:random/", "wasi:filesystem/"];
+
+/// What a component holds.
+#[derive(Clone, Debug, Default)]
+pub struct ComponentInfo {
+    /// The interfaces that it imports.
+    pub imports: BTreeSet<String>,
+    /// The interfaces that it exports.
+    pub exports: BTreeSet<String>,
+    /// The version of the contract that it was made for, for example `1.0.0`.
+    pub contract: String,
+    /// The functions that it says it holds; none if it does not say.
+    pub handlers: Option<Vec<(FunctionKind, String)>>,
+}
+
+/// Why a function cannot be loaded. Each text names the file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error("{}: {message}", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why, and the remedy.
+        message: String,
+    },
+    /// The file is larger than a component may be.
+    #[error(
+        "{}: {bytes} bytes are more than the limit of {limit} (extensions.soloist.maxComponentBytes in host.json)",
+        .path.display()
+    )]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// The file is no WebAssembly component.
+    #[error("{}: {message}", .path.display())]
+    NotAComponent {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead, and the remedy.
+        message: String,
+    },
+    /// The component was made for a contract that this host does not speak.
+    #[error("{}: made for {found}, but this host speaks {}@{}", .path.display(), contract::PACKAGE, contract::SUPPORTED)]
+    UnknownContract {
+        /// The file.
+        path: PathBuf,
+        /// The interface with its version.
+        found: String,
+    },
+    /// The component imports what no binding of the functions in it grants.
+    #[error("{}: imports {import}, {remedy}", .path.display())]
+    ImportNotGranted {
+        /// The file.
+        path: PathBuf,
+        /// The import.
+        import: String,
+        /// Which binding would grant it, or why none can.
+        remedy: String,
+    },
+    /// The component lacks what a function's trigger needs.
+    #[error("{}: does not export {export}, which an {kind} needs", .path.display())]
+    MissingExport {
+        /// The file.
+        path: PathBuf,
+        /// The interface.
+        export: String,
+        /// The trigger.
+        kind: &'static str,
+    },
+    /// The component does not hold the function.
+    #[error("{}: holds no {kind} function {handler:?}; it holds {held}", .path.display())]
+    UnknownHandler {
+        /// The file.
+        path: PathBuf,
+        /// The kind.
+        kind: &'static str,
+        /// What was looked for.
+        handler: String,
+        /// What is there.
+        held: String,
+    },
+}
+
+/// Reads what a component's bytes say of it.
+pub(super) fn inspect(path: &Path, bytes: &[u8]) -> Result<ComponentInfo, LoadError> {
+    let not = |message: String| LoadError::NotAComponent { path: path.to_owned(), message };
+    if bytes.is_empty() {
+        return Err(not("the file is empty: build the function again".to_owned()));
+    }
+    if !bytes.starts_with(b"\0asm") {
+        return Err(not("no WebAssembly file: it does not begin with the bytes 00 61 73 6d".to_owned()));
+    }
+    let malformed = |error: wasmparser::BinaryReaderError| not(format!("malformed WebAssembly: {error}"));
+    let mut info = ComponentInfo::default();
+    let mut depth = 0u32;
+    for payload in Parser::new(0).parse_all(bytes) {
+        match payload.map_err(malformed)? {
+            Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => {
+                return Err(not(
+                    "a core module, where a component is needed: build it for the target wasm32-wasip2, or \
+                                wrap it with `wasm-tools component new`"
+                        .to_owned(),
+                ));
+            }
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::ComponentImportSection(section) if depth == 0 => {
+                for import in section {
+                    info.imports.insert(import.map_err(malformed)?.name.name.to_owned());
+                }
+            }
+            Payload::ComponentExportSection(section) if depth == 0 => {
+                for export in section {
+                    info.exports.insert(export.map_err(malformed)?.name.name.to_owned());
+                }
+            }
+            Payload::CustomSection(section) if section.name() == "soloist-functions" => {
+                let text = String::from_utf8_lossy(section.data());
+                let held = info.handlers.get_or_insert_default();
+                held.extend(text.lines().filter_map(handler));
+            }
+            _ => {}
+        }
+    }
+    info.contract = contract_version(path, &info)?;
+    Ok(info)
+}
+
+fn handler(line: &str) -> Option<(FunctionKind, String)> {
+    let (kind, name) = line.trim().split_once(' ')?;
+    let kind = FunctionKind::ALL.into_iter().find(|k| k.word() == kind)?;
+    Some((kind, name.trim().to_owned()))
+}
+
+/// The contract's version in the names of imports and exports; every one must be of a major version that we speak.
+fn contract_version(path: &Path, info: &ComponentInfo) -> Result<String, LoadError> {
+    let mut newest = String::new();
+    for name in info.imports.iter().chain(&info.exports) {
+        let Some(interface) = name.strip_prefix(contract::PACKAGE) else { continue };
+        let version = interface.split_once('@').map_or("", |(_, version)| version);
+        if version != "1" && !version.starts_with("1.") {
+            return Err(LoadError::UnknownContract { path: path.to_owned(), found: name.clone() });
+        }
+        newest = newest.max(version.to_owned());
+    }
+    Ok(newest)
+}
+
+/// Checks that a component imports no more than the bindings of all the functions that it holds grant.
+pub(super) fn check_imports(
+    path: &Path,
+    info: &ComponentInfo,
+    functions: &[&DeployedFunction],
+) -> Result<(), LoadError> {
+    let effects: Vec<&str> = functions.iter().filter(|f| f.kind.has_effects()).map(|f| f.name.as_str()).collect();
+    let has_client = functions.iter().any(|f| f.kind.has_effects() && f.client.is_some());
+    for import in &info.imports {
+        let refuse =
+            |remedy: String| Err(LoadError::ImportNotGranted { path: path.to_owned(), import: import.clone(), remedy });
+        if WASI_GRANTED.iter().any(|granted| import.starts_with(granted)) {
+            continue;
+        }
+        if let Some(interface) = import.strip_prefix(contract::PACKAGE) {
+            match interface.trim_start_matches('/').split('@').next().unwrap_or_default() {
+                "types" | "log" => continue,
+                "durable-client" if has_client => continue,
+                "durable-client" if effects.is_empty() => {
+                    return refuse(
+                        "which no binding can grant: orchestrators and entities decide and never act".into(),
+                    );
+                }
+                "durable-client" => {
+                    return refuse(format!(
+                        "which no binding grants: add {{\"type\": \"durableClient\", \"direction\": \"in\"}} to the \
+                         function.json of {}",
+                        effects.join(" or ")
+                    ));
+                }
+                // Types that exports use; they carry no calls.
+                _ => continue,
+            }
+        }
+        if effects.is_empty() {
+            return refuse("which no binding can grant: orchestrators and entities decide and never act".to_owned());
+        }
+        if import.starts_with("wasi:http/") {
+            return refuse("which this host does not offer yet".to_owned());
+        }
+        return refuse("which is neither of the contract nor what a language's standard library needs".to_owned());
+    }
+    Ok(())
+}
+
+/// Checks that a component exports what a function's trigger needs, and holds the function.
+pub(super) fn check_function(path: &Path, info: &ComponentInfo, function: &DeployedFunction) -> Result<(), LoadError> {
+    let export = function.kind.export();
+    let wanted = format!("{}/{export}@1", contract::PACKAGE);
+    if !info.exports.iter().any(|name| name.starts_with(&wanted)) {
+        return Err(LoadError::MissingExport {
+            path: path.to_owned(),
+            export: format!("{}/{export}@{}", contract::PACKAGE, contract::SUPPORTED),
+            kind: function.kind.trigger(),
+        });
+    }
+    let Some(handlers) = &info.handlers else { return Ok(()) };
+    let wanted = folded(&function.handler);
+    if handlers.iter().any(|(kind, name)| *kind == function.kind && folded(name) == wanted) {
+        return Ok(());
+    }
+    let held: Vec<String> = handlers.iter().map(|(kind, name)| format!("{} {name}", kind.word())).collect();
+    Err(LoadError::UnknownHandler {
+        path: path.to_owned(),
+        kind: function.kind.word(),
+        handler: function.handler.clone(),
+        held: if held.is_empty() { "none".to_owned() } else { held.join(", ") },
+    })
+}
+
+/// Names of handlers compare as people write them in several languages: `E1_SayHello`, `e1-say-hello`, `e1SayHello`.
+fn folded(name: &str) -> FunctionName {
+    FunctionName::new(&name.chars().filter(|c| !matches!(c, '_' | '-')).collect::<String>())
+}

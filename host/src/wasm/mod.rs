@@ -1,0 +1,427 @@
+//! Guests: the only place that names wasmtime.
+//!
+//! It makes guests of components, hands them calls and takes their answers, and keeps them within their limits: CPU time,
+//! memory, imports, output. It knows nothing of HTTP connections, of history or of storage, and decides nothing about
+//! orchestrations: the hub calls it through [`Executor`], the server through [`Wasm::call_http`].
+//!
+//! A guest is fresh for each HTTP request and each activity; an orchestrator's lives as long as the hub keeps it. Whatever
+//! goes wrong in a guest, it is dropped: nobody calls into it again. Dropping a call's future stops its guest.
+//!
+//! Orchestrators take a slot when their guest is made and keep it; a turn itself waits for nothing. Activities wait for
+//! a slot as long as they must: the hub bounds how many there are, and a full pool is no failure of an activity's that
+//! history could record.
+//!
+//! Start reading at [`Wasm`], then `orchestrator`, `component`, `cpu`.
+
+mod activity;
+mod component;
+mod console;
+mod contract;
+mod cpu;
+mod durable_client;
+mod engine;
+mod fault;
+mod guest;
+mod http_function;
+mod inspect;
+mod orchestrator;
+#[cfg(test)]
+mod tests;
+mod wasi;
+
+pub use http_function::{HttpCall, HttpCallError, HttpReply, HttpRequest};
+pub use inspect::{ComponentInfo, LoadError};
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    path::{Path, PathBuf},
+    pin::Pin,
+    sync::{Arc, OnceLock, PoisonError, RwLock},
+    time::Duration,
+};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::{
+    durable::{Digest, Failure, FunctionName, Json, OverridableStates},
+    hub::{ActivityCall, Executor, ExecutorFuture, GuestError, Hub, OrchestratorCall, OrchestratorGuest},
+};
+use component::{Compiled, Components};
+use cpu::{Lanes, Meter, Overrun};
+use engine::Slots;
+use fault::Fault;
+use guest::GuestLimits;
+
+/// Finds the bytes of a component that is not deployed any more, in storage.
+pub type ComponentBytes = Arc<dyn Fn(Digest) -> Pin<Box<dyn Future<Output = Option<Arc<[u8]>>> + Send>> + Send + Sync>;
+
+/// The URLs under which an instance is managed, for the origin of a running request.
+pub type ManagementUrlsFor = Arc<dyn Fn(&str) -> ManagementUrls + Send + Sync>;
+
+/// The URLs under which an instance is managed, keys included.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ManagementUrls {
+    /// The instance id.
+    pub id: String,
+    /// GET: the status.
+    pub status_query_get_uri: String,
+    /// POST: raise the event `{eventName}`.
+    pub send_event_post_uri: String,
+    /// POST: terminate with the reason `{text}`.
+    pub terminate_post_uri: String,
+    /// POST: rewind.
+    pub rewind_post_uri: String,
+    /// DELETE: purge.
+    pub purge_history_delete_uri: String,
+    /// POST: restart.
+    pub restart_post_uri: String,
+    /// POST: suspend.
+    pub suspend_post_uri: String,
+    /// POST: resume.
+    pub resume_post_uri: String,
+}
+
+/// How guests are run.
+pub struct WasmConfig {
+    /// Folder for compiled components; none keeps them in memory only.
+    pub cache: Option<PathBuf>,
+    /// CPU time of one call. Waiting in the host does not count.
+    pub cpu_limit: Duration,
+    /// Linear memory of one guest, in bytes.
+    pub memory_bytes_max: usize,
+    /// Body of a response, in bytes.
+    pub response_bytes_max: usize,
+    /// One payload, in bytes.
+    pub payload_bytes_max: usize,
+    /// A component's file, in bytes.
+    pub component_bytes_max: u64,
+    /// HTTP requests that run at a time.
+    pub requests_max: usize,
+    /// How long a request waits for a guest.
+    pub request_wait: Duration,
+    /// Activities that run at a time.
+    pub activities_max: usize,
+    /// Orchestrators that run a turn at a time, beside the resident ones.
+    pub turns_max: usize,
+    /// Orchestrators that are kept between turns, at most.
+    pub residents_max: usize,
+    /// The app's settings: the environment of functions with effects.
+    pub settings: Vec<(String, String)>,
+    /// Finds the bytes of components that are not deployed any more.
+    pub component_bytes: ComponentBytes,
+}
+
+impl Default for WasmConfig {
+    fn default() -> Self {
+        Self {
+            cache: None,
+            cpu_limit: Duration::from_secs(5),
+            memory_bytes_max: 256 << 20,
+            response_bytes_max: 100 << 20,
+            payload_bytes_max: 100 << 20,
+            component_bytes_max: 64 << 20,
+            requests_max: 256,
+            request_wait: Duration::from_secs(10),
+            activities_max: 256,
+            turns_max: 64,
+            residents_max: 1024,
+            settings: Vec::new(),
+            component_bytes: Arc::new(|_| Box::pin(async { None })),
+        }
+    }
+}
+
+/// What triggers a function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FunctionKind {
+    /// An HTTP request.
+    Http,
+    /// An orchestration's turn.
+    Orchestrator,
+    /// An orchestration's step.
+    Activity,
+    /// Operations on an entity.
+    Entity,
+    /// A schedule.
+    Timer,
+}
+
+impl FunctionKind {
+    const ALL: [Self; 5] = [Self::Http, Self::Orchestrator, Self::Activity, Self::Entity, Self::Timer];
+
+    /// The word in a component's list of functions.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Orchestrator => "orchestrator",
+            Self::Activity => "activity",
+            Self::Entity => "entity",
+            Self::Timer => "timer",
+        }
+    }
+
+    /// The trigger's type in function.json.
+    fn trigger(self) -> &'static str {
+        match self {
+            Self::Http => "httpTrigger",
+            Self::Orchestrator => "orchestrationTrigger",
+            Self::Activity => "activityTrigger",
+            Self::Entity => "entityTrigger",
+            Self::Timer => "timerTrigger",
+        }
+    }
+
+    /// The interface that the component exports.
+    fn export(self) -> &'static str {
+        match self {
+            Self::Http => "http-function",
+            Self::Orchestrator => "orchestrator",
+            Self::Activity => "activity",
+            Self::Entity => "entity",
+            Self::Timer => "timer-function",
+        }
+    }
+
+    /// True for functions that touch the outside world: only they may have a durable client.
+    fn has_effects(self) -> bool {
+        match self {
+            Self::Http | Self::Activity | Self::Timer => true,
+            Self::Orchestrator | Self::Entity => false,
+        }
+    }
+}
+
+/// A `durableClient` binding.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClientGrant {
+    /// The gate's policy for starts that name none.
+    pub overridable_states: Option<OverridableStates>,
+}
+
+/// A function to deploy.
+#[derive(Clone, Debug)]
+pub struct DeployedFunction {
+    /// Its name.
+    pub name: FunctionName,
+    /// What its component calls it: `entryPoint`, or the name.
+    pub handler: String,
+    /// What triggers it.
+    pub kind: FunctionKind,
+    /// Its component's file.
+    pub component: PathBuf,
+    /// Its `durableClient` binding, where it has one.
+    pub client: Option<ClientGrant>,
+}
+
+/// A component that functions were deployed from.
+#[derive(Clone, Debug)]
+pub struct DeployedComponent {
+    /// SHA-256 of its bytes.
+    pub digest: Digest,
+    /// The version of the contract that it was made for.
+    pub contract: String,
+    /// Its bytes: storage keeps them while instances need them.
+    pub bytes: Arc<[u8]>,
+}
+
+/// What guests' host calls reach.
+struct Shared {
+    engine: wasmtime::Engine,
+    hub: OnceLock<Arc<Hub>>,
+}
+
+/// A function that can be called by name.
+struct Callable {
+    name: Arc<str>,
+    handler: String,
+    component: Arc<Compiled>,
+    client: Option<ClientGrant>,
+}
+
+#[derive(Default)]
+struct Deployment {
+    http: BTreeMap<FunctionName, Arc<Callable>>,
+    activities: BTreeMap<FunctionName, Arc<Callable>>,
+}
+
+/// Runs guests. One per process.
+pub struct Wasm {
+    shared: Arc<Shared>,
+    components: Arc<Components>,
+    lanes: Arc<Lanes>,
+    cpu_limit: Duration,
+    call_limits: GuestLimits,
+    response_limits: GuestLimits,
+    request_wait: Duration,
+    settings: Arc<[(String, String)]>,
+    requests: Arc<Semaphore>,
+    requests_max: usize,
+    activities: Arc<Semaphore>,
+    orchestrators: Arc<Semaphore>,
+    residents_max: usize,
+    deployment: RwLock<Arc<Deployment>>,
+}
+
+impl std::fmt::Debug for Wasm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Wasm").field("residents_max", &self.residents_max).finish_non_exhaustive()
+    }
+}
+
+impl Wasm {
+    /// Makes the engine, its pool of guests and its threads.
+    ///
+    /// # Errors
+    /// When the system grants not even a small pool, or no thread.
+    pub fn new(config: WasmConfig) -> anyhow::Result<Arc<Self>> {
+        let wanted = Slots {
+            requests: config.requests_max.max(1),
+            activities: config.activities_max.max(1),
+            turns: config.turns_max.max(1),
+            residents: config.residents_max,
+        };
+        let (engine, slots) = engine::new(wanted, config.memory_bytes_max)?;
+        let lanes = Arc::new(Lanes::start(&engine)?);
+        let components = Components::new(&engine, config.cache, config.component_bytes_max, config.component_bytes)?;
+        let limits = |transfer_bytes_max, transfer_limit| GuestLimits {
+            memory_bytes_max: config.memory_bytes_max,
+            transfer_bytes_max,
+            transfer_limit,
+        };
+        Ok(Arc::new(Self {
+            shared: Arc::new(Shared { engine, hub: OnceLock::new() }),
+            components: Arc::new(components),
+            lanes,
+            cpu_limit: config.cpu_limit,
+            call_limits: limits(config.payload_bytes_max, "maxPayloadBytes"),
+            response_limits: limits(config.response_bytes_max, "maxResponseBytes"),
+            request_wait: config.request_wait,
+            settings: config.settings.into(),
+            requests: Arc::new(Semaphore::new(slots.requests)),
+            requests_max: slots.requests,
+            activities: Arc::new(Semaphore::new(slots.activities)),
+            orchestrators: Arc::new(Semaphore::new(slots.turns + slots.residents)),
+            residents_max: slots.residents,
+            deployment: RwLock::default(),
+        }))
+    }
+
+    /// Gives guests' durable clients their hub. Until then they are told that it is not running.
+    pub fn set_hub(&self, hub: Arc<Hub>) {
+        // A second hub would be a mistake of the composition root's; the first one stays.
+        let _ = self.shared.hub.set(hub);
+    }
+
+    /// How many orchestrators can be kept between turns: the configured number, or what the system allows.
+    pub fn residents_max(&self) -> usize {
+        self.residents_max
+    }
+
+    /// Reads what a component's file holds.
+    ///
+    /// # Errors
+    /// [`LoadError`] if it is no component, or of an unknown contract.
+    pub async fn inspect(&self, path: &Path) -> Result<ComponentInfo, LoadError> {
+        let file = self.components.read(path).await?;
+        inspect::inspect(path, &file.bytes)
+    }
+
+    /// Deploys functions in place of those before: from now on HTTP calls and activities run these. Components are
+    /// compiled in parallel, each once. A function that cannot be loaded does not stop the others.
+    pub async fn deploy(&self, functions: Vec<DeployedFunction>) -> Vec<Result<DeployedComponent, LoadError>> {
+        let mut by_path: BTreeMap<PathBuf, Vec<DeployedFunction>> = BTreeMap::new();
+        for function in &functions {
+            by_path.entry(function.component.clone()).or_default().push(function.clone());
+        }
+        let loads = by_path.into_iter().map(|(path, functions)| async move {
+            let loaded = self.load(&path, &functions).await;
+            (path, loaded)
+        });
+        let loaded: BTreeMap<_, _> = futures::future::join_all(loads).await.into_iter().collect();
+        let mut deployment = Deployment::default();
+        let results = functions.iter().map(|function| {
+            let (compiled, deployed) = loaded[&function.component].as_ref().map_err(Clone::clone)?;
+            inspect::check_function(&function.component, &compiled.info, function)?;
+            deployment.add(function, Arc::clone(compiled));
+            Ok(deployed.clone())
+        });
+        let results = results.collect();
+        *self.deployment.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(deployment);
+        results
+    }
+
+    async fn load(
+        &self,
+        path: &Path,
+        functions: &[DeployedFunction],
+    ) -> Result<(Arc<Compiled>, DeployedComponent), LoadError> {
+        let file = self.components.read(path).await?;
+        // Before compiling: the reason for a refusal is in the bytes, and a link error would say less.
+        let info = inspect::inspect(path, &file.bytes)?;
+        inspect::check_imports(path, &info, &functions.iter().collect::<Vec<_>>())?;
+        let compiled = self.components.load(&file).await?;
+        let deployed = DeployedComponent {
+            digest: compiled.digest,
+            contract: compiled.info.contract.clone(),
+            bytes: Arc::clone(&file.bytes),
+        };
+        Ok((compiled, deployed))
+    }
+
+    fn deployment(&self) -> Arc<Deployment> {
+        Arc::clone(&self.deployment.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Runs a call's future, metered.
+    async fn run<T: Send + 'static>(
+        &self,
+        meter: Arc<Meter>,
+        call: impl Future<Output = Result<T, Fault>> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let budget = meter.budget();
+        match self.lanes.run(meter, Box::pin(call)).await {
+            Ok(outcome) => outcome,
+            Err(Overrun) => Err(Fault::Cpu(budget, String::new())),
+        }
+    }
+}
+
+impl Deployment {
+    fn add(&mut self, function: &DeployedFunction, component: Arc<Compiled>) {
+        let functions = match function.kind {
+            FunctionKind::Http => &mut self.http,
+            FunctionKind::Activity => &mut self.activities,
+            // Orchestrators are called by digest; the others are not called yet.
+            FunctionKind::Orchestrator | FunctionKind::Entity | FunctionKind::Timer => return,
+        };
+        let callable = Callable {
+            name: function.name.as_str().into(),
+            handler: function.handler.clone(),
+            component,
+            client: function.client,
+        };
+        functions.insert(function.name.clone(), Arc::new(callable));
+    }
+}
+
+/// Waits for a slot, at most so long.
+async fn slot(slots: &Arc<Semaphore>, wait: Duration) -> Option<OwnedSemaphorePermit> {
+    if let Ok(permit) = Arc::clone(slots).try_acquire_owned() {
+        return Some(permit);
+    }
+    tokio::time::timeout(wait, Arc::clone(slots).acquire_owned()).await.ok()?.ok()
+}
+
+impl Executor for Wasm {
+    fn orchestrator(
+        &self,
+        call: OrchestratorCall,
+    ) -> ExecutorFuture<'_, Result<Box<dyn OrchestratorGuest>, GuestError>> {
+        Box::pin(self.orchestrator_guest(call))
+    }
+
+    fn activity(&self, call: ActivityCall) -> ExecutorFuture<'_, Result<Json, Failure>> {
+        Box::pin(self.run_activity(call))
+    }
+}

@@ -1,0 +1,363 @@
+//! Orchestrators: a guest per execution, handed events turn by turn, kept or dropped by the hub.
+//!
+//! Between two turns a guest is a store and nothing else: no stack, no task. During a turn its store belongs to the call,
+//! and comes back only from one that succeeded: after a failure, or when the call is dropped, the guest is gone.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio::sync::OwnedSemaphorePermit;
+use wasmtime::Store;
+
+use super::{
+    Wasm,
+    component::Compiled,
+    console::Console,
+    contract::{self, exports::orchestrator, payload},
+    cpu::{Lanes, Meter, Overrun},
+    fault::Fault,
+    guest::{self, GuestLimits, GuestState, Role},
+    slot,
+    wasi::Replayable,
+};
+use crate::{
+    durable::{Action, ExecutionStarted, GuestEvent, GuestOutcome, GuestTurn, Sequence, TaskScheduled, Timestamp},
+    hub::{ExecutorFuture, GuestError, OrchestratorCall, OrchestratorGuest},
+};
+
+/// How long making a guest waits for a slot: the hub evicts residents meanwhile.
+const SLOT_WAIT: Duration = Duration::from_secs(10);
+/// Sequence numbers are below this: one guest language reads larger ones as negative.
+const SEQUENCE_END: Sequence = 1 << 31;
+
+impl Wasm {
+    /// Makes a guest for an execution; its code first runs in the first turn.
+    pub(super) async fn orchestrator_guest(
+        &self,
+        call: OrchestratorCall,
+    ) -> Result<Box<dyn OrchestratorGuest>, GuestError> {
+        let component = self.components.get(call.component).await.map_err(GuestError::Unavailable)?;
+        if component.orchestrator.is_none() {
+            return Err(GuestError::Unavailable(format!("component {} exports no orchestrator", call.component)));
+        }
+        let permit = slot(&self.orchestrators, SLOT_WAIT)
+            .await
+            .ok_or_else(|| GuestError::Unavailable("every orchestrator guest is busy or resident".to_owned()))?;
+        let console = Arc::new(Console::new(call.name.as_str().into(), call.instance_id.as_str().into()));
+        let meter = Arc::new(Meter::new(self.cpu_limit));
+        let world = Role::Deterministic(Replayable::new(call.execution_id.as_str()));
+        let limits: GuestLimits = self.call_limits;
+        let store = guest::store(&self.shared, Arc::clone(&console), world, Arc::clone(&meter), limits);
+        let resident_bytes = store.data().resident_bytes();
+        Ok(Box::new(Guest {
+            lanes: Arc::clone(&self.lanes),
+            cpu_limit: self.cpu_limit,
+            context: orchestrator::TurnContext {
+                function_name: call.handler,
+                instance_id: call.instance_id.as_str().to_owned(),
+                execution_id: call.execution_id.as_str().to_owned(),
+                replaying: false,
+                skip_actions: 0,
+            },
+            live: Some(Live { store, exports: None, component, permit }),
+            console,
+            meter,
+            resident_bytes,
+        }))
+    }
+}
+
+/// A guest of an orchestrator.
+struct Guest {
+    lanes: Arc<Lanes>,
+    cpu_limit: Duration,
+    context: orchestrator::TurnContext,
+    /// None while a turn runs, and for ever after one that failed.
+    live: Option<Live>,
+    console: Arc<Console>,
+    meter: Arc<Meter>,
+    resident_bytes: usize,
+}
+
+/// The wasm instance. Its slot is given back when it is dropped.
+struct Live {
+    store: Store<GuestState>,
+    exports: Option<orchestrator::Guest>,
+    component: Arc<Compiled>,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Live {
+    fn world(&mut self) -> Option<&mut Replayable> {
+        match &mut self.store.data_mut().role {
+            Role::Deterministic(world) => Some(world),
+            Role::Effects { .. } => None,
+        }
+    }
+
+    /// A new guest in this one's slot.
+    fn renewed(self, execution_id: &str) -> Self {
+        let Self { store, component, permit, .. } = self;
+        let state = store.data();
+        let renewed = guest::store(
+            &state.shared,
+            Arc::clone(&state.console),
+            Role::Deterministic(Replayable::new(execution_id)),
+            Arc::clone(&state.meter),
+            state.limits,
+        );
+        Self { store: renewed, exports: None, component, permit }
+    }
+}
+
+impl OrchestratorGuest for Guest {
+    fn turn<'a>(
+        &'a mut self,
+        replaying: bool,
+        turns: u32,
+        events: &'a [GuestEvent],
+    ) -> ExecutorFuture<'a, Result<GuestTurn, GuestError>> {
+        Box::pin(async move {
+            let Some(live) = self.live.take() else {
+                return Err(GuestError::Unavailable("the guest was dropped after a failed turn".to_owned()));
+            };
+            let budget = self.cpu_limit.saturating_mul(turns.max(1));
+            self.meter.begin_call(budget);
+            self.console.begin_call(replaying);
+            let context = orchestrator::TurnContext { replaying, ..self.context.clone() };
+            let call = Box::pin(run_turn(live, context, Script::new(events)));
+            let outcome = match self.lanes.run(Arc::clone(&self.meter), call).await {
+                Ok(outcome) => outcome,
+                Err(Overrun) => Err(Fault::Cpu(budget, String::new())),
+            };
+            match outcome {
+                Ok((live, turn)) => {
+                    self.console.flush();
+                    self.resident_bytes = live.store.data().resident_bytes();
+                    self.live = Some(live);
+                    Ok(turn)
+                }
+                Err(Fault::Unavailable(reason)) => Err(GuestError::Unavailable(reason)),
+                Err(fault) => Err(GuestError::Code(guest::report(&self.console, fault))),
+            }
+        })
+    }
+
+    fn resident_bytes(&self) -> usize {
+        self.resident_bytes
+    }
+}
+
+/// Events for a guest, and where in them turns begin.
+struct Script {
+    events: Vec<orchestrator::Event>,
+    turns: Vec<(usize, Timestamp)>,
+}
+
+impl Script {
+    fn new(events: &[GuestEvent]) -> Self {
+        let turns = events.iter().enumerate().filter_map(|(index, event)| match event {
+            GuestEvent::TurnStarted(now) => Some((index, *now)),
+            _ => None,
+        });
+        Self { turns: turns.collect(), events: events.iter().map(event_to_guest).collect() }
+    }
+
+    /// The events in one piece, or one per turn; each with the clock to show meanwhile (none: as before).
+    fn pieces(&self, by_turn: bool) -> Vec<(Option<Timestamp>, &[orchestrator::Event])> {
+        if !by_turn || self.turns.is_empty() {
+            return vec![(self.turns.last().map(|(_, now)| *now), &self.events)];
+        }
+        let ends = self.turns.iter().skip(1).map(|(begin, _)| *begin).chain([self.events.len()]);
+        // What comes before the first turn, if anything does, belongs to it.
+        let begins = [0].into_iter().chain(self.turns.iter().skip(1).map(|(begin, _)| *begin));
+        let turns = self.turns.iter().map(|(_, now)| *now);
+        begins.zip(ends).zip(turns).map(|((begin, end), now)| (Some(now), &self.events[begin..end])).collect()
+    }
+}
+
+/// Hands a guest its events: all at once, for that is three times as fast. Only if the code read the clock meanwhile, which
+/// stood at the last turn's time, a new guest is handed them turn by turn; so is every later guest of that component.
+async fn run_turn(
+    mut live: Live,
+    context: orchestrator::TurnContext,
+    script: Script,
+) -> Result<(Live, GuestTurn), Fault> {
+    let several = script.turns.len() > 1;
+    let is_fresh = live.exports.is_none();
+    let reads_clock = &live.component.reads_clock;
+    let by_turn = several && (reads_clock.load(Ordering::Relaxed) || !is_fresh);
+    let outcome = run_pieces(&mut live, &context, &script.pieces(by_turn)).await;
+    if several && !by_turn && live.world().is_some_and(|world| world.clock_was_read) {
+        live.component.reads_clock.store(true, Ordering::Relaxed);
+        let mut live = live.renewed(&context.execution_id);
+        let turn = run_pieces(&mut live, &context, &script.pieces(true)).await?;
+        return Ok((live, turn));
+    }
+    Ok((live, outcome?))
+}
+
+async fn run_pieces(
+    live: &mut Live,
+    context: &orchestrator::TurnContext,
+    pieces: &[(Option<Timestamp>, &[orchestrator::Event])],
+) -> Result<GuestTurn, Fault> {
+    let mut turn = GuestTurn { actions: Vec::new(), outcome: GuestOutcome::Waiting };
+    for (now, events) in pieces {
+        if let (Some(now), Some(world)) = (now, live.world()) {
+            world.now_micros = now.0.unsigned_abs();
+        }
+        let called = call(live, context, events).await;
+        let result = called.map_err(|error| Fault::of(&error, live.store.data()))?;
+        for action in result.actions {
+            turn.actions.push(action_from_guest(action)?);
+        }
+        turn.outcome = outcome_from_guest(result.outcome)?;
+        if turn.outcome != GuestOutcome::Waiting {
+            break;
+        }
+    }
+    Ok(turn)
+}
+
+async fn call(
+    live: &mut Live,
+    context: &orchestrator::TurnContext,
+    events: &[orchestrator::Event],
+) -> wasmtime::Result<orchestrator::TurnResult> {
+    guest::arm(&mut live.store);
+    let exports = match &live.exports {
+        Some(exports) => exports,
+        None => {
+            let instance = live.component.deterministic.instantiate_async(&mut live.store).await?;
+            let indices = live.component.orchestrator.as_ref().expect("checked when the guest was made");
+            live.exports.insert(indices.load(&mut live.store, &instance)?)
+        }
+    };
+    exports.call_turn(&mut live.store, context, events).await
+}
+
+fn event_to_guest(event: &GuestEvent) -> orchestrator::Event {
+    match event {
+        GuestEvent::TurnStarted(now) => {
+            orchestrator::Event::TurnStarted(orchestrator::TurnStarted { timestamp: now.as_millis_f64() })
+        }
+        GuestEvent::ExecutionStarted(started) => orchestrator::Event::ExecutionStarted(started_to_guest(started)),
+        GuestEvent::TaskCompleted(sequence, output) => orchestrator::Event::TaskCompleted(orchestrator::Completed {
+            sequence: *sequence,
+            output: output.as_str().to_owned(),
+        }),
+        GuestEvent::TaskFailed(sequence, failure) => orchestrator::Event::TaskFailed(orchestrator::Failed {
+            sequence: *sequence,
+            failure: contract::failure_to_guest(failure),
+        }),
+        GuestEvent::TimerFired(sequence) => {
+            orchestrator::Event::TimerFired(orchestrator::TimerFired { sequence: *sequence })
+        }
+        GuestEvent::EventRaised { index, name, input } => orchestrator::Event::EventRaised(orchestrator::EventRaised {
+            message: *index,
+            name: name.clone(),
+            input: input.as_str().to_owned(),
+        }),
+    }
+}
+
+fn started_to_guest(started: &ExecutionStarted) -> orchestrator::ExecutionStarted {
+    orchestrator::ExecutionStarted {
+        name: started.name.clone(),
+        version: started.version.clone(),
+        input: started.input.as_str().to_owned(),
+        parent: started.parent.as_ref().map(|parent| orchestrator::ParentInstance {
+            name: parent.name.clone(),
+            instance_id: parent.instance_id.clone(),
+            execution_id: parent.execution_id.clone(),
+            sequence: parent.sequence,
+        }),
+        tags: contract::tags_to_guest(&started.tags),
+        trace_context: started.trace_context.as_ref().map(contract::trace_to_guest),
+        scheduled_start: started.scheduled_start.map(Timestamp::as_millis_f64),
+    }
+}
+
+fn numbered(sequence: Sequence) -> Result<Sequence, Fault> {
+    if sequence < SEQUENCE_END {
+        return Ok(sequence);
+    }
+    Err(Fault::InvalidOutput(format!("action number {sequence} is not below 2^31")))
+}
+
+fn action_from_guest(action: orchestrator::Action) -> Result<Action, Fault> {
+    use orchestrator::Action as From;
+    let unsupported = |sequence, what| Ok(Action::Unsupported { sequence: numbered(sequence)?, what });
+    match action {
+        From::ScheduleTask(task) => Ok(Action::ScheduleTask(TaskScheduled {
+            sequence: numbered(task.sequence)?,
+            input: payload(&format!("the input of activity {:?}", task.name), task.input)?,
+            name: task.name,
+            retry: task.retry.map(contract::retry_from_guest),
+            timeout_ms: task.timeout,
+            tags: contract::tags_from_guest(task.tags),
+        })),
+        From::CreateTimer(timer) => {
+            if timer.fire_at.is_nan() {
+                return Err(Fault::InvalidOutput(format!("the time of timer {} is not a number", timer.sequence)));
+            }
+            Ok(Action::CreateTimer {
+                sequence: numbered(timer.sequence)?,
+                fire_at: Timestamp::from_millis_f64(timer.fire_at),
+            })
+        }
+        From::Cancel(cancel) => Ok(Action::Cancel { sequence: numbered(cancel.sequence)? }),
+        From::WaitForEvent(wait) => Ok(Action::WaitForEvent { name: wait.name }),
+        From::Consumed(consumed) => Ok(Action::Consumed { index: consumed.message }),
+        From::SetCustomStatus(status) => Ok(Action::SetCustomStatus(payload("the custom status", status)?)),
+        From::CreateSubOrchestration(child) => unsupported(child.sequence, "create-sub-orchestration"),
+        From::StartOrchestration(start) => unsupported(start.sequence, "start-orchestration"),
+        From::SendEvent(send) => unsupported(send.sequence, "send-event"),
+        From::CallEntity(call) => unsupported(call.sequence, "call-entity"),
+        From::SignalEntity(signal) => unsupported(signal.sequence, "signal-entity"),
+        From::LockEntities(lock) => unsupported(lock.sequence, "lock-entities"),
+        From::UnlockEntities(unlock) => unsupported(unlock.sequence, "unlock-entities"),
+        From::CallHttp(call) => unsupported(call.sequence, "call-http"),
+    }
+}
+
+fn outcome_from_guest(outcome: orchestrator::Outcome) -> Result<GuestOutcome, Fault> {
+    use orchestrator::Outcome as From;
+    Ok(match outcome {
+        From::Waiting => GuestOutcome::Waiting,
+        From::Completed(output) => GuestOutcome::Completed(payload("the orchestration's output", output)?),
+        From::Failed(failure) => {
+            GuestOutcome::Failed(contract::checked_failure("the orchestration's failure", failure)?)
+        }
+        From::ContinueAsNew(next) => {
+            GuestOutcome::ContinueAsNew { input: payload("the next execution's input", next.input)? }
+        }
+        From::Faulted(failure) => GuestOutcome::Faulted(contract::failure_from_guest(failure)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_history_is_cut_where_turns_begin() {
+        let turn = |ms: i64| GuestEvent::TurnStarted(Timestamp(ms * 1000));
+        let script = Script::new(&[turn(1), GuestEvent::TimerFired(0), turn(2), GuestEvent::TimerFired(1), turn(3)]);
+        let shape = |by_turn| -> Vec<_> {
+            script.pieces(by_turn).iter().map(|(now, events)| (now.map(|now| now.0 / 1000), events.len())).collect()
+        };
+        assert_eq!(shape(true), [(Some(1), 2), (Some(2), 2), (Some(3), 1)]);
+        assert_eq!(shape(false), [(Some(3), 5)]);
+        assert_eq!(Script::new(&[GuestEvent::TimerFired(0)]).pieces(true).len(), 1);
+    }
+
+    #[test]
+    fn action_numbers_stay_below_two_to_the_31() {
+        assert!(numbered(SEQUENCE_END - 1).is_ok());
+        assert!(matches!(numbered(SEQUENCE_END), Err(Fault::InvalidOutput(_))));
+    }
+}
