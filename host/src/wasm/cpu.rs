@@ -207,6 +207,9 @@ impl SlowLane {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(thread::available_parallelism().map_or(2, usize::from))
             .thread_name("soloist-slow")
+            // Each poll here lasts a millisecond: newcomers must not wait for sixty of them, tokio's default.
+            .global_queue_interval(1)
+            .event_interval(1)
             .enable_all()
             .on_thread_start(lower_priority)
             .build()?;
@@ -310,7 +313,8 @@ impl Stopwatch {
 
     fn elapsed(&self) -> Duration {
         match self.0 {
-            Clock::Wall => self.1.elapsed(),
+            // Not more than it takes to look closer: the machine may have been asleep.
+            Clock::Wall => self.1.elapsed().min(2 * FAST_LANE),
             Clock::Thread => thread_cpu_time().saturating_sub(self.2),
         }
     }

@@ -11,6 +11,8 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAlloc
 const MAPPINGS_PER_SLOT: usize = 6;
 /// Mappings that the rest of the process may need: near the limit even `malloc` fails.
 const MAPPINGS_SPARED: usize = 12_000;
+/// Address space per memory with which no access needs a check: all that a 32-bit address can name.
+const FAST_RESERVATION: u64 = 4 << 30;
 /// Where the system tells no limit: Linux's default.
 const MAPPINGS_DEFAULT: usize = 65_530;
 
@@ -67,14 +69,20 @@ pub(super) fn new(slots: Slots, memory_bytes_max: usize) -> anyhow::Result<(Engi
         turns: wanted.turns.min(32),
         residents: wanted.residents.min(256),
     };
-    // Code that works on memory is faster with 4 GiB of address space per guest; 256 MiB need checks.
-    let attempts = [(wanted, 4 << 30), (wanted, 256 << 20), (smaller, 256 << 20), (smaller, 64 << 20)];
+    // Code that works on memory is faster with 4 GiB of address space per guest; less needs checks.
+    let attempts = [
+        (wanted, Memory::Pooled { reservation: FAST_RESERVATION }),
+        (wanted, Memory::Pooled { reservation: 0 }),
+        (smaller, Memory::Pooled { reservation: FAST_RESERVATION }),
+        (smaller, Memory::Pooled { reservation: 0 }),
+        (smaller, Memory::OnDemand),
+    ];
     let mut failure = None;
-    for (slots, reservation) in attempts {
-        match Engine::new(&config(slots, reservation, memory_bytes_max)) {
+    for (slots, memory) in attempts {
+        match Engine::new(&config(slots, memory, memory_bytes_max)) {
             Ok(engine) => {
                 if let Some(error) = failure {
-                    tracing::warn!(?slots, reservation, %error, "the pool of guests is smaller than configured");
+                    tracing::warn!(?slots, ?memory, %error, "guests get less address space than they should: they are slower");
                 }
                 return Ok((engine, slots));
             }
@@ -92,7 +100,16 @@ fn mappings_max() -> usize {
         .unwrap_or(MAPPINGS_DEFAULT)
 }
 
-fn config(slots: Slots, reservation: u64, memory_bytes_max: usize) -> Config {
+/// Where guests' memory comes from.
+#[derive(Clone, Copy, Debug)]
+enum Memory {
+    /// From a pool with so many bytes of address space per memory; at least what a memory may grow to.
+    Pooled { reservation: u64 },
+    /// Mapped for each guest: slow, but in need of no address space beforehand.
+    OnDemand,
+}
+
+fn config(slots: Slots, memory: Memory, memory_bytes_max: usize) -> Config {
     let mut config = Config::new();
     config
         .epoch_interruption(true)
@@ -103,13 +120,22 @@ fn config(slots: Slots, reservation: u64, memory_bytes_max: usize) -> Config {
         .wasm_memory64(false)
         .async_stack_size(1 << 20)
         .max_wasm_stack(512 << 10)
-        .memory_reservation(reservation)
-        .memory_reservation_for_growth(0)
         .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(24));
-    if reservation < 4 << 30 {
-        config.memory_guard_size(64 << 10);
+    match memory {
+        Memory::Pooled { reservation } => {
+            let memory_bytes_max = memory_bytes_max.max(1 << 20);
+            let reservation = reservation.max(memory_bytes_max as u64);
+            config.memory_reservation(reservation).memory_reservation_for_growth(0);
+            if reservation < FAST_RESERVATION {
+                config.memory_guard_size(64 << 10);
+            }
+            config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(slots, memory_bytes_max)));
+        }
+        Memory::OnDemand => {
+            config.memory_reservation(0).memory_reservation_for_growth(1 << 20).memory_guard_size(64 << 10);
+            config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+        }
     }
-    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(slots, memory_bytes_max.max(1 << 20))));
     config
 }
 
@@ -144,6 +170,18 @@ fn pool(slots: Slots, memory_bytes_max: usize) -> PoolingAllocationConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_combination_of_settings_makes_an_engine() {
+        let slots = Slots { requests: 2, activities: 2, turns: 2, residents: 2 };
+        let pooled = |reservation| Memory::Pooled { reservation };
+        for memory in [pooled(FAST_RESERVATION), pooled(0), Memory::OnDemand] {
+            for memory_bytes_max in [64 << 10, 100 << 20, 256 << 20, 4 << 30] {
+                let engine = Engine::new(&config(slots, memory, memory_bytes_max));
+                assert!(engine.is_ok(), "{memory:?} {memory_bytes_max}: {:?}", engine.err());
+            }
+        }
+    }
 
     #[test]
     fn the_pool_never_comes_near_the_systems_limit_of_mappings() {

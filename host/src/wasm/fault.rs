@@ -57,17 +57,20 @@ impl Fault {
         if text.contains("fuel allocated for hostcalls has been exhausted") {
             return Self::TooLarge(state.limits.transfer_bytes_max, state.limits.transfer_limit);
         }
+        let trap = error.downcast_ref::<Trap>();
+        if trap.is_some()
+            && let Some(message) = state.console.panic_message()
+        {
+            return Self::Panic(message, at);
+        }
         if state.memory.was_denied() {
             return Self::Memory(state.limits.memory_bytes_max, at);
         }
-        match error.downcast_ref::<Trap>() {
+        match trap {
             Some(Trap::StackOverflow) => Self::Stack(at),
             // The shadow stack of Rust and C lies below address 0 of everything else: running over it wraps around.
             Some(Trap::MemoryOutOfBounds) if faults_below_zero(error) => Self::Stack(at),
-            Some(trap) => match state.console.panic_message() {
-                Some(message) => Self::Panic(message, at),
-                None => Self::Trap(trap.to_string(), details(state, at)),
-            },
+            Some(trap) => Self::Trap(trap.to_string(), details(state, at)),
             None if error.is::<wasmtime_wasi::I32Exit>() => {
                 Self::Trap("the code ended the process (wasi:cli/exit)".to_owned(), details(state, at))
             }
@@ -93,6 +96,8 @@ impl Fault {
     /// As it is recorded and returned: kind, message, and the place in the code as details.
     pub(super) fn into_failure(self) -> Failure {
         let kind = self.kind();
+        // What the bindings do not grant today they will not grant to another attempt.
+        let non_retriable = matches!(self, Self::NotGranted(_));
         let (message, details) = match self {
             Self::Panic(message, at) | Self::Trap(message, at) => (message, at),
             Self::Cpu(budget, at) => (
@@ -123,7 +128,7 @@ impl Fault {
                 String::new(),
             ),
         };
-        Failure { details: Some(details).filter(|d| !d.is_empty()), ..Failure::new(kind, message) }
+        Failure { details: Some(details).filter(|d| !d.is_empty()), non_retriable, ..Failure::new(kind, message) }
     }
 }
 
