@@ -328,7 +328,8 @@ impl Wasm {
     }
 
     /// Deploys functions in place of those before: from now on HTTP calls and activities run these. Components are
-    /// compiled in parallel, each once. A function that cannot be loaded does not stop the others.
+    /// compiled in parallel, each once. A function that cannot be loaded does not stop the others. One result per function,
+    /// in the same order.
     pub async fn deploy(&self, functions: Vec<DeployedFunction>) -> Vec<Result<DeployedComponent, LoadError>> {
         let mut by_path: BTreeMap<PathBuf, Vec<DeployedFunction>> = BTreeMap::new();
         for function in &functions {

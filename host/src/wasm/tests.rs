@@ -46,8 +46,7 @@ impl Fixture {
     }
 
     async fn deploy_one(&self, function: DeployedFunction) -> Result<DeployedComponent, LoadError> {
-        let name = function.name.clone();
-        self.wasm.deploy(vec![function]).await.remove(&name).unwrap()
+        self.wasm.deploy(vec![function]).await.remove(0)
     }
 
     /// Deploys a component's one function of a kind, called `Test`.

@@ -80,7 +80,7 @@ async fn calls_that_loop_leave_the_thread_that_made_them() {
     let spin = fixture.write("spin.wasm", Core::http("(call $spin) (i32.const 64)").with(SPIN).component());
     let fine = fixture.write("fine.wasm", Core::http("(i32.const 64)").component());
     let functions = vec![function("Spin", FunctionKind::Http, spin), function("Fine", FunctionKind::Http, fine)];
-    assert!(fixture.wasm.deploy(functions).await.values().all(Result::is_ok));
+    assert!(fixture.wasm.deploy(functions).await.iter().all(Result::is_ok));
     let mut spinning = Box::pin(fixture.call("Spin"));
     for _ in 0..20 {
         tokio::select! {
@@ -143,7 +143,7 @@ async fn only_a_function_with_a_binding_may_use_the_durable_client() {
     let bare = function("Bare", FunctionKind::Http, path.clone());
     let bound =
         DeployedFunction { client: Some(ClientGrant::default()), ..function("Bound", FunctionKind::Http, path) };
-    assert!(fixture.wasm.deploy(vec![bare, bound]).await.values().all(Result::is_ok));
+    assert!(fixture.wasm.deploy(vec![bare, bound]).await.iter().all(Result::is_ok));
     assert_eq!(fixture.call("Bound").await.unwrap().status, 200);
     let Err(HttpCallError::Guest(failure)) = fixture.call("Bare").await else { panic!("not granted") };
     assert_eq!(failure.kind, "ImportNotGranted");
