@@ -8,11 +8,12 @@ use std::{
 
 use crate::{
     durable::{
-        Digest, GenerationKey, InboxMessage, InstanceId, InstanceKey, MessageNumber, RuntimeStatus, Summary, TurnRecord,
+        Digest, GenerationKey, InboxMessage, InstanceId, InstanceKey, MessageNumber, RuntimeStatus, Summary, Timestamp,
+        TurnRecord,
     },
     storage::{
         Committed, Due, End, Ended, Loaded, OpenInstance, Page, Purged, Put, PutMessage, Query, Snapshot, Start,
-        Started, StorageError, TurnCommit, Want, rules,
+        Started, StorageError, TurnCommit, Want, record, rules,
     },
 };
 
@@ -35,7 +36,7 @@ pub(super) struct Map {
 struct Row {
     id: InstanceId,
     generation: GenerationKey,
-    created: crate::durable::Timestamp,
+    created: Timestamp,
     last_message: i64,
     /// Never empty: the first is the record of the start.
     records: Vec<Arc<TurnRecord>>,
@@ -103,6 +104,7 @@ impl Map {
             None => (None, 0),
         };
         let record = Arc::new(rules::start_record(start));
+        debug_assert!(record::survives(&record), "a record can be stored");
         if let Some(at) = rules::due_after(&record.summary) {
             self.due.insert(Due { at, generation, instance });
         }
@@ -128,6 +130,7 @@ impl Map {
             return Committed::Fenced;
         }
         debug_assert_eq!(previous_due, rules::due_after(&row.summary()), "previous_due is the last summary's next_due");
+        debug_assert!(record::survives(&record), "a record can be stored");
         for message in took {
             row.inbox.remove(&message);
         }

@@ -77,6 +77,20 @@ pub(super) fn head(bytes: &[u8]) -> Result<(Timestamp, Summary), StorageError> {
     Reader::open(bytes, Texts::Skip)?.head()
 }
 
+/// Whether a record is the same after it was stored: the memory backend asserts it, so that simulation tests records, too.
+pub(super) fn survives(record: &TurnRecord) -> bool {
+    struct Kept(Vec<Arc<str>>);
+    impl Payloads for Kept {
+        fn payload(&mut self, number: u32) -> Result<Option<Vec<u8>>, StorageError> {
+            Ok(self.0.get(number as usize).map(|text| text.as_bytes().to_vec()))
+        }
+    }
+    let encoded = encode(record);
+    let mut kept = Kept(encoded.payloads.clone());
+    // Bytes are compared, as a number that is not a number is not equal to itself.
+    decode(&encoded.bytes, Texts::Fetch(&mut kept)).is_ok_and(|decoded| encode(&decoded) == encoded)
+}
+
 /// An inbox message's bytes; its texts are always within.
 pub(super) fn encode_message(message: &InboxMessage) -> Vec<u8> {
     let mut writer = Writer::new(false);

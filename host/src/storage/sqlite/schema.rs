@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, config::DbConfig};
 
 /// Marks the file as Soloist's ("Solo").
 pub(super) const APPLICATION_ID: i32 = 0x536f_6c6f;
@@ -179,6 +179,8 @@ fn set_common(path: &Path, conn: &Connection) -> Result<(), OpenError> {
     set(path, conn, "trusted_schema", 0)?;
     set(path, conn, "temp_store", 2)?;
     set(path, conn, "mmap_size", 0)?;
+    // Else SQLite parses a prepared statement anew whenever a bound value could change its plan (a third of a turn's time).
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(|e| wrap(path, &e))?;
     conn.set_prepared_statement_cache_capacity(64);
     Ok(())
 }
