@@ -55,7 +55,7 @@ impl Replay {
     ///
     /// # Errors
     /// The first difference.
-    pub fn check(&self, guest: &GuestTurn) -> Result<(), Divergence> {
+    pub fn check(&self, guest: &GuestTurn) -> Result<(), Box<Divergence>> {
         let mut replayed = guest.actions.iter().filter_map(compared_event);
         let mut recorded = self.recorded.iter();
         for position in 0.. {
@@ -63,7 +63,8 @@ impl Replay {
                 (None, None) => break,
                 (a, b) if a == b.as_ref() => {}
                 (a, b) => {
-                    return Err(Divergence { position, recorded: a.cloned(), replayed: b, ended: false });
+                    let recorded = a.cloned();
+                    return Err(Box::new(Divergence { position, recorded, replayed: b, ended: false }));
                 }
             }
         }
@@ -73,7 +74,7 @@ impl Replay {
             | GuestOutcome::Failed(_)
             | GuestOutcome::ContinueAsNew { .. }
             | GuestOutcome::Faulted(_) => {
-                Err(Divergence { position: self.recorded.len(), recorded: None, replayed: None, ended: true })
+                Err(Box::new(Divergence { position: self.recorded.len(), recorded: None, replayed: None, ended: true }))
             }
         }
     }

@@ -36,16 +36,27 @@ fn run_seeds(first: u64, count: u64) -> Totals {
 /// What the seeds did, so that a run that tested nothing is seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
+    /// Worlds.
     pub seeds: u64,
+    /// Transactions.
     pub commits: u64,
+    /// Ends of a process in the midst of its work.
     pub crashes: u64,
+    /// Storage calls that failed.
     pub storage_errors: u64,
+    /// Jumps of the wall clock.
     pub clock_jumps: u64,
+    /// Guests that were rebuilt.
     pub replays: u64,
+    /// Instances that completed.
     pub completed: u64,
+    /// Instances that were terminated.
     pub terminated: u64,
+    /// External events that code received.
     pub events_consumed: u64,
+    /// Starts that the gate refused.
     pub refused_starts: u64,
+    /// Instances that a start replaced.
     pub replaced: u64,
 }
 

@@ -85,8 +85,7 @@ impl World {
     /// What happened, call by call.
     pub fn trace(seed: u64) -> Vec<String> {
         let (world, _) = Self::live(seed, Faults::of_seed(seed));
-        let trace = world.trace.lock().expect("alone").clone();
-        trace
+        world.trace.lock().expect("alone").clone()
     }
 
     fn live(seed: u64, faults: Faults) -> (Self, Totals) {
