@@ -41,9 +41,18 @@ pub(crate) fn message_numbers_outlive_generations(backend: &Backend) {
     begin(storage, "a", 1);
     put(storage, "a", "x");
     put(storage, "a", "y");
-    let live = begin_under(storage, "a", OverridableStates::AnyState, 2);
+    let Started::Started { instance, messages_to, .. } =
+        ok(storage.start(start_of("a", OverridableStates::AnyState, 2)))
+    else {
+        panic!("any state is replaced")
+    };
+    assert_eq!(messages_to, MessageNumber(2), "all up to it are gone");
     put(storage, "a", "z");
-    assert_eq!(inbox(storage, &live), named(&[(3, "z")]));
+    let loaded = ok(storage.load(instance)).unwrap();
+    assert_eq!((loaded.messages_to, loaded.inbox.len()), (MessageNumber(3), 1));
+    assert_eq!(loaded.inbox[0].0, MessageNumber(3));
+    let fresh = begin(storage, "b", 1);
+    assert_eq!(load(storage, &fresh).unwrap().messages_to, MessageNumber(0));
 }
 
 pub(crate) fn messages_are_dropped_when_the_instance_ends(backend: &Backend) {

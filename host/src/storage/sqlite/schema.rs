@@ -239,11 +239,15 @@ enum Owner {
 }
 
 fn check_owner(path: &Path, conn: &Connection) -> Result<Owner, OpenError> {
-    let number = |pragma| conn.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0)).map_err(|e| wrap(path, &e));
-    let (application, format) = (number("application_id")?, number("user_version")?);
-    let tables: i64 = conn
-        .query_row("SELECT count(*) FROM sqlite_schema WHERE type = 'table'", (), |row| row.get(0))
-        .map_err(|e| wrap(path, &e))?;
+    let read = || {
+        // One moment: another handle may be making the layout right now.
+        let moment = conn.unchecked_transaction()?;
+        let number = |pragma| moment.pragma_query_value(None, pragma, |row| row.get::<_, i32>(0));
+        let count = "SELECT count(*) FROM sqlite_schema WHERE type = 'table'";
+        let tables = moment.query_row(count, (), |row| row.get::<_, i64>(0))?;
+        Ok((number("application_id")?, number("user_version")?, tables))
+    };
+    let (application, format, tables) = read().map_err(|e| wrap(path, &e))?;
     match (application, format) {
         (APPLICATION_ID, FORMAT) if tables == TABLES => Ok(Owner::Ours),
         (APPLICATION_ID, FORMAT) => {
