@@ -1,6 +1,8 @@
 //! What is recorded: history events, one record per turn.
 
-use super::{Digest, ExecutionId, Json, MessageNumber, RuntimeStatus, Sequence, Timestamp, TurnNumber};
+use std::sync::Arc;
+
+use super::{Digest, ExecutionId, InboxMessage, Json, MessageNumber, RuntimeStatus, Sequence, Timestamp, TurnNumber};
 
 /// One cause beneath a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +28,27 @@ pub struct Failure {
     pub properties: Option<String>,
     /// True if another attempt cannot help.
     pub non_retriable: bool,
+}
+
+impl RetryPolicy {
+    /// How long after the failure of `attempt` (from 1) the next one begins; `None` if there is no next one.
+    ///
+    /// The formula and the rules are Durable Functions': `max_attempts` includes the first; no attempt begins once
+    /// `retry_timeout_ms` has passed since the first began (`elapsed_ms`); a non-retriable failure is never retried.
+    pub fn next_interval_ms(&self, attempt: u32, failure: &Failure, elapsed_ms: f64) -> Option<f64> {
+        let named = |kinds: &[String]| kinds.iter().any(|kind| *kind == failure.kind);
+        let is_retriable = !failure.non_retriable
+            && !named(&self.never_retry_kinds)
+            && (self.retry_kinds.is_empty() || named(&self.retry_kinds));
+        let in_time = self.retry_timeout_ms.is_none_or(|timeout| elapsed_ms < timeout);
+        if !is_retriable || attempt >= self.max_attempts || !in_time {
+            return None;
+        }
+        let exponent = i32::try_from(attempt - 1).unwrap_or(i32::MAX);
+        let interval = self.first_interval_ms * self.backoff_coefficient.powi(exponent);
+        let interval = self.max_interval_ms.map_or(interval, |max| interval.min(max));
+        Some(if interval.is_finite() { interval.max(0.0) } else { f64::MAX })
+    }
 }
 
 impl Failure {
@@ -152,6 +175,24 @@ pub enum HistoryEvent {
         /// Why.
         failure: Failure,
     },
+    /// An attempt of an activity failed, and its retry policy allows another.
+    TaskRetryScheduled {
+        /// The action.
+        sequence: Sequence,
+        /// The attempt that failed, from 1.
+        attempt: u32,
+        /// Why.
+        failure: Failure,
+        /// When the next attempt begins.
+        due: Timestamp,
+    },
+    /// The next attempt of an activity began.
+    TaskRetryStarted {
+        /// The action.
+        sequence: Sequence,
+        /// The attempt, from 2.
+        attempt: u32,
+    },
     /// The code armed a timer.
     TimerCreated {
         /// The action.
@@ -198,6 +239,16 @@ pub enum HistoryEvent {
         /// Why.
         failure: Failure,
     },
+    /// An operator held the execution: messages are kept, its code does not run.
+    ExecutionSuspended {
+        /// The operator's words.
+        reason: String,
+    },
+    /// An operator let the execution go on.
+    ExecutionResumed {
+        /// The operator's words.
+        reason: String,
+    },
     /// An operator ended the execution, or a start replaced it.
     ExecutionTerminated {
         /// The operator's words.
@@ -214,15 +265,30 @@ impl HistoryEvent {
             Self::ExecutionStarted(_)
             | Self::TaskCompleted { .. }
             | Self::TaskFailed { .. }
+            | Self::TaskRetryScheduled { .. }
+            | Self::TaskRetryStarted { .. }
             | Self::TimerFired { .. }
             | Self::EventRaised { .. }
             | Self::EventConsumed { .. }
             | Self::CustomStatusSet { .. }
             | Self::ExecutionCompleted { .. }
             | Self::ExecutionFailed { .. }
+            | Self::ExecutionSuspended { .. }
+            | Self::ExecutionResumed { .. }
             | Self::ExecutionTerminated { .. } => false,
         }
     }
+}
+
+/// What follows on an execution that asked to begin anew.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NextExecution {
+    /// The execution to start: same instance, empty history.
+    pub started: Arc<ExecutionStarted>,
+    /// The custom status, kept until the code sets another.
+    pub custom_status: Option<Json>,
+    /// The external events that were handed over and not received: they go back into the inbox under their numbers.
+    pub carried: Vec<(MessageNumber, InboxMessage)>,
 }
 
 /// How an instance stands after a turn: enough to list and to recover it without a fold.
@@ -234,7 +300,7 @@ pub struct Summary {
     pub custom_status: Option<TurnNumber>,
     /// When the earliest of its open timers is due.
     pub next_due: Option<Timestamp>,
-    /// How many activities (later: children, calls) it waits for.
+    /// How many activities run, or must run again after a crash. One that waits for its next attempt is not among them.
     pub outstanding: u32,
 }
 
@@ -247,4 +313,14 @@ pub struct TurnRecord {
     pub events: Vec<HistoryEvent>,
     /// How the instance stands now.
     pub summary: Summary,
+}
+
+impl TurnRecord {
+    /// True for an operator's hold or its end, which may come before the code has run.
+    pub fn is_hold(&self) -> bool {
+        let is_hold = |event: &HistoryEvent| {
+            matches!(event, HistoryEvent::ExecutionSuspended { .. } | HistoryEvent::ExecutionResumed { .. })
+        };
+        self.events.iter().any(is_hold)
+    }
 }

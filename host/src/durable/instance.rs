@@ -22,15 +22,33 @@ pub struct Instance {
     started: Arc<ExecutionStarted>,
     status: RuntimeStatus,
     last_turn: TurnNumber,
+    /// The code has run.
+    begun: bool,
     last_time: Timestamp,
     next_sequence: Sequence,
-    tasks: BTreeMap<Sequence, TaskScheduled>,
+    tasks: BTreeMap<Sequence, OpenTask>,
+    /// How many of `tasks` run: the others wait for their next attempt, in `retries_by_due`.
+    running: u32,
+    retries_by_due: BTreeSet<(Timestamp, Sequence)>,
     timers: BTreeMap<Sequence, Timestamp>,
     timers_by_due: BTreeSet<(Timestamp, Sequence)>,
     events_raised: u32,
-    unconsumed: BTreeMap<u32, (String, Json)>,
+    unconsumed: BTreeMap<u32, (MessageNumber, String, Json)>,
     taken_to: Option<MessageNumber>,
-    custom_status: Option<TurnNumber>,
+    custom_status: Option<(TurnNumber, Json)>,
+}
+
+/// An activity that was asked for and has neither ended nor been canceled.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OpenTask {
+    /// What was asked for.
+    pub scheduled: TaskScheduled,
+    /// When.
+    pub at: Timestamp,
+    /// The attempt that runs or comes next, from 1.
+    pub attempt: u32,
+    /// When the next attempt begins, while it waits for that.
+    pub retry_at: Option<Timestamp>,
 }
 
 /// Records that cannot be the history of a live generation.
@@ -57,9 +75,12 @@ impl Instance {
             started,
             status: RuntimeStatus::Pending,
             last_turn: TurnNumber::START,
+            begun: false,
             last_time: time,
             next_sequence: 0,
             tasks: BTreeMap::new(),
+            running: 0,
+            retries_by_due: BTreeSet::new(),
             timers: BTreeMap::new(),
             timers_by_due: BTreeSet::new(),
             events_raised: 0,
@@ -82,10 +103,12 @@ impl Instance {
         let Some((first, rest)) = records.split_first() else {
             return Err(NotAHistory { id, reason: "it is empty" });
         };
-        let [HistoryEvent::ExecutionStarted(started)] = first.events.as_slice() else {
+        let Some((HistoryEvent::ExecutionStarted(started), with_it)) = first.events.split_first() else {
             return Err(NotAHistory { id, reason: "it does not begin with ExecutionStarted" });
         };
         let mut state = Self::started(instance, id, generation, Arc::new((**started).clone()), first.time);
+        // What an execution brought along from the one before it: its custom status.
+        with_it.iter().for_each(|event| state.apply_event(event));
         for record in rest {
             state.apply(record);
         }
@@ -97,11 +120,14 @@ impl Instance {
         self.last_turn = self.last_turn.next();
         self.last_time = record.time;
         self.status = record.summary.status;
+        self.begun |= !record.is_hold();
         for event in &record.events {
             self.apply_event(event);
         }
         if self.status.is_terminal() {
             self.tasks.clear();
+            self.running = 0;
+            self.retries_by_due.clear();
             self.timers.clear();
             self.timers_by_due.clear();
         }
@@ -112,7 +138,9 @@ impl Instance {
         match event {
             HistoryEvent::TaskScheduled(task) => {
                 self.next_sequence = task.sequence + 1;
-                self.tasks.insert(task.sequence, task.clone());
+                let open = OpenTask { scheduled: task.clone(), at: self.last_time, attempt: 1, retry_at: None };
+                self.tasks.insert(task.sequence, open);
+                self.running += 1;
             }
             HistoryEvent::TimerCreated { sequence, fire_at } => {
                 self.next_sequence = sequence + 1;
@@ -120,26 +148,56 @@ impl Instance {
                 self.timers_by_due.insert((*fire_at, *sequence));
             }
             HistoryEvent::TaskCompleted { sequence, .. } | HistoryEvent::TaskFailed { sequence, .. } => {
-                self.tasks.remove(sequence);
+                self.remove_task(*sequence);
+            }
+            HistoryEvent::TaskRetryScheduled { sequence, attempt, due, .. } => {
+                if let Some(task) = self.tasks.get_mut(sequence) {
+                    task.attempt = attempt + 1;
+                    task.retry_at = Some(*due);
+                    self.retries_by_due.insert((*due, *sequence));
+                    self.running -= 1;
+                }
+            }
+            HistoryEvent::TaskRetryStarted { sequence, attempt } => {
+                if let Some(task) = self.tasks.get_mut(sequence)
+                    && let Some(due) = task.retry_at.take()
+                {
+                    task.attempt = *attempt;
+                    self.retries_by_due.remove(&(due, *sequence));
+                    self.running += 1;
+                }
             }
             HistoryEvent::TimerFired { sequence } => self.remove_timer(*sequence),
             HistoryEvent::ActionCanceled { sequence } => {
-                self.tasks.remove(sequence);
+                self.remove_task(*sequence);
                 self.remove_timer(*sequence);
             }
             HistoryEvent::EventRaised { message, name, input } => {
-                self.unconsumed.insert(self.events_raised, (name.clone(), input.clone()));
+                self.unconsumed.insert(self.events_raised, (*message, name.clone(), input.clone()));
                 self.events_raised += 1;
                 self.taken_to = self.taken_to.max(Some(*message));
             }
             HistoryEvent::EventConsumed { index } => {
                 self.unconsumed.remove(index);
             }
-            HistoryEvent::CustomStatusSet { .. } => self.custom_status = Some(self.last_turn),
+            HistoryEvent::CustomStatusSet { status } => self.custom_status = Some((self.last_turn, status.clone())),
             HistoryEvent::ExecutionStarted(_)
             | HistoryEvent::ExecutionCompleted { .. }
             | HistoryEvent::ExecutionFailed { .. }
+            | HistoryEvent::ExecutionSuspended { .. }
+            | HistoryEvent::ExecutionResumed { .. }
             | HistoryEvent::ExecutionTerminated { .. } => {}
+        }
+    }
+
+    fn remove_task(&mut self, sequence: Sequence) {
+        if let Some(task) = self.tasks.remove(&sequence) {
+            match task.retry_at {
+                Some(due) => {
+                    self.retries_by_due.remove(&(due, sequence));
+                }
+                None => self.running -= 1,
+            }
         }
     }
 
@@ -153,9 +211,9 @@ impl Instance {
     pub fn summary(&self) -> Summary {
         Summary {
             status: self.status,
-            custom_status: self.custom_status,
+            custom_status: self.custom_status.as_ref().map(|(turn, _)| *turn),
             next_due: self.next_due(),
-            outstanding: u32::try_from(self.tasks.len()).unwrap_or(u32::MAX),
+            outstanding: self.running,
         }
     }
 
@@ -196,22 +254,33 @@ impl Instance {
 
     /// True until its first turn has run.
     pub fn is_new(&self) -> bool {
-        self.last_turn == TurnNumber::START
+        !self.begun
     }
 
-    /// When the earliest open timer is due.
+    /// When the earliest open timer, or the next attempt of an activity, is due; never while it is suspended.
     pub fn next_due(&self) -> Option<Timestamp> {
-        self.timers_by_due.first().map(|(at, _)| *at)
+        if self.status == RuntimeStatus::Suspended { None } else { self.first_due() }
     }
 
-    /// Activities that were asked for and have neither ended nor been canceled: what recovery runs again.
-    pub fn outstanding(&self) -> impl Iterator<Item = &TaskScheduled> {
-        self.tasks.values()
+    /// The same, suspended or not.
+    pub(super) fn first_due(&self) -> Option<Timestamp> {
+        let firsts = self.timers_by_due.first().into_iter().chain(self.retries_by_due.first());
+        firsts.map(|(at, _)| *at).min()
     }
 
-    /// One of [`Instance::outstanding`].
-    pub fn task(&self, sequence: Sequence) -> Option<&TaskScheduled> {
+    /// Activities that run: what recovery runs again.
+    pub fn outstanding(&self) -> impl Iterator<Item = &OpenTask> {
+        self.tasks.values().filter(|task| task.retry_at.is_none())
+    }
+
+    /// An activity that was asked for and has neither ended nor been canceled.
+    pub fn task(&self, sequence: Sequence) -> Option<&OpenTask> {
         self.tasks.get(&sequence)
+    }
+
+    /// Activities that wait for their next attempt, earliest first.
+    pub(super) fn retries_by_due(&self) -> impl Iterator<Item = &(Timestamp, Sequence)> {
+        self.retries_by_due.iter()
     }
 
     /// Open timers, earliest first.
@@ -235,8 +304,13 @@ impl Instance {
     }
 
     /// External events that were handed over and not received by the code, oldest first.
-    pub fn unconsumed(&self) -> impl Iterator<Item = &(String, Json)> {
-        self.unconsumed.values()
+    pub fn unconsumed(&self) -> impl Iterator<Item = (u32, &(MessageNumber, String, Json))> {
+        self.unconsumed.iter().map(|(index, event)| (*index, event))
+    }
+
+    /// The custom status.
+    pub fn custom_status(&self) -> Option<&Json> {
+        self.custom_status.as_ref().map(|(_, status)| status)
     }
 
     /// True if the event was handed over and has not been received.

@@ -20,16 +20,16 @@ mod turn;
 
 pub use action::{Action, GuestEvent, GuestOutcome, GuestTurn};
 pub use history::{
-    ExecutionStarted, Failure, FailureCause, HistoryEvent, ParentInstance, RetryPolicy, Summary, Tag, TaskScheduled,
-    TraceContext, TurnRecord,
+    ExecutionStarted, Failure, FailureCause, HistoryEvent, NextExecution, ParentInstance, RetryPolicy, Summary, Tag,
+    TaskScheduled, TraceContext, TurnRecord,
 };
 pub use ids::{
     Digest, ExecutionId, FunctionName, GenerationKey, InstanceId, InstanceIdError, InstanceKey, MessageNumber,
     Sequence, Timestamp, TurnNumber,
 };
-pub use instance::{Instance, NotAHistory};
+pub use instance::{Instance, NotAHistory, OpenTask};
 pub use json::{DEPTH_MAX, Json, JsonError};
 pub use message::{InboxMessage, Message};
 pub use replay::{Divergence, Replay};
 pub use status::{OverridableStates, RuntimeStatus, UnknownStatus};
-pub use turn::{EndedTurn, Stall, Turn, TurnLimits};
+pub use turn::{EndedTurn, Hold, Stall, Successor, Turn, TurnLimits};

@@ -31,14 +31,12 @@ impl Replay {
     /// The replay of a generation's records (the first is its start). `None` if no turn has run.
     pub fn of(records: &[Arc<TurnRecord>]) -> Option<Self> {
         let (start, turns) = records.split_first()?;
-        if turns.is_empty() {
-            return None;
-        }
+        let first = turns.iter().position(|record| !record.is_hold())?;
         let mut replay = Self { events: Vec::new(), turns: u32::try_from(turns.len()).ok()?, recorded: Vec::new() };
         let mut next_index = 0;
         for (number, record) in turns.iter().enumerate() {
-            replay.events.push(GuestEvent::TurnStarted(record.time));
-            if let (0, [HistoryEvent::ExecutionStarted(started)]) = (number, start.events.as_slice()) {
+            let turn_at = replay.events.len();
+            if let (true, Some(HistoryEvent::ExecutionStarted(started))) = (number == first, start.events.first()) {
                 replay.events.push(GuestEvent::ExecutionStarted(Arc::new((**started).clone())));
             }
             for event in &record.events {
@@ -46,6 +44,10 @@ impl Replay {
                 if event.is_compared_action() {
                     replay.recorded.push(event.clone());
                 }
+            }
+            // A turn that was the host's alone (a retry, a hold) was never handed to a guest.
+            if replay.events.len() > turn_at {
+                replay.events.insert(turn_at, GuestEvent::TurnStarted(record.time));
             }
         }
         Some(replay)

@@ -8,6 +8,15 @@ use super::*;
 
 const LIMITS: TurnLimits = TurnLimits { actions_max: 100 };
 
+fn next() -> Successor {
+    Successor {
+        execution_id: ExecutionId("next".into()),
+        component: Digest([8; 32]),
+        handler: "Echo".into(),
+        contract: "1.0.0".into(),
+    }
+}
+
 fn execution() -> Arc<ExecutionStarted> {
     Arc::new(ExecutionStarted {
         name: "Echo".into(),
@@ -70,7 +79,7 @@ fn event(number: i64) -> Message {
 /// Runs one turn and applies its record.
 fn turn(instance: &mut Instance, messages: Vec<Message>, now: i64, actions: Vec<Action>) -> Arc<TurnRecord> {
     let turn = instance.begin_turn(messages, Timestamp(now)).expect("there is something to take");
-    let ended = instance.end_turn(turn, waiting(actions), LIMITS).unwrap();
+    let ended = instance.end_turn(turn, waiting(actions), LIMITS, next).unwrap();
     instance.apply(&ended.record);
     ended.record
 }
@@ -153,7 +162,7 @@ fn a_terminal_record_absorbs_everything() {
     turn(&mut instance, vec![], 2_000, vec![task(0), timer(1, 5_000)]);
     let begun = instance.begin_turn(vec![ended(0)], Timestamp(3_000)).unwrap();
     let done = Ok(GuestTurn { actions: vec![task(2)], outcome: GuestOutcome::Completed(Json::null()) });
-    let ended_turn = instance.end_turn(begun, done, LIMITS).unwrap();
+    let ended_turn = instance.end_turn(begun, done, LIMITS, next).unwrap();
     instance.apply(&ended_turn.record);
     assert_eq!(instance.status(), RuntimeStatus::Completed);
     assert_eq!(instance.outstanding().count(), 0);
@@ -165,7 +174,7 @@ fn code_that_fails_or_breaks_a_limit_fails_the_execution() {
     let instance = fresh();
     let end = |guest| {
         let turn = instance.begin_turn(vec![], Timestamp(2_000)).unwrap();
-        let record = instance.end_turn(turn, guest, LIMITS).unwrap().record;
+        let record = instance.end_turn(turn, guest, LIMITS, next).unwrap().record;
         match record.events.last() {
             Some(HistoryEvent::ExecutionFailed { failure }) => failure.kind.clone(),
             other => panic!("it should have failed: {other:?}"),
@@ -188,8 +197,117 @@ fn a_guest_that_breaks_the_contract_stalls_and_nothing_is_recorded() {
         vec![Action::Consumed { index: 0 }],
     ] {
         let turn = instance.begin_turn(vec![], Timestamp(2_000)).unwrap();
-        assert!(instance.end_turn(turn, waiting(actions.clone()), LIMITS).is_err(), "{actions:?}");
+        assert!(instance.end_turn(turn, waiting(actions.clone()), LIMITS, next).is_err(), "{actions:?}");
     }
+}
+
+/// An activity with a retry policy.
+fn retried(sequence: Sequence, retry: RetryPolicy) -> Action {
+    let Action::ScheduleTask(task) = task(sequence) else { panic!("it is a task") };
+    Action::ScheduleTask(TaskScheduled { retry: Some(retry), ..task })
+}
+
+fn policy() -> RetryPolicy {
+    RetryPolicy {
+        max_attempts: 3,
+        first_interval_ms: 1_000.0,
+        backoff_coefficient: 2.0,
+        max_interval_ms: None,
+        retry_timeout_ms: None,
+        retry_kinds: vec![],
+        never_retry_kinds: vec![],
+    }
+}
+
+fn failed(kind: &str) -> Message {
+    Message::TaskEnded { generation: GenerationKey(2), sequence: 0, outcome: Err(Failure::new(kind, "no")) }
+}
+
+#[test]
+fn a_failed_attempt_is_repeated_after_its_interval_and_the_last_failure_reaches_the_code() {
+    let mut instance = fresh();
+    turn(&mut instance, vec![], 2_000, vec![retried(0, policy())]);
+    let mut now = 3_000_000;
+    for (attempt, interval) in [(1, 1_000_000), (2, 2_000_000)] {
+        let record = turn(&mut instance, vec![failed("Error")], now, vec![]);
+        assert!(matches!(record.events[..], [HistoryEvent::TaskRetryScheduled { attempt: a, .. }] if a == attempt));
+        assert_eq!(record.summary.next_due, Some(Timestamp(now + interval)));
+        assert_eq!(record.summary.outstanding, 0, "nothing runs meanwhile");
+        assert!(instance.begin_turn(vec![], Timestamp(now + interval - 1)).is_none());
+        now += interval;
+        let begun = instance.begin_turn(vec![], Timestamp(now)).unwrap();
+        assert!(!begun.needs_guest(), "the code knows nothing of it");
+        let record = turn(&mut instance, vec![], now, vec![]);
+        assert_eq!(record.events, [HistoryEvent::TaskRetryStarted { sequence: 0, attempt: attempt + 1 }]);
+        assert_eq!((record.summary.outstanding, record.summary.next_due), (1, None));
+    }
+    let record = turn(&mut instance, vec![failed("Error")], now, vec![]);
+    assert!(matches!(record.events[..], [HistoryEvent::TaskFailed { .. }]), "the third attempt was the last");
+}
+
+#[test]
+fn a_retry_policy_knows_when_to_give_up() {
+    let next = |policy: &RetryPolicy, attempt, kind, elapsed| {
+        policy.next_interval_ms(attempt, &Failure::new(kind, ""), elapsed)
+    };
+    assert_eq!(next(&policy(), 1, "Error", 0.0), Some(1_000.0));
+    assert_eq!(next(&policy(), 2, "Error", 0.0), Some(2_000.0));
+    assert_eq!(next(&policy(), 3, "Error", 0.0), None, "attempts include the first");
+    let capped = RetryPolicy { max_interval_ms: Some(1_500.0), max_attempts: 100, ..policy() };
+    assert_eq!(next(&capped, 60, "Error", 0.0), Some(1_500.0));
+    let timed = RetryPolicy { retry_timeout_ms: Some(5_000.0), ..policy() };
+    assert_eq!(next(&timed, 1, "Error", 4_999.0), Some(1_000.0));
+    assert_eq!(next(&timed, 1, "Error", 5_000.0), None);
+    let only = RetryPolicy { retry_kinds: vec!["Busy".into()], ..policy() };
+    assert_eq!((next(&only, 1, "Busy", 0.0), next(&only, 1, "Error", 0.0)), (Some(1_000.0), None));
+    let never = RetryPolicy { never_retry_kinds: vec!["Busy".into()], ..only };
+    assert_eq!(next(&never, 1, "Busy", 0.0), None);
+    let fatal = Failure { non_retriable: true, ..Failure::new("Error", "") };
+    assert_eq!(policy().next_interval_ms(1, &fatal, 0.0), None);
+}
+
+#[test]
+fn a_canceled_activity_is_not_repeated() {
+    let mut instance = fresh();
+    turn(&mut instance, vec![], 2_000, vec![retried(0, policy())]);
+    turn(&mut instance, vec![failed("Error")], 3_000, vec![]);
+    let record = turn(&mut instance, vec![event(1)], 4_000, vec![Action::Cancel { sequence: 0 }]);
+    assert_eq!((record.summary.outstanding, record.summary.next_due), (0, None));
+    assert!(instance.begin_turn(vec![], Timestamp(9_000_000)).is_none());
+}
+
+#[test]
+fn a_suspended_execution_takes_nothing_until_it_is_resumed() {
+    let mut instance = fresh();
+    turn(&mut instance, vec![], 2_000, vec![task(0), timer(1, 5_000)]);
+    assert_eq!(instance.hold(Hold::Resume, "", Timestamp(3_000)), Err(RuntimeStatus::Running));
+    let held = instance.hold(Hold::Suspend, "wait", Timestamp(3_000)).unwrap();
+    instance.apply(&held.record);
+    assert_eq!((instance.status(), instance.next_due()), (RuntimeStatus::Suspended, None));
+    assert_eq!(instance.hold(Hold::Suspend, "", Timestamp(3_000)), Err(RuntimeStatus::Suspended));
+    assert!(instance.begin_turn(vec![ended(0), event(1)], Timestamp(9_000)).is_none());
+    let resumed = instance.hold(Hold::Resume, "go", Timestamp(9_000)).unwrap();
+    instance.apply(&resumed.record);
+    assert_eq!(instance.next_due(), Some(Timestamp(5_000)), "it is overdue now");
+    assert_eq!(turn(&mut instance, vec![ended(0)], 9_000, vec![]).events.len(), 2);
+}
+
+#[test]
+fn what_was_not_received_is_carried_over_continue_as_new() {
+    let mut instance = fresh();
+    let consume = |index| Action::Consumed { index };
+    let status = Action::SetCustomStatus(Json::string("s"));
+    turn(&mut instance, vec![event(1), event(2)], 2_000, vec![consume(1), status]);
+    let begun = instance.begin_turn(vec![event(3), event(4)], Timestamp(3_000)).unwrap();
+    let outcome = GuestOutcome::ContinueAsNew { input: Json::string("again") };
+    let guest = Ok(GuestTurn { actions: vec![consume(2)], outcome });
+    let ended = instance.end_turn(begun, guest, LIMITS, next).unwrap();
+    let following = ended.next.expect("it continues as new");
+    let carried: Vec<i64> = following.carried.iter().map(|(number, _)| number.0).collect();
+    assert_eq!(carried, [1, 4]);
+    assert_eq!(following.custom_status, Some(Json::string("s")));
+    let ExecutionStarted { name, execution_id, input, .. } = &*following.started;
+    assert_eq!((name.as_str(), execution_id.as_str(), input.as_str()), ("Echo", "next", "\"again\""));
 }
 
 #[test]
@@ -270,7 +388,7 @@ proptest! {
             made += u32::try_from(actions.iter().filter(|a| !matches!(a, Action::Cancel { .. })).count()).unwrap();
             if let Some(turn) = instance.begin_turn(taken, Timestamp(now)) {
                 let limits = TurnLimits { actions_max: 1_000 };
-                let ended = instance.end_turn(turn, waiting(actions), limits).unwrap();
+                let ended = instance.end_turn(turn, waiting(actions), limits, next).unwrap();
                 instance.apply(&ended.record);
                 records.push(ended.record);
             }
@@ -285,6 +403,6 @@ proptest! {
             HistoryEvent::TaskScheduled(task) if !closed.contains(&task.sequence) => Some(task.sequence),
             _ => None,
         }).collect();
-        prop_assert_eq!(instance.outstanding().map(|t| t.sequence).collect::<Vec<_>>(), open);
+        prop_assert_eq!(instance.outstanding().map(|t| t.scheduled.sequence).collect::<Vec<_>>(), open);
     }
 }

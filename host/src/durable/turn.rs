@@ -1,10 +1,11 @@
 //! A turn: what it takes ([`Instance::begin_turn`]) and what it leaves ([`Instance::end_turn`]).
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{
-    Action, Failure, GuestEvent, GuestOutcome, GuestTurn, HistoryEvent, InboxMessage, Instance, Message, MessageNumber,
-    RuntimeStatus, Sequence, Summary, Timestamp, TurnNumber, TurnRecord,
+    Action, Digest, ExecutionId, ExecutionStarted, Failure, GuestEvent, GuestOutcome, GuestTurn, HistoryEvent,
+    InboxMessage, Instance, Json, Message, MessageNumber, NextExecution, OpenTask, RuntimeStatus, Sequence, Summary,
+    Timestamp, TurnNumber, TurnRecord,
 };
 
 /// The greatest custom status, in bytes of UTF-16 (Durable Functions' rule).
@@ -36,6 +37,30 @@ pub struct EndedTurn {
     pub record: Arc<TurnRecord>,
     /// The inbox messages that the record holds.
     pub took: Vec<MessageNumber>,
+    /// The execution that takes the place of this one: then the record is not kept, but for what it took.
+    pub next: Option<Arc<NextExecution>>,
+}
+
+/// What an execution that continues as new runs on: its component is the one that is deployed now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Successor {
+    /// The next execution's id.
+    pub execution_id: ExecutionId,
+    /// Its component.
+    pub component: Digest,
+    /// What the component calls the function.
+    pub handler: String,
+    /// The component's contract version.
+    pub contract: String,
+}
+
+/// An operator's hold of an execution, or its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// Hold it.
+    Suspend,
+    /// Let it go on.
+    Resume,
 }
 
 /// The guest broke the contract, or cannot go on: nothing is recorded, the instance stalls with this text.
@@ -53,6 +78,12 @@ impl Turn {
         let mut next_index = instance.events_raised();
         events.extend(self.taken.iter().filter_map(|event| guest_event(event, &mut next_index)));
         events
+    }
+
+    /// True if there is something for the guest in it: a turn may be the host's alone, when an attempt of an activity failed
+    /// or the next one begins.
+    pub fn needs_guest(&self) -> bool {
+        self.is_first || self.taken.iter().any(|event| guest_event(event, &mut 0).is_some())
     }
 
     /// When it began: the orchestrator's clock.
@@ -74,6 +105,10 @@ pub(super) fn guest_event(event: &HistoryEvent, next_index: &mut u32) -> Option<
         }
         HistoryEvent::ExecutionStarted(_)
         | HistoryEvent::TaskScheduled(_)
+        | HistoryEvent::TaskRetryScheduled { .. }
+        | HistoryEvent::TaskRetryStarted { .. }
+        | HistoryEvent::ExecutionSuspended { .. }
+        | HistoryEvent::ExecutionResumed { .. }
         | HistoryEvent::TimerCreated { .. }
         | HistoryEvent::ActionCanceled { .. }
         | HistoryEvent::EventConsumed { .. }
@@ -90,12 +125,17 @@ impl Instance {
     ///
     /// Pure: the state does not change before the turn's record is applied.
     pub fn begin_turn(&self, messages: impl IntoIterator<Item = Message>, now: Timestamp) -> Option<Turn> {
-        if self.status().is_terminal() {
+        if self.status().is_terminal() || self.status() == RuntimeStatus::Suspended {
             return None;
         }
+        let time = now.max(self.last_time());
         let mut taking = Taking::default();
         for message in messages {
-            taking.message(self, message);
+            taking.message(self, message, time);
+        }
+        for (_, sequence) in self.retries_by_due().take_while(|(at, _)| *at <= now) {
+            let attempt = self.task(*sequence).expect("a retry belongs to an open task").attempt;
+            taking.events.push(HistoryEvent::TaskRetryStarted { sequence: *sequence, attempt });
         }
         // Against the host's clock, not the orchestrator's: that one does not go back when the host's is set back, and a
         // timer must not fire early by the clock that people see.
@@ -107,11 +147,30 @@ impl Instance {
         }
         Some(Turn {
             number: self.last_turn().next(),
-            time: now.max(self.last_time()),
+            time,
             is_first: self.is_new(),
             taken: taking.events,
             took: taking.took,
         })
+    }
+
+    /// Holds the execution or lets it go on: a turn of the host's alone.
+    ///
+    /// # Errors
+    /// The status, if it does not allow that.
+    pub fn hold(&self, hold: Hold, reason: &str, now: Timestamp) -> Result<EndedTurn, RuntimeStatus> {
+        let is_suspended = self.status() == RuntimeStatus::Suspended;
+        let reason = reason.to_owned();
+        let (event, status, next_due) = match hold {
+            _ if self.status().is_terminal() => return Err(self.status()),
+            Hold::Suspend if is_suspended => return Err(self.status()),
+            Hold::Resume if !is_suspended => return Err(self.status()),
+            Hold::Suspend => (HistoryEvent::ExecutionSuspended { reason }, RuntimeStatus::Suspended, None),
+            Hold::Resume => (HistoryEvent::ExecutionResumed { reason }, RuntimeStatus::Running, self.first_due()),
+        };
+        let summary = Summary { status, next_due, ..self.summary() };
+        let record = TurnRecord { time: now.max(self.last_time()), events: vec![event], summary };
+        Ok(EndedTurn { number: self.last_turn().next(), record: Arc::new(record), took: vec![], next: None })
     }
 
     /// Turns what the code asked for into the turn's record. An `Err` of the guest (its code panicked or exceeded a limit)
@@ -124,16 +183,21 @@ impl Instance {
         turn: Turn,
         guest: Result<GuestTurn, Failure>,
         limits: TurnLimits,
+        successor: impl FnOnce() -> Successor,
     ) -> Result<EndedTurn, Stall> {
         let mut ending = Ending::new(self, &turn);
-        match guest {
+        let next_input = match guest {
             Ok(guest) => ending.guest_turn(guest, limits)?,
-            Err(failure) => ending.fail(failure),
-        }
+            Err(failure) => {
+                ending.fail(failure);
+                None
+            }
+        };
+        let next = next_input.map(|input| Arc::new(ending.next_execution(&turn, input, successor())));
         let Ending { events, summary, .. } = ending;
         let events = turn.taken.into_iter().chain(events).collect();
         let record = Arc::new(TurnRecord { time: turn.time, events, summary });
-        Ok(EndedTurn { number: turn.number, record, took: turn.took })
+        Ok(EndedTurn { number: turn.number, record, took: turn.took, next })
     }
 }
 
@@ -146,14 +210,16 @@ struct Taking {
 }
 
 impl Taking {
-    fn message(&mut self, instance: &Instance, message: Message) {
+    fn message(&mut self, instance: &Instance, message: Message, time: Timestamp) {
         match message {
             Message::TaskEnded { generation, sequence, outcome } => {
-                let open = generation == instance.generation() && instance.task(sequence).is_some();
-                if open && self.ended.insert(sequence) {
+                let open = instance.task(sequence).filter(|_| generation == instance.generation());
+                if let Some(task) = open
+                    && self.ended.insert(sequence)
+                {
                     self.events.push(match outcome {
                         Ok(result) => HistoryEvent::TaskCompleted { sequence, result },
-                        Err(failure) => HistoryEvent::TaskFailed { sequence, failure },
+                        Err(failure) => attempt_failed(task, failure, time),
                     });
                 }
             }
@@ -169,6 +235,21 @@ impl Taking {
                 }
             }
         }
+    }
+}
+
+/// An attempt failed: is there another?
+fn attempt_failed(task: &OpenTask, failure: Failure, time: Timestamp) -> HistoryEvent {
+    let (sequence, attempt) = (task.scheduled.sequence, task.attempt);
+    let elapsed_ms = time.as_millis_f64() - task.at.as_millis_f64();
+    let interval =
+        task.scheduled.retry.as_ref().and_then(|retry| retry.next_interval_ms(attempt, &failure, elapsed_ms));
+    match interval {
+        Some(interval_ms) => {
+            let interval = Duration::try_from_secs_f64(interval_ms / 1000.0).unwrap_or(Duration::MAX);
+            HistoryEvent::TaskRetryScheduled { sequence, attempt, failure, due: time.plus(interval) }
+        }
+        None => HistoryEvent::TaskFailed { sequence, failure },
     }
 }
 
@@ -194,47 +275,81 @@ struct Ending<'a> {
     events: Vec<HistoryEvent>,
     summary: Summary,
     next_sequence: Sequence,
-    /// Open at the start of the turn and closed by it.
+    /// Open before the turn, and closed by it or waiting for another time than before.
     closed: BTreeSet<Sequence>,
-    /// Made by this turn and still open.
+    /// Activities made by this turn, still open.
     new_tasks: BTreeSet<Sequence>,
-    new_timers: BTreeSet<(Timestamp, Sequence)>,
+    /// Timers made, and attempts scheduled, by this turn.
+    new_due: BTreeSet<(Timestamp, Sequence)>,
     events_raised: u32,
     consumed: BTreeSet<u32>,
 }
 
 impl<'a> Ending<'a> {
     fn new(instance: &'a Instance, turn: &Turn) -> Self {
-        let closed = turn
-            .taken
-            .iter()
-            .filter_map(|event| match event {
-                HistoryEvent::TaskCompleted { sequence, .. }
-                | HistoryEvent::TaskFailed { sequence, .. }
-                | HistoryEvent::TimerFired { sequence } => Some(*sequence),
-                _ => None,
-            })
-            .collect();
-        let raised = turn.taken.iter().filter(|event| matches!(event, HistoryEvent::EventRaised { .. })).count();
-        Self {
+        let mut ending = Self {
             instance,
             number: turn.number,
             events: Vec::new(),
             summary: Summary { status: RuntimeStatus::Running, ..instance.summary() },
             next_sequence: instance.next_sequence(),
-            closed,
+            closed: BTreeSet::new(),
             new_tasks: BTreeSet::new(),
-            new_timers: BTreeSet::new(),
-            events_raised: instance.events_raised() + u32::try_from(raised).unwrap_or(u32::MAX),
+            new_due: BTreeSet::new(),
+            events_raised: instance.events_raised(),
             consumed: BTreeSet::new(),
+        };
+        turn.taken.iter().for_each(|event| ending.taken(event));
+        ending
+    }
+
+    /// What the turn took, as far as it changes what is open.
+    fn taken(&mut self, event: &HistoryEvent) {
+        match event {
+            HistoryEvent::TaskCompleted { sequence, .. } | HistoryEvent::TaskFailed { sequence, .. } => {
+                self.close(*sequence);
+            }
+            HistoryEvent::TimerFired { sequence } => {
+                self.closed.insert(*sequence);
+            }
+            HistoryEvent::TaskRetryScheduled { sequence, due, .. } => {
+                self.close(*sequence);
+                self.new_due.insert((*due, *sequence));
+            }
+            HistoryEvent::TaskRetryStarted { sequence, .. } => {
+                self.closed.insert(*sequence);
+                self.new_tasks.insert(*sequence);
+                self.summary.outstanding += 1;
+            }
+            HistoryEvent::EventRaised { .. } => self.events_raised += 1,
+            HistoryEvent::ExecutionStarted(_)
+            | HistoryEvent::TaskScheduled(_)
+            | HistoryEvent::TimerCreated { .. }
+            | HistoryEvent::ActionCanceled { .. }
+            | HistoryEvent::EventConsumed { .. }
+            | HistoryEvent::CustomStatusSet { .. }
+            | HistoryEvent::ExecutionCompleted { .. }
+            | HistoryEvent::ExecutionFailed { .. }
+            | HistoryEvent::ExecutionSuspended { .. }
+            | HistoryEvent::ExecutionResumed { .. }
+            | HistoryEvent::ExecutionTerminated { .. } => {}
         }
     }
 
-    fn guest_turn(&mut self, guest: GuestTurn, limits: TurnLimits) -> Result<(), Stall> {
+    /// Closes what was open before the turn.
+    fn close(&mut self, sequence: Sequence) {
+        let was_running = self.instance.task(sequence).is_some_and(|task| task.retry_at.is_none());
+        if self.closed.insert(sequence) && was_running {
+            self.summary.outstanding -= 1;
+        }
+    }
+
+    /// Takes what the code asked for. `Some` is the input of the execution that takes the place of this one.
+    fn guest_turn(&mut self, guest: GuestTurn, limits: TurnLimits) -> Result<Option<Json>, Stall> {
         for action in guest.actions {
             if let Err(failure) = self.action(action, limits)? {
                 self.fail(failure);
-                return Ok(());
+                return Ok(None);
             }
         }
         match guest.outcome {
@@ -243,12 +358,41 @@ impl<'a> Ending<'a> {
                 self.end(RuntimeStatus::Completed, HistoryEvent::ExecutionCompleted { output });
             }
             GuestOutcome::Failed(failure) => self.fail(failure),
-            GuestOutcome::ContinueAsNew { .. } => {
-                self.fail(Failure::new("NotSupported", "this host does not support continue-as-new yet"));
-            }
+            GuestOutcome::ContinueAsNew { input } => return Ok(Some(input)),
             GuestOutcome::Faulted(failure) => return Err(Stall(format!("{}: {}", failure.kind, failure.message))),
         }
-        Ok(())
+        Ok(None)
+    }
+
+    /// The execution that follows, with what this one leaves to it.
+    fn next_execution(&self, turn: &Turn, input: Json, successor: Successor) -> NextExecution {
+        let before: &ExecutionStarted = self.instance.execution();
+        let Successor { execution_id, component, handler, contract } = successor;
+        let started = ExecutionStarted {
+            execution_id,
+            component,
+            handler,
+            contract,
+            input,
+            scheduled_start: None,
+            ..before.clone()
+        };
+        let set_now = self.events.iter().rev().find_map(|event| match event {
+            HistoryEvent::CustomStatusSet { status } => Some(status),
+            _ => None,
+        });
+        let custom_status = set_now.or(self.instance.custom_status()).cloned();
+        let old = self.instance.unconsumed().map(|(index, (number, name, input))| (index, (*number, name, input)));
+        let raised = turn.taken.iter().filter_map(|event| match event {
+            HistoryEvent::EventRaised { message, name, input } => Some((*message, name, input)),
+            _ => None,
+        });
+        let new = (self.instance.events_raised()..).zip(raised);
+        let carried =
+            old.chain(new).filter(|(index, _)| !self.consumed.contains(index)).map(|(_, (number, name, input))| {
+                (number, InboxMessage::EventRaised { name: name.clone(), input: input.clone() })
+            });
+        NextExecution { started: Arc::new(started), custom_status, carried: carried.collect() }
     }
 
     /// Takes one action. The inner error is a limit that fails the execution.
@@ -260,10 +404,11 @@ impl<'a> Ending<'a> {
             Action::ScheduleTask(task) => {
                 self.number_action(task.sequence)?;
                 self.new_tasks.insert(task.sequence);
+                self.summary.outstanding += 1;
             }
             Action::CreateTimer { sequence, fire_at } => {
                 self.number_action(sequence)?;
-                self.new_timers.insert((fire_at, sequence));
+                self.new_due.insert((fire_at, sequence));
             }
             Action::Cancel { sequence } => self.cancel(sequence)?,
             Action::WaitForEvent { .. } => {}
@@ -316,10 +461,12 @@ impl<'a> Ending<'a> {
         if sequence >= self.next_sequence {
             return Err(Stall(format!("the guest canceled the action {sequence}, which it never made")));
         }
-        self.new_tasks.remove(&sequence);
-        self.new_timers.retain(|(_, timer)| *timer != sequence);
+        if self.new_tasks.remove(&sequence) {
+            self.summary.outstanding -= 1;
+        }
+        self.new_due.retain(|(_, of)| *of != sequence);
         if self.instance.task(sequence).is_some() || self.instance.has_timer(sequence) {
-            self.closed.insert(sequence);
+            self.close(sequence);
         }
         Ok(())
     }
@@ -335,12 +482,12 @@ impl<'a> Ending<'a> {
         Ok(())
     }
 
-    /// The execution goes on: what is open now?
+    /// The execution goes on: when is it due?
     fn wait(&mut self) {
-        let open_tasks = self.instance.outstanding().filter(|task| !self.closed.contains(&task.sequence)).count();
-        self.summary.outstanding = u32::try_from(open_tasks + self.new_tasks.len()).unwrap_or(u32::MAX);
-        let still_open = self.instance.timers_by_due().find(|(_, sequence)| !self.closed.contains(sequence));
-        self.summary.next_due = still_open.into_iter().chain(self.new_timers.first()).map(|(at, _)| *at).min();
+        let open = |(_, sequence): &&(Timestamp, Sequence)| !self.closed.contains(sequence);
+        let timer = self.instance.timers_by_due().find(open);
+        let retry = self.instance.retries_by_due().find(open);
+        self.summary.next_due = [timer, retry, self.new_due.first()].into_iter().flatten().map(|(at, _)| *at).min();
     }
 
     fn fail(&mut self, failure: Failure) {

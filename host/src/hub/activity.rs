@@ -14,7 +14,7 @@ use super::{
     cell::{Cell, Dispatched},
     worker::Inner,
 };
-use crate::durable::{FunctionName, GenerationKey, Instance, InstanceKey, Message, Sequence, TaskScheduled};
+use crate::durable::{FunctionName, GenerationKey, Instance, InstanceKey, Message, OpenTask, Sequence};
 
 /// An activity that waits for its slot.
 struct Waiting {
@@ -96,11 +96,12 @@ impl Inner {
         self: &Arc<Self>,
         cell: &Arc<Cell>,
         instance: &Instance,
-        tasks: impl Iterator<Item = &'a TaskScheduled>,
+        tasks: impl Iterator<Item = &'a OpenTask>,
     ) {
         let generation = instance.generation();
         for task in tasks {
-            let key = (generation, task.sequence);
+            let sequence = task.scheduled.sequence;
+            let key = (generation, sequence);
             {
                 let mut state = cell.lock();
                 if state.activities.contains_key(&key) {
@@ -109,7 +110,7 @@ impl Inner {
                 state.activities.insert(key, Dispatched::Waiting);
             }
             let call = activity_call(instance, task);
-            self.activities.put(Waiting { cell: cell.clone(), generation, sequence: task.sequence, call });
+            self.activities.put(Waiting { cell: cell.clone(), generation, sequence, call });
         }
         self.start_activities();
     }
@@ -140,15 +141,15 @@ impl Inner {
     }
 }
 
-fn activity_call(instance: &Instance, task: &TaskScheduled) -> ActivityCall {
-    let execution = instance.execution();
+fn activity_call(instance: &Instance, open: &OpenTask) -> ActivityCall {
+    let (execution, task) = (instance.execution(), &open.scheduled);
     ActivityCall {
         name: FunctionName::new(&task.name),
         input: task.input.clone(),
         instance_id: instance.id().clone(),
         execution_id: execution.execution_id.clone(),
         sequence: task.sequence,
-        attempt: 1,
+        attempt: open.attempt,
         deadline: None,
         tags: task.tags.clone(),
         trace_context: execution.trace_context.clone(),

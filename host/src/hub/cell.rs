@@ -4,15 +4,20 @@
 //! becomes its worker. A cell without worker, guest, messages and running activities is removed from the hub.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
 };
 
 use futures::future::AbortHandle;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use super::OrchestratorGuest;
-use crate::durable::{GenerationKey, InboxMessage, Instance, InstanceKey, Message, MessageNumber, Sequence};
+use crate::{
+    durable::{
+        GenerationKey, Hold, InboxMessage, Instance, InstanceKey, Message, MessageNumber, RuntimeStatus, Sequence,
+    },
+    storage::StorageError,
+};
 
 /// What the hub keeps of one instance.
 pub(super) struct Cell {
@@ -40,6 +45,24 @@ pub(super) enum Dispatched {
     Running(AbortHandle),
 }
 
+/// An operator's wish, and where the answer goes.
+pub(super) struct Control {
+    pub hold: Hold,
+    pub reason: String,
+    pub answer: oneshot::Sender<Result<(), HoldError>>,
+}
+
+/// Why an operator's wish was not met.
+#[derive(Debug)]
+pub(super) enum HoldError {
+    /// The instance is in this state.
+    Status(RuntimeStatus),
+    /// It has ended.
+    Ended,
+    /// Storage failed.
+    Storage(StorageError),
+}
+
 #[derive(Default)]
 pub(super) struct State {
     /// Set once the cell has left the hub: whoever still finds it must look for its successor.
@@ -48,6 +71,10 @@ pub(super) struct State {
     pub running: bool,
     /// A turn may be possible without a message: the first one, or a timer is due.
     pub wake: bool,
+    /// What operators want of it, in order.
+    pub controls: VecDeque<Control>,
+    /// It is suspended: messages wait.
+    pub suspended: bool,
     /// Why it stalls. While it does no worker runs it.
     pub stalled: Option<Arc<str>>,
     /// What keeps its worker from going on for now.
@@ -117,14 +144,19 @@ impl State {
     /// True if a worker has something to do.
     pub fn has_work(&self) -> bool {
         let next = self.inbox_known_to.map(|known| MessageNumber(known.0 + 1));
+        if !self.controls.is_empty() {
+            return true;
+        }
         self.stalled.is_none()
+            && !self.suspended
             && (self.wake || !self.mailbox.is_empty() || next.is_some_and(|next| self.inbox.contains_key(&next)))
     }
 
     /// True if nothing is lost when the cell is forgotten.
     pub fn is_idle(&self) -> bool {
         !self.running
-            && !self.wake
+            && (!self.wake || self.suspended)
+            && self.controls.is_empty()
             && self.stalled.is_none()
             && self.held.guest.is_none()
             && self.mailbox.is_empty()

@@ -154,3 +154,14 @@ pub struct StatusPage {
     /// Where the next page begins; none on the last.
     pub continuation: Option<String>,
 }
+
+/// Which ended instances to purge.
+#[derive(Clone, Debug, Default)]
+pub struct PurgeFilter {
+    /// Created at this time or later.
+    pub created_from: Option<Timestamp>,
+    /// Created at this time or earlier.
+    pub created_to: Option<Timestamp>,
+    /// In one of these states, of which only those count in which an instance has ended; empty means every such state.
+    pub statuses: Vec<RuntimeStatus>,
+}

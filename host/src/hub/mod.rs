@@ -21,10 +21,12 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tracing::info;
 
-pub use client::{ClientError, OrchestrationStatus, StartNew, StartOutcome, StatusPage, StatusQuery, StatusWant};
+pub use client::{
+    ClientError, OrchestrationStatus, PurgeFilter, StartNew, StartOutcome, StatusPage, StatusQuery, StatusWant,
+};
 pub use executor::{
     ActivityCall, Executor, ExecutorFuture, Functions, GuestError, Orchestrator, OrchestratorCall, OrchestratorGuest,
 };
@@ -32,13 +34,14 @@ pub use executor::{
 use crate::{
     ambient::Ambient,
     durable::{
-        ExecutionId, ExecutionStarted, GenerationKey, InboxMessage, Instance, InstanceId, InstanceKey, Json,
-        MessageNumber, OverridableStates, TurnLimits,
+        ExecutionId, ExecutionStarted, GenerationKey, Hold, InboxMessage, Instance, InstanceId, InstanceKey, Json,
+        MessageNumber, OverridableStates, RuntimeStatus, TurnLimits,
     },
     storage::{
         End, Ended, Fence, Purged, Put, PutMessage, Query, Snapshot, Start, Started, Storage, StorageError, Want,
     },
 };
+use cell::HoldError;
 use worker::{Counters, Inner};
 
 /// What a hub is made of.
@@ -266,6 +269,112 @@ impl Hub {
         joined(task).await
     }
 
+    /// Holds an instance: its code does not run, messages, results and timers wait. Returns once that is durable; a turn that
+    /// runs is let end first.
+    ///
+    /// # Errors
+    /// [`ClientError::NotFound`], [`ClientError::Gone`] if it has ended, [`ClientError::Conflict`] if it is suspended; storage's.
+    pub async fn suspend(&self, id: &str, reason: &str) -> Result<(), ClientError> {
+        self.hold(Hold::Suspend, id, reason).await
+    }
+
+    /// Lets a suspended instance go on: what waited is taken in the order of its arrival. An instance that stalls is tried
+    /// again.
+    ///
+    /// # Errors
+    /// As [`Hub::suspend`]; [`ClientError::Conflict`] if it is neither suspended nor stalls.
+    pub async fn resume(&self, id: &str, reason: &str) -> Result<(), ClientError> {
+        self.hold(Hold::Resume, id, reason).await
+    }
+
+    async fn hold(&self, hold: Hold, id: &str, reason: &str) -> Result<(), ClientError> {
+        self.check_running()?;
+        let snapshot = self.inner.storage.snapshot(InstanceId::from_stored(id), Want::default()).await;
+        let Some(snapshot) = snapshot.inspect_err(|error| self.inner.note(error))? else {
+            return Err(ClientError::NotFound(id.to_owned()));
+        };
+        if snapshot.summary.status.is_terminal() {
+            return Err(ClientError::Gone(snapshot.summary.status));
+        }
+        let (answer, answered) = oneshot::channel();
+        let control = cell::Control { hold, reason: reason.to_owned(), answer };
+        if self.inner.deliver(snapshot.instance, |state| state.controls.push_back(control)) {
+            self.inner.spawn_worker(snapshot.instance);
+        }
+        match answered.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(HoldError::Status(status))) => {
+                let verb = if hold == Hold::Suspend { "suspend" } else { "resume" };
+                Err(ClientError::Conflict(format!(
+                    "Cannot {verb} the orchestration instance {id} because instance is in the {status} state."
+                )))
+            }
+            Ok(Err(HoldError::Ended)) => {
+                let now = self.inner.storage.snapshot(InstanceId::from_stored(id), Want::default()).await?;
+                Err(now.map_or(ClientError::NotFound(id.to_owned()), |now| ClientError::Gone(now.summary.status)))
+            }
+            Ok(Err(HoldError::Storage(error))) => Err(error.into()),
+            Err(_) => Err(ClientError::Unavailable("the host is going down".into())),
+        }
+    }
+
+    /// Starts an instance's orchestrator again with the same input: under a new id, or under the same one if it has ended.
+    /// Returns the id. Once it returns the new start is durable.
+    ///
+    /// # Errors
+    /// [`ClientError::NotFound`]; [`ClientError::Conflict`] if the same id is live; as [`Hub::start_new`].
+    pub async fn restart(&self, id: &str, with_new_id: bool) -> Result<InstanceId, ClientError> {
+        let want = StatusWant { input: true, history: false };
+        let Some(before) = self.status(id, want).await? else { return Err(ClientError::NotFound(id.to_owned())) };
+        let start = StartNew {
+            name: crate::durable::FunctionName::new(&before.name),
+            instance_id: (!with_new_id).then(|| id.to_owned()),
+            input: before.input.unwrap_or_else(Json::null),
+            policy: Some(OverridableStates::NonRunningStates),
+            version: None,
+            scheduled_start: None,
+            tags: before.tags,
+            trace_context: None,
+        };
+        match self.start_new(start).await? {
+            StartOutcome::Started { instance_id, .. } => Ok(instance_id),
+            StartOutcome::AlreadyExists { status, .. } => Err(ClientError::Conflict(format!(
+                "An Orchestration instance with the status {status} already exists."
+            ))),
+        }
+    }
+
+    /// Deletes every ended instance that the filter matches; a live one never. Returns how many.
+    ///
+    /// # Errors
+    /// Storage's; what was deleted before stays deleted.
+    pub async fn purge_by(&self, filter: PurgeFilter) -> Result<u64, ClientError> {
+        self.check_running()?;
+        let mut query = Query {
+            created_from: filter.created_from,
+            created_to: filter.created_to,
+            statuses: filter.statuses.into_iter().filter(|status| status.is_terminal()).collect(),
+            limit: 500,
+            ..Query::default()
+        };
+        if query.statuses.is_empty() {
+            query.statuses = RuntimeStatus::ALL.into_iter().filter(|status| status.is_terminal()).collect();
+        }
+        let mut purged = 0;
+        loop {
+            let page = self.inner.storage.list(query.clone()).await.inspect_err(|error| self.inner.note(error))?;
+            let ids = page.instances.into_iter().map(|found| self.inner.storage.purge(Fence::default(), found.id));
+            for outcome in futures::future::join_all(ids).await {
+                purged += u64::from(outcome.inspect_err(|error| self.inner.note(error))? == Purged::Done);
+            }
+            self.inner.garbage.notify_one();
+            query.after = page.next;
+            if query.after.is_none() {
+                return Ok(purged);
+            }
+        }
+    }
+
     /// Deletes an ended instance, all or nothing.
     ///
     /// # Errors
@@ -365,6 +474,7 @@ impl Inner {
         let begin = self.deliver(instance, |state| {
             state.wake = true;
             state.stalled = None;
+            state.suspended = false;
             state.stop_activities_before(Some(generation));
             let newer = state.held.instance.as_ref().is_some_and(|held| held.generation() > generation);
             if state.running || newer {
@@ -398,6 +508,7 @@ impl Inner {
                 state.held = cell::Held::default();
             }
             state.stalled = None;
+            state.suspended = false;
         }
         cell.ended.notify_one();
         self.remove_if_idle(&cell);

@@ -15,15 +15,16 @@ use tracing::{Instrument, debug, error, info, info_span, warn};
 use super::{
     Executor, Functions, GuestError, OrchestratorCall,
     activity::ActivityQueue,
-    cell::{Cell, Held, State},
+    cell::{Cell, Control, Held, HoldError, State},
     residency::Residency,
     timers::Timers,
 };
 use crate::{
     ambient::Ambient,
     durable::{
-        EndedTurn, Failure, GuestTurn, HistoryEvent, Instance, InstanceKey, Message, OverridableStates, Replay, Stall,
-        Turn, TurnLimits, TurnRecord,
+        EndedTurn, ExecutionId, Failure, FunctionName, GuestOutcome, GuestTurn, HistoryEvent, Hold, Instance,
+        InstanceKey, Message, OverridableStates, Replay, RuntimeStatus, Stall, Successor, TaskScheduled, Turn,
+        TurnLimits, TurnRecord,
     },
     storage::{Committed, Fence, Loaded, Storage, StorageError, TurnCommit},
 };
@@ -75,6 +76,14 @@ enum Interrupted {
     Later(String),
     /// It cannot.
     Stall(String),
+}
+
+/// What a worker does next.
+enum Work {
+    /// What an operator wants.
+    Control(Control),
+    /// A turn, with these messages.
+    Turn(Vec<Message>),
 }
 
 /// How a round of a worker ended.
@@ -147,8 +156,12 @@ impl Inner {
             std::mem::take(&mut state.held)
         };
         let mut retry = RETRY_FIRST;
-        while let Some(messages) = self.next_messages(&cell, &mut held) {
-            match self.round(&cell, &mut held, messages).await {
+        while let Some(work) = self.next_work(&cell, &mut held) {
+            let round = match work {
+                Work::Control(control) => self.control(&cell, &mut held, control).await,
+                Work::Turn(messages) => self.round(&cell, &mut held, messages).await,
+            };
+            match round {
                 Round::Again => retry = RETRY_FIRST,
                 Round::Later { messages, why } => {
                     warn!(instance = %instance, %why, "a turn could not be made, trying again");
@@ -171,11 +184,14 @@ impl Inner {
     }
 
     /// What to do next; `None` once there is nothing, and the cell counts as worked on no longer.
-    fn next_messages(&self, cell: &Arc<Cell>, held: &mut Held) -> Option<Vec<Message>> {
+    fn next_work(&self, cell: &Arc<Cell>, held: &mut Held) -> Option<Work> {
         let mut state = cell.lock();
         if state.has_work() && !self.is_stopping() {
+            if let Some(control) = state.controls.pop_front() {
+                return Some(Work::Control(control));
+            }
             state.wake = false;
-            return Some(state.take_messages());
+            return Some(Work::Turn(state.take_messages()));
         }
         state.running = false;
         let bytes = held.guest.as_ref().map_or(0, |guest| guest.resident_bytes());
@@ -246,6 +262,10 @@ impl Inner {
             }
         }
         let instance = held.instance.as_deref().expect("it was held or has been loaded");
+        if instance.status() == RuntimeStatus::Suspended {
+            self.start_over(cell, held, messages);
+            return Round::Again;
+        }
         let again = messages.clone();
         let Some(turn) = instance.begin_turn(messages, self.ambient.now()) else {
             self.timers.set(cell.instance, instance.generation(), instance.next_due());
@@ -268,6 +288,56 @@ impl Inner {
         }
     }
 
+    /// Holds an instance or lets it go on, and answers once that is durable.
+    async fn control(self: &Arc<Self>, cell: &Arc<Cell>, held: &mut Held, control: Control) -> Round {
+        if held.instance.is_none() {
+            match self.storage.load(cell.instance).await {
+                Ok(Some(loaded)) => {
+                    if let Err(text) = self.take_loaded(cell, held, loaded, &mut vec![]) {
+                        return Round::Stall(text);
+                    }
+                    // The messages that came with it are read again when a turn takes them.
+                    let mut state = cell.lock();
+                    state.forget_inbox();
+                    state.wake = true;
+                }
+                Ok(None) => {
+                    self.forget_generation(cell);
+                    let _ = control.answer.send(Err(HoldError::Ended));
+                    return Round::Again;
+                }
+                Err(error) => {
+                    let _ = control.answer.send(Err(HoldError::Storage(error.clone())));
+                    return self.storage_failed(error, vec![]);
+                }
+            }
+        }
+        let instance = held.instance.as_deref().expect("it was held or has been loaded");
+        let ended = match instance.hold(control.hold, &control.reason, self.ambient.now()) {
+            Ok(ended) => ended,
+            Err(status) => {
+                // An instance that stalls is let go on by trying again.
+                let was_stalled = control.hold == Hold::Resume && cell.lock().stalled.take().is_some();
+                cell.lock().wake |= was_stalled;
+                let _ = control.answer.send(if was_stalled { Ok(()) } else { Err(HoldError::Status(status)) });
+                return Round::Again;
+            }
+        };
+        let number = ended.number;
+        let round = self.store(cell, held, ended, vec![]).await;
+        if held.instance.as_ref().is_some_and(|instance| instance.last_turn() == number) {
+            let suspended = control.hold == Hold::Suspend;
+            self.start_over(cell, held, vec![]);
+            let mut state = cell.lock();
+            state.suspended = suspended;
+            state.stalled = None;
+            let _ = control.answer.send(Ok(()));
+        } else {
+            cell.lock().controls.push_front(control);
+        }
+        round
+    }
+
     /// Takes what was loaded into hands: state, messages, activities that must run again. Returns the records.
     fn take_loaded(
         self: &Arc<Self>,
@@ -284,6 +354,7 @@ impl Inner {
         {
             let mut cell_state = cell.lock();
             cell_state.anchor_inbox(messages_to);
+            cell_state.suspended = state.status() == RuntimeStatus::Suspended;
             cell_state.stop_activities_before(Some(generation));
         }
         self.dispatch_except(cell, &state, messages);
@@ -306,7 +377,7 @@ impl Inner {
         self.dispatch(
             cell,
             instance,
-            instance.outstanding().filter(|task| !ended.contains(&(generation, task.sequence))),
+            instance.outstanding().filter(|task| !ended.contains(&(generation, task.scheduled.sequence))),
         );
     }
 
@@ -317,6 +388,9 @@ impl Inner {
         turn: &Turn,
     ) -> Result<Result<GuestTurn, Failure>, Interrupted> {
         let instance = held.instance.as_deref().expect("a turn has begun");
+        if !turn.needs_guest() {
+            return Ok(Ok(GuestTurn { actions: vec![], outcome: GuestOutcome::Waiting }));
+        }
         if held.guest.is_none() {
             let execution = instance.execution();
             let call = OrchestratorCall {
@@ -376,10 +450,43 @@ impl Inner {
         again: Vec<Message>,
     ) -> Round {
         let instance = held.instance.as_deref().expect("a turn has begun");
-        let EndedTurn { number, record, took } = match instance.end_turn(turn, guest, self.limits) {
-            Ok(ended) => ended,
-            Err(Stall(text)) => return Round::Stall(text),
-        };
+        let successor = || self.successor(instance);
+        match instance.end_turn(turn, guest, self.limits, successor) {
+            Ok(ended) => self.store(cell, held, ended, again).await,
+            Err(Stall(text)) => Round::Stall(text),
+        }
+    }
+
+    /// What an execution that continues as new runs on: what is deployed now, or if that is gone what it ran on.
+    fn successor(&self, instance: &Instance) -> Successor {
+        let execution = instance.execution();
+        let execution_id = ExecutionId(self.ambient.fresh_id().into());
+        match self.functions.orchestrators.get(&FunctionName::new(&execution.name)) {
+            Some(deployed) => Successor {
+                execution_id,
+                component: deployed.component,
+                handler: deployed.handler.clone(),
+                contract: deployed.contract.clone(),
+            },
+            None => Successor {
+                execution_id,
+                component: execution.component,
+                handler: execution.handler.clone(),
+                contract: execution.contract.clone(),
+            },
+        }
+    }
+
+    /// Commits an ended turn.
+    async fn store(
+        self: &Arc<Self>,
+        cell: &Arc<Cell>,
+        held: &mut Held,
+        ended: EndedTurn,
+        again: Vec<Message>,
+    ) -> Round {
+        let instance = held.instance.as_deref().expect("a turn has begun");
+        let EndedTurn { number, record, took, next } = ended;
         let commit = TurnCommit {
             fence: Fence::default(),
             instance: instance.key(),
@@ -387,11 +494,21 @@ impl Inner {
             number,
             record: record.clone(),
             took,
+            next,
             previous_due: instance.next_due(),
         };
         match self.storage.commit_turn(commit).await {
             Ok(Committed::Committed) => {
                 self.perform(cell, held, &record);
+                Round::Again
+            }
+            Ok(Committed::Continued(_)) => {
+                debug!(instance_id = %instance.id(), "continued as new");
+                self.timers.set(cell.instance, instance.generation(), None);
+                cell.lock().stop_activities_before(None);
+                self.garbage.notify_one();
+                // What it carried over is in storage's inbox, under numbers that this cell has seen before.
+                self.start_over(cell, held, vec![]);
                 Round::Again
             }
             // Ended, replaced or purged meanwhile: the guest is ahead of storage and goes.
@@ -423,9 +540,11 @@ impl Inner {
             return;
         }
         let scheduled = record.events.iter().filter_map(|event| match event {
-            HistoryEvent::TaskScheduled(task) => instance.task(task.sequence),
+            HistoryEvent::TaskScheduled(TaskScheduled { sequence, .. })
+            | HistoryEvent::TaskRetryStarted { sequence, .. } => instance.task(*sequence),
             _ => None,
         });
+        let scheduled = scheduled.filter(|task| task.retry_at.is_none());
         self.dispatch(cell, instance, scheduled);
     }
 

@@ -17,7 +17,7 @@ use std::{future::Future, pin::Pin, sync::Arc};
 
 use crate::durable::{
     Digest, ExecutionId, ExecutionStarted, GenerationKey, InboxMessage, InstanceId, InstanceKey, Json, MessageNumber,
-    OverridableStates, RuntimeStatus, Summary, Timestamp, TurnNumber, TurnRecord,
+    NextExecution, OverridableStates, RuntimeStatus, Summary, Timestamp, TurnNumber, TurnRecord,
 };
 
 /// A future that storage returns. Dropping it does not undo what it asked for.
@@ -106,6 +106,9 @@ pub struct TurnCommit {
     pub record: Arc<TurnRecord>,
     /// The inbox messages that the record now holds; they leave the inbox.
     pub took: Vec<MessageNumber>,
+    /// The execution that takes this one's place (continue-as-new). Then nothing of `record` is kept: the generation goes, what
+    /// `next` carries is in the inbox again, and a new generation of the same instance and creation time begins.
+    pub next: Option<Arc<NextExecution>>,
     /// `next_due` of the summary before this turn: storage keeps a due entry per generation, written only when it changes.
     pub previous_due: Option<Timestamp>,
 }
@@ -115,6 +118,8 @@ pub struct TurnCommit {
 pub enum Committed {
     /// It is durable.
     Committed,
+    /// It is durable, and this generation has begun. Status: Pending.
+    Continued(GenerationKey),
     /// The generation has ended, was replaced or purged, or has that turn already: nothing was stored.
     Fenced,
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::{End, Output, Start, StorageError};
-use crate::durable::{ExecutionStarted, HistoryEvent, Json, RuntimeStatus, Summary, Timestamp, TurnNumber, TurnRecord};
+use crate::durable::{
+    ExecutionStarted, HistoryEvent, Json, NextExecution, RuntimeStatus, Summary, Timestamp, TurnNumber, TurnRecord,
+};
 
 /// The record of a start, [`TurnNumber::START`].
 pub(super) fn start_record(start: &Start) -> TurnRecord {
@@ -17,6 +19,15 @@ pub(super) fn start_record(start: &Start) -> TurnRecord {
             outstanding: 0,
         },
     }
+}
+
+/// The first record of an execution that takes another's place. Pending, so that recovery picks it up.
+pub(super) fn next_record(next: &NextExecution, time: Timestamp) -> TurnRecord {
+    let mut events = vec![HistoryEvent::ExecutionStarted(Box::new(ExecutionStarted::clone(&next.started)))];
+    events.extend(next.custom_status.clone().map(|status| HistoryEvent::CustomStatusSet { status }));
+    let custom_status = next.custom_status.as_ref().map(|_| TurnNumber::START);
+    let summary = Summary { status: RuntimeStatus::Pending, custom_status, next_due: None, outstanding: 0 };
+    TurnRecord { time, events, summary }
 }
 
 /// The record by which an operator ends a generation whose last record is of time and summary as given.
@@ -103,6 +114,10 @@ pub(super) fn output(last: &TurnRecord) -> Option<Output> {
         | HistoryEvent::TaskScheduled(_)
         | HistoryEvent::TaskCompleted { .. }
         | HistoryEvent::TaskFailed { .. }
+        | HistoryEvent::TaskRetryScheduled { .. }
+        | HistoryEvent::TaskRetryStarted { .. }
+        | HistoryEvent::ExecutionSuspended { .. }
+        | HistoryEvent::ExecutionResumed { .. }
         | HistoryEvent::TimerCreated { .. }
         | HistoryEvent::TimerFired { .. }
         | HistoryEvent::ActionCanceled { .. }

@@ -8,7 +8,7 @@ use std::{
 
 use soloist::{
     ambient::Ambient,
-    durable::{Action, Failure, GuestEvent, GuestOutcome, GuestTurn, Json, TaskScheduled, Timestamp},
+    durable::{Action, Failure, GuestEvent, GuestOutcome, GuestTurn, Json, RetryPolicy, TaskScheduled, Timestamp},
     hub::{ActivityCall, Executor, ExecutorFuture, GuestError, OrchestratorCall, OrchestratorGuest},
 };
 
@@ -31,6 +31,10 @@ pub enum Step {
     Race(u64),
     /// A custom status.
     Status,
+    /// An activity whose first attempts fail: this many of them, retried by the host.
+    Retry(u32),
+    /// Begins anew, this many times in all; only as the last step.
+    Again(u32),
     /// Fails the orchestration.
     Fail,
 }
@@ -38,20 +42,38 @@ pub enum Step {
 /// A random program.
 pub fn random(dice: &mut Dice) -> Vec<Step> {
     let mut steps: Vec<Step> = (0..dice.below(8))
-        .map(|_| match dice.below(12) {
+        .map(|_| match dice.below(13) {
             0..=3 => Step::Activity,
             4 => Step::FanOut(1 + u32::try_from(dice.below(6)).expect("small")),
             5 => Step::FailingActivity,
             6 | 7 => Step::Timer(dice.below(30_000)),
             8 | 9 => Step::Event,
             10 => Step::Race(dice.below(2_000)),
+            11 => Step::Retry(u32::try_from(dice.below(4)).expect("small")),
             _ => Step::Status,
         })
         .collect();
-    if dice.below(10) == 0 {
-        steps.push(Step::Fail);
+    match dice.below(10) {
+        0 => steps.push(Step::Fail),
+        1 | 2 if steps.iter().any(|step| !matches!(step, Step::Status)) => {
+            steps.push(Step::Again(1 + u32::try_from(dice.below(3)).expect("small")));
+        }
+        _ => {}
     }
     steps
+}
+
+/// Three attempts, a second and two apart.
+pub fn retry_policy() -> RetryPolicy {
+    RetryPolicy {
+        max_attempts: 3,
+        first_interval_ms: 1_000.0,
+        backoff_coefficient: 2.0,
+        max_interval_ms: None,
+        retry_timeout_ms: None,
+        retry_kinds: vec![],
+        never_retry_kinds: vec![],
+    }
 }
 
 /// What an activity returns: known without running it.
@@ -89,7 +111,9 @@ impl Executor for Script {
         let delay = self.delay();
         Box::pin(async move {
             self.ambient.sleep(delay).await;
-            if call.name.as_str() == "Fails" {
+            // The policy allows three attempts; the input tells how many fail.
+            let fails: u32 = call.input.as_str().parse().unwrap_or(0);
+            if call.name.as_str() == "Fails" || call.attempt <= fails {
                 return Err(Failure::new("Planned", "as it should"));
             }
             Ok(Json::parse(activity_result(call.sequence)).expect("a JSON string"))
@@ -108,6 +132,8 @@ struct Guest {
     waits: Waits,
     buffered: VecDeque<(u32, String)>,
     output: Vec<String>,
+    /// How often it has begun anew.
+    rounds: u32,
     actions: Vec<Action>,
     outcome: GuestOutcome,
 }
@@ -132,6 +158,7 @@ impl Guest {
             waits: Waits::default(),
             buffered: VecDeque::new(),
             output: vec![],
+            rounds: 0,
             actions: vec![],
             outcome: GuestOutcome::Waiting,
         }
@@ -143,13 +170,17 @@ impl Guest {
     }
 
     fn task(&mut self, name: &str) {
+        self.retried_task(name, 0, None);
+    }
+
+    fn retried_task(&mut self, name: &str, fails: u32, retry: Option<RetryPolicy>) {
         let sequence = self.number();
         self.waits.tasks.insert(sequence, None);
         self.actions.push(Action::ScheduleTask(TaskScheduled {
             sequence,
             name: name.into(),
-            input: Json::null(),
-            retry: None,
+            input: Json::parse(fails.to_string()).expect("a number"),
+            retry,
             timeout_ms: None,
             tags: vec![],
         }));
@@ -183,6 +214,12 @@ impl Guest {
                 self.actions.push(Action::SetCustomStatus(Json::string(&format!("s{}", self.at))));
                 self.end_step(vec![]);
             }
+            Step::Retry(fails) => self.retried_task("Works", fails, Some(retry_policy())),
+            Step::Again(times) if self.rounds < times => {
+                let input = format!("[{},[{}]]", self.rounds + 1, self.output.join(","));
+                self.outcome = GuestOutcome::ContinueAsNew { input: Json::parse(input).expect("an array") };
+            }
+            Step::Again(_) => self.end_step(vec![]),
             Step::Fail => self.outcome = GuestOutcome::Failed(Failure::new("Planned", "the end")),
         }
         self.take_buffered();
@@ -219,7 +256,15 @@ impl Guest {
         }
         match event {
             GuestEvent::TurnStarted(now) => self.now = *now,
-            GuestEvent::ExecutionStarted(_) => self.begin(),
+            GuestEvent::ExecutionStarted(started) => {
+                let before: Option<(u32, Vec<serde_json::Value>)> =
+                    serde_json::from_str(started.input.as_str()).expect("null, or what it gave itself");
+                if let Some((rounds, output)) = before {
+                    self.rounds = rounds;
+                    self.output = output.iter().map(ToString::to_string).collect();
+                }
+                self.begin();
+            }
             GuestEvent::TaskCompleted(sequence, result) => self.answer(*sequence, result.as_str().to_owned()),
             GuestEvent::TaskFailed(sequence, failure) => self.answer(*sequence, format!("\"{}\"", failure.kind)),
             GuestEvent::TimerFired(sequence) => {

@@ -54,6 +54,7 @@ pub struct Plan {
     pub racers: u64,
     pub terminate_after: Option<Duration>,
     pub replace_after: Option<Duration>,
+    pub hold_after: Option<Duration>,
     pub truth: Mutex<Truth>,
 }
 
@@ -205,6 +206,7 @@ fn random_plan(n: u64, dice: &mut Dice) -> Plan {
         racers: 1 + dice.below(5),
         terminate_after: sometimes(dice, 6),
         replace_after: sometimes(dice, 6),
+        hold_after: sometimes(dice, 4),
         truth: Mutex::default(),
     }
 }
@@ -222,6 +224,9 @@ async fn client(hub: Arc<Hub>, plan: Arc<Plan>, seed: u64) {
     }
     if let Some(after) = plan.terminate_after {
         jobs.push(tokio::spawn(terminator(hub.clone(), plan.clone(), after)));
+    }
+    if let Some(after) = plan.hold_after {
+        jobs.push(tokio::spawn(holder(hub.clone(), plan.clone(), after)));
     }
     // It does not stop at an end: a replacement may follow, and wait for events.
     let sender = tokio::spawn(sender(hub.clone(), plan.clone(), dice.next()));
@@ -339,6 +344,37 @@ async fn terminator(hub: Arc<Hub>, plan: Arc<Plan>, after: Duration) {
                 tokio::time::sleep(Duration::from_millis(100)).await
             }
             Err(error) => panic!("a terminate was refused: {error}"),
+        }
+    }
+}
+
+/// Suspends the instance, and lets it go on a while later, however often that takes.
+async fn holder(hub: Arc<Hub>, plan: Arc<Plan>, after: Duration) {
+    tokio::time::sleep(after).await;
+    for suspend in [true, false] {
+        loop {
+            let answer = if suspend { hub.suspend(&plan.id, "s").await } else { hub.resume(&plan.id, "r").await };
+            match answer {
+                Ok(()) => break,
+                // Held in an earlier life, or replaced meanwhile.
+                Err(ClientError::Conflict(_)) => break,
+                Err(ClientError::Gone(_)) => return,
+                Err(ClientError::NotFound(_) | ClientError::Storage(_)) => {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                Err(error) => panic!("a hold was refused: {error}"),
+            }
+        }
+        if suspend {
+            let seen = hub.status(&plan.id, StatusWant::default()).await;
+            if let (Ok(Some(seen)), None) = (seen, plan.replace_after) {
+                let status = seen.runtime_status;
+                assert!(
+                    status == RuntimeStatus::Suspended || status.is_terminal(),
+                    "the next read must show it: {status}"
+                );
+            }
+            tokio::time::sleep(Duration::from_millis(700)).await;
         }
     }
 }

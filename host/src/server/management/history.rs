@@ -65,10 +65,14 @@ impl<'a> Projection<'a> {
                 self.timers.insert(*sequence, *fire_at);
             }
             HistoryEvent::TimerFired { .. }
+            | HistoryEvent::TaskRetryScheduled { .. }
+            | HistoryEvent::TaskRetryStarted { .. }
             | HistoryEvent::ActionCanceled { .. }
             | HistoryEvent::EventRaised { .. }
             | HistoryEvent::EventConsumed { .. }
             | HistoryEvent::CustomStatusSet { .. }
+            | HistoryEvent::ExecutionSuspended { .. }
+            | HistoryEvent::ExecutionResumed { .. }
             | HistoryEvent::ExecutionCompleted { .. }
             | HistoryEvent::ExecutionFailed { .. }
             | HistoryEvent::ExecutionTerminated { .. } => {}
@@ -121,7 +125,16 @@ impl<'a> Projection<'a> {
             HistoryEvent::ExecutionTerminated { reason } => {
                 named("ExecutionTerminated").when(with_input, |o| o.string("Input", reason)).string("Timestamp", &at)
             }
-            HistoryEvent::ActionCanceled { .. }
+            HistoryEvent::ExecutionSuspended { reason } => {
+                named("ExecutionSuspended").string("Reason", reason).string("Timestamp", &at)
+            }
+            HistoryEvent::ExecutionResumed { reason } => {
+                named("ExecutionResumed").string("Reason", reason).string("Timestamp", &at)
+            }
+            // The host's own doing, where the original's code makes timers and tasks of it.
+            HistoryEvent::TaskRetryScheduled { .. }
+            | HistoryEvent::TaskRetryStarted { .. }
+            | HistoryEvent::ActionCanceled { .. }
             | HistoryEvent::EventConsumed { .. }
             | HistoryEvent::CustomStatusSet { .. } => return None,
         };

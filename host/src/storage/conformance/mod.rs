@@ -139,6 +139,7 @@ impl Live {
             number: self.number.next(),
             record: Arc::new(TurnRecord { time: Timestamp(time), events, summary }),
             took: Vec::new(),
+            next: None,
             previous_due: self.due,
         }
     }

@@ -124,7 +124,7 @@ impl Map {
     }
 
     pub(super) fn commit_turn(&mut self, commit: TurnCommit) -> Committed {
-        let TurnCommit { fence: _, instance, generation, number, record, took, previous_due } = commit;
+        let TurnCommit { fence: _, instance, generation, number, record, took, next, previous_due } = commit;
         let Some(row) = self.instances.get_mut(&instance) else { return Committed::Fenced };
         if row.generation != generation || row.status().is_terminal() || row.records.len() != number.0 as usize {
             return Committed::Fenced;
@@ -133,6 +133,19 @@ impl Map {
         debug_assert!(record::survives(&record), "a record can be stored");
         for message in took {
             row.inbox.remove(&message);
+        }
+        if let Some(next) = next {
+            row.inbox.extend(next.carried.iter().cloned());
+            self.garbage += row.records.len();
+            self.last_key += 1;
+            row.generation = GenerationKey(self.last_key);
+            row.records = vec![Arc::new(rules::next_record(&next, record.time))];
+            let continued = row.generation;
+            if let Some(at) = previous_due {
+                self.due.remove(&Due { at, generation, instance });
+            }
+            self.commits += 1;
+            return Committed::Continued(continued);
         }
         let summary = record.summary;
         row.records.push(record);

@@ -146,6 +146,10 @@ mod number {
         pub const EXECUTION_COMPLETED: u8 = 11;
         pub const EXECUTION_FAILED: u8 = 12;
         pub const EXECUTION_TERMINATED: u8 = 13;
+        pub const TASK_RETRY_SCHEDULED: u8 = 14;
+        pub const TASK_RETRY_STARTED: u8 = 15;
+        pub const EXECUTION_SUSPENDED: u8 = 16;
+        pub const EXECUTION_RESUMED: u8 = 17;
     }
     pub mod message {
         pub const EVENT_RAISED: u8 = 1;

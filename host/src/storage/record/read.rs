@@ -92,6 +92,17 @@ impl<'a, 't> Reader<'a, 't> {
             kind::CUSTOM_STATUS_SET => HistoryEvent::CustomStatusSet { status: self.json()? },
             kind::EXECUTION_COMPLETED => HistoryEvent::ExecutionCompleted { output: self.json()? },
             kind::EXECUTION_FAILED => HistoryEvent::ExecutionFailed { failure: self.failure()? },
+            kind::TASK_RETRY_SCHEDULED => HistoryEvent::TaskRetryScheduled {
+                sequence: self.small()?,
+                attempt: self.small()?,
+                failure: self.failure()?,
+                due: self.time()?,
+            },
+            kind::TASK_RETRY_STARTED => {
+                HistoryEvent::TaskRetryStarted { sequence: self.small()?, attempt: self.small()? }
+            }
+            kind::EXECUTION_SUSPENDED => HistoryEvent::ExecutionSuspended { reason: self.text()? },
+            kind::EXECUTION_RESUMED => HistoryEvent::ExecutionResumed { reason: self.text()? },
             kind::EXECUTION_TERMINATED => HistoryEvent::ExecutionTerminated { reason: self.text()? },
             kind => return Err(corrupt(&format!("a history event has the unknown number {kind}"))),
         })

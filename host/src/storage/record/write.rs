@@ -86,6 +86,24 @@ impl Writer {
                 self.numbered(kind::TASK_FAILED, *sequence);
                 self.failure(failure);
             }
+            HistoryEvent::TaskRetryScheduled { sequence, attempt, failure, due } => {
+                self.numbered(kind::TASK_RETRY_SCHEDULED, *sequence);
+                self.unsigned(u64::from(*attempt));
+                self.failure(failure);
+                self.time(*due);
+            }
+            HistoryEvent::TaskRetryStarted { sequence, attempt } => {
+                self.numbered(kind::TASK_RETRY_STARTED, *sequence);
+                self.unsigned(u64::from(*attempt));
+            }
+            HistoryEvent::ExecutionSuspended { reason } => {
+                self.byte(kind::EXECUTION_SUSPENDED);
+                self.text(reason);
+            }
+            HistoryEvent::ExecutionResumed { reason } => {
+                self.byte(kind::EXECUTION_RESUMED);
+                self.text(reason);
+            }
             HistoryEvent::TimerCreated { sequence, fire_at } => {
                 self.numbered(kind::TIMER_CREATED, *sequence);
                 self.time(*fire_at);

@@ -9,7 +9,10 @@ use super::{
     writer::Batch,
 };
 use crate::{
-    durable::{Digest, GenerationKey, InstanceId, InstanceKey, MessageNumber, RuntimeStatus, Timestamp, TurnNumber},
+    durable::{
+        Digest, GenerationKey, InstanceId, InstanceKey, MessageNumber, NextExecution, RuntimeStatus, Timestamp,
+        TurnNumber,
+    },
     storage::{
         Committed, End, Ended, Purged, Put, PutMessage, Start, Started, StorageError, TurnCommit,
         record::{self, Encoded},
@@ -59,7 +62,7 @@ pub(super) fn start(batch: &Batch<'_>, start: &Start, record: &Encoded) -> Decid
 /// A turn, if its generation is open and it is the next.
 pub(super) fn commit_turn(batch: &Batch<'_>, commit: &TurnCommit, record: &Encoded) -> Decided<Committed> {
     let conn = batch.conn();
-    let TurnCommit { fence: _, instance, generation, number, record: turn, took, previous_due } = commit;
+    let TurnCommit { fence: _, instance, generation, number, record: turn, took, next, previous_due } = commit;
     // Two statements, as one that reads the table that it writes makes SQLite build a temporary copy (10 us). Nothing comes
     // between them: the transaction has held the write lock since its beginning.
     let open = conn
@@ -71,6 +74,9 @@ pub(super) fn commit_turn(batch: &Batch<'_>, commit: &TurnCommit, record: &Encod
     if !open {
         return Ok(Committed::Fenced);
     }
+    if let Some(next) = next {
+        return continue_as_new(batch, commit, next);
+    }
     // Histories have no gaps: if the turn before is there and this one is not, this one is the next.
     let written = conn
         .prepare_cached("INSERT INTO history(generation, turn, record) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?
@@ -79,15 +85,50 @@ pub(super) fn commit_turn(batch: &Batch<'_>, commit: &TurnCommit, record: &Encod
         return Ok(Committed::Fenced);
     }
     rows::insert_payloads(conn, *generation, *number, record)?;
-    for message in took {
-        conn.prepare_cached("DELETE FROM inbox WHERE instance = ?1 AND message = ?2")?
-            .execute([instance.0, message.0])?;
-    }
+    take_messages(conn, *instance, took)?;
     move_due(conn, *instance, *generation, *previous_due, rules::due_after(&turn.summary))?;
     if turn.summary.status.is_terminal() {
         close_instance(conn, *instance, turn.summary.status)?;
     }
     Ok(Committed::Committed)
+}
+
+/// The execution that takes another's place: the old generation goes, what the new one carries is in its inbox.
+fn continue_as_new(batch: &Batch<'_>, commit: &TurnCommit, next: &NextExecution) -> Decided<Committed> {
+    let conn = batch.conn();
+    let TurnCommit { instance, generation, number, record: turn, took, previous_due, .. } = commit;
+    let is_taken = conn
+        .prepare_cached("SELECT 1 FROM history WHERE generation = ?1 AND turn = ?2")?
+        .exists(params![generation.0, number.0])?;
+    if is_taken {
+        return Ok(Committed::Fenced);
+    }
+    take_messages(conn, *instance, took)?;
+    move_due(conn, *instance, *generation, *previous_due, None)?;
+    conn.prepare_cached("INSERT INTO garbage(generation) VALUES (?1)")?.execute([generation.0])?;
+    for (message, body) in &next.carried {
+        conn.prepare_cached("INSERT INTO inbox(instance, message, body) VALUES (?1, ?2, ?3)")?.execute(params![
+            instance.0,
+            message.0,
+            record::encode_message(body)
+        ])?;
+    }
+    let generation = GenerationKey(batch.next_key()?);
+    conn.prepare_cached("UPDATE instance SET generation = ?2 WHERE key = ?1")?.execute([instance.0, generation.0])?;
+    let first = record::encode(&rules::next_record(next, turn.time));
+    conn.prepare_cached("INSERT INTO history(generation, turn, record) VALUES (?1, 0, ?2)")?
+        .execute(params![generation.0, first.bytes])?;
+    rows::insert_payloads(conn, generation, TurnNumber::START, &first)?;
+    Ok(Committed::Continued(generation))
+}
+
+/// Takes messages out of an inbox: a record holds them now.
+fn take_messages(conn: &Connection, instance: InstanceKey, took: &[MessageNumber]) -> Decided<()> {
+    for message in took {
+        conn.prepare_cached("DELETE FROM inbox WHERE instance = ?1 AND message = ?2")?
+            .execute([instance.0, message.0])?;
+    }
+    Ok(())
 }
 
 /// A message for a live instance.
