@@ -296,10 +296,8 @@ impl Inner {
                     if let Err(text) = self.take_loaded(cell, held, loaded, &mut vec![]) {
                         return Round::Stall(text);
                     }
-                    // The messages that came with it are read again when a turn takes them.
-                    let mut state = cell.lock();
-                    state.forget_inbox();
-                    state.wake = true;
+                    // The messages that came with it are read again when a turn takes them: whatever comes of this, the
+                    // worker starts over.
                 }
                 Ok(None) => {
                     self.forget_generation(cell);
@@ -318,7 +316,7 @@ impl Inner {
             Err(status) => {
                 // An instance that stalls is let go on by trying again.
                 let was_stalled = control.hold == Hold::Resume && cell.lock().stalled.take().is_some();
-                cell.lock().wake |= was_stalled;
+                self.start_over(cell, held, vec![]);
                 let _ = control.answer.send(if was_stalled { Ok(()) } else { Err(HoldError::Status(status)) });
                 return Round::Again;
             }

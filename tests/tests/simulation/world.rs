@@ -155,7 +155,7 @@ impl World {
                 biased;
                 () = storage.crash.notified() => true,
                 () = all_done => false,
-                () = tokio::time::sleep(PATIENCE) => panic!("seed {seed}: an instance did not end in an hour: {:?}", self.plans.iter().map(|plan| (&plan.id, plan.truth().clone(), &plan.program, plan.racers, plan.terminate_after, plan.replace_after)).collect::<Vec<_>>()),
+                () = tokio::time::sleep(PATIENCE) => self.give_up(seed).await,
             };
             let figures = hub.figures();
             totals.replays += figures.replays;
@@ -165,6 +165,21 @@ impl World {
         });
         runtime.shutdown_background();
         crashed
+    }
+
+    /// Tells what is known of the instances that did not end.
+    async fn give_up(&self, seed: u64) -> bool {
+        let want = soloist::storage::Want { input: true, history: true };
+        for plan in &self.plans {
+            let id = soloist::durable::InstanceId::parse(&plan.id).expect("a legal id");
+            let snapshot = self.storage.snapshot(id, want).await.expect("memory answers");
+            if let Some(snapshot) = snapshot.filter(|snapshot| !snapshot.summary.status.is_terminal()) {
+                let history = snapshot.history.unwrap_or_default();
+                let last = &history[history.len().saturating_sub(6)..];
+                println!("{} {:?} {:?} {last:#?}", plan.id, plan.program, snapshot.summary);
+            }
+        }
+        panic!("seed {seed}: an instance did not end in an hour of its time")
     }
 
     fn start_hub(&self, life: &Arc<Life>, storage: &Arc<Faulty<Memory>>, dice: &mut Dice) -> Arc<Hub> {
