@@ -77,12 +77,16 @@ impl Cell {
 impl State {
     /// Puts in a message that is durable in the inbox.
     pub fn put_inbox(&mut self, number: MessageNumber, body: InboxMessage) {
-        // Without an anchor everything will be read from storage, this message included.
-        if self.inbox_known_to.is_some_and(|known| number > known) {
-            self.inbox.insert(number, body);
-        } else if self.inbox_known_to.is_none() {
+        if self.stalled.is_some() {
+            // Nobody takes it now, and whoever does will read the inbox anew.
             self.wake = true;
+            return;
         }
+        // Kept although the inbox may be being read just now: that read may have begun before this message was there.
+        if self.inbox_known_to.is_none_or(|known| number > known) {
+            self.inbox.insert(number, body);
+        }
+        self.wake |= self.inbox_known_to.is_none();
     }
 
     /// The messages that a turn may take now.
@@ -175,6 +179,14 @@ mod tests {
         assert!(state.take_messages().is_empty());
         state.put_inbox(MessageNumber(4), event("a"));
         assert_eq!(numbers(&state.take_messages()), [4, 5]);
+    }
+
+    #[test]
+    fn a_message_that_comes_while_the_inbox_is_read_is_not_lost() {
+        let mut state = State::default();
+        state.put_inbox(MessageNumber(4), event("committed after the read began"));
+        state.anchor_inbox(MessageNumber(3));
+        assert_eq!(numbers(&state.take_messages()), [4]);
     }
 
     #[test]
