@@ -1,6 +1,6 @@
 //! What an orchestrator's code sees and asks for: the contract's events and actions, in the host's types.
 
-use super::{ExecutionStarted, Failure, Json, Sequence, TaskScheduled, Timestamp};
+use super::{ChildScheduled, ExecutionStarted, Failure, Json, Sequence, TaskScheduled, Timestamp};
 use std::sync::Arc;
 
 /// One event for the guest.
@@ -14,6 +14,24 @@ pub enum GuestEvent {
     TaskCompleted(Sequence, Json),
     /// An activity failed.
     TaskFailed(Sequence, Failure),
+    /// A sub-orchestration completed.
+    ChildCompleted {
+        /// The action.
+        sequence: Sequence,
+        /// It is a detached start that was admitted.
+        detached: bool,
+        /// Its output; for a detached start its id.
+        result: Json,
+    },
+    /// A sub-orchestration failed, or a start was refused.
+    ChildFailed {
+        /// The action.
+        sequence: Sequence,
+        /// It is a detached start.
+        detached: bool,
+        /// Why.
+        failure: Failure,
+    },
     /// A timer fired.
     TimerFired(Sequence),
     /// An external event.
@@ -32,6 +50,13 @@ pub enum GuestEvent {
 pub enum Action {
     /// Run an activity.
     ScheduleTask(TaskScheduled),
+    /// Run a sub-orchestration, or start a detached orchestration.
+    StartChild {
+        /// What the code asks for; without an id one is derived.
+        child: Box<ChildScheduled>,
+        /// The id that the code chose.
+        instance_id: Option<String>,
+    },
     /// Arm a timer.
     CreateTimer {
         /// The action's number.

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Digest, ExecutionId, InboxMessage, Json, MessageNumber, RuntimeStatus, Sequence, Timestamp, TurnNumber};
+use super::{
+    Digest, ExecutionId, InboxMessage, Json, MessageNumber, OverridableStates, RuntimeStatus, Sequence, Timestamp,
+    TurnNumber,
+};
 
 /// One cause beneath a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,6 +155,31 @@ pub struct TaskScheduled {
     pub tags: Vec<Tag>,
 }
 
+/// A child that the code asked for: a sub-orchestration whose result it waits for, or a detached orchestration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChildScheduled {
+    /// The action's number.
+    pub sequence: Sequence,
+    /// The orchestrator function.
+    pub name: String,
+    /// The child's id: the code's, or one derived from the execution id and the number.
+    pub instance_id: String,
+    /// Its input.
+    pub input: Json,
+    /// Its version label.
+    pub version: Option<String>,
+    /// Nobody waits for its result.
+    pub detached: bool,
+    /// How it is repeated.
+    pub retry: Option<RetryPolicy>,
+    /// Which existing states its start may override; none is the host's setting.
+    pub policy: Option<OverridableStates>,
+    /// Not before this time.
+    pub scheduled_start: Option<Timestamp>,
+    /// Labels.
+    pub tags: Vec<Tag>,
+}
+
 /// One thing that happened to an execution. Durable Task's names, past tense.
 ///
 /// Records number these variants (`storage::record`); a new one gets a new number, none is ever re-used.
@@ -175,7 +203,23 @@ pub enum HistoryEvent {
         /// Why.
         failure: Failure,
     },
-    /// An attempt of an activity failed, and its retry policy allows another.
+    /// The code asked for a child.
+    ChildScheduled(Box<ChildScheduled>),
+    /// A sub-orchestration completed; or a detached start was admitted, whose result is the child's id.
+    ChildCompleted {
+        /// The action.
+        sequence: Sequence,
+        /// Its output.
+        result: Json,
+    },
+    /// A sub-orchestration failed, after all its attempts, or was ended; or a start was refused.
+    ChildFailed {
+        /// The action.
+        sequence: Sequence,
+        /// Why.
+        failure: Failure,
+    },
+    /// An attempt of an activity or sub-orchestration failed, and its retry policy allows another.
     TaskRetryScheduled {
         /// The action.
         sequence: Sequence,
@@ -186,7 +230,7 @@ pub enum HistoryEvent {
         /// When the next attempt begins.
         due: Timestamp,
     },
-    /// The next attempt of an activity began.
+    /// The next attempt of an activity or sub-orchestration began.
     TaskRetryStarted {
         /// The action.
         sequence: Sequence,
@@ -261,10 +305,15 @@ impl HistoryEvent {
     /// Custom status and consumed events take no number and are not compared.
     pub fn is_compared_action(&self) -> bool {
         match self {
-            Self::TaskScheduled(_) | Self::TimerCreated { .. } | Self::ActionCanceled { .. } => true,
+            Self::TaskScheduled(_)
+            | Self::ChildScheduled(_)
+            | Self::TimerCreated { .. }
+            | Self::ActionCanceled { .. } => true,
             Self::ExecutionStarted(_)
             | Self::TaskCompleted { .. }
             | Self::TaskFailed { .. }
+            | Self::ChildCompleted { .. }
+            | Self::ChildFailed { .. }
             | Self::TaskRetryScheduled { .. }
             | Self::TaskRetryStarted { .. }
             | Self::TimerFired { .. }

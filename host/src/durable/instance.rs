@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::{
-    ExecutionStarted, GenerationKey, HistoryEvent, InstanceId, InstanceKey, Json, MessageNumber, RuntimeStatus,
-    Sequence, Summary, TaskScheduled, Timestamp, TurnNumber, TurnRecord,
+    ChildScheduled, ExecutionId, ExecutionStarted, GenerationKey, HistoryEvent, InstanceId, InstanceKey, Json,
+    MessageNumber, RetryPolicy, RuntimeStatus, Sequence, Summary, TaskScheduled, Timestamp, TurnNumber, TurnRecord,
 };
 
 /// A live generation of an instance. Changed by [`Instance::apply`] and by nothing else.
@@ -38,11 +38,38 @@ pub struct Instance {
     custom_status: Option<(TurnNumber, Json)>,
 }
 
-/// An activity that was asked for and has neither ended nor been canceled.
+/// What an [`OpenTask`] does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Work {
+    /// It runs an activity.
+    Activity(TaskScheduled),
+    /// It waits for a child, or for the decision on a detached start.
+    Child(Box<ChildScheduled>),
+}
+
+impl Work {
+    /// The action's number.
+    pub fn sequence(&self) -> Sequence {
+        match self {
+            Self::Activity(task) => task.sequence,
+            Self::Child(child) => child.sequence,
+        }
+    }
+
+    /// How it is repeated.
+    pub fn retry(&self) -> Option<&RetryPolicy> {
+        match self {
+            Self::Activity(task) => task.retry.as_ref(),
+            Self::Child(child) => child.retry.as_ref(),
+        }
+    }
+}
+
+/// An activity or child that was asked for and has neither ended nor been canceled.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OpenTask {
     /// What was asked for.
-    pub scheduled: TaskScheduled,
+    pub work: Work,
     /// When.
     pub at: Timestamp,
     /// The attempt that runs or comes next, from 1.
@@ -57,6 +84,38 @@ pub struct OpenTask {
 pub struct NotAHistory {
     id: InstanceId,
     reason: &'static str,
+}
+
+impl Work {
+    /// How much it adds to the summary's `outstanding`: children need no recovery, their ends are messages.
+    pub(super) fn counts(&self) -> u32 {
+        match self {
+            Self::Activity(_) => 1,
+            Self::Child(_) => 0,
+        }
+    }
+}
+
+impl OpenTask {
+    /// True for an activity that runs, or must run again after a crash.
+    pub fn is_running_activity(&self) -> bool {
+        self.retry_at.is_none() && matches!(self.work, Work::Activity(_))
+    }
+}
+
+impl ChildScheduled {
+    /// The id of an attempt's instance: the code's own serves all, a derived one is new with each.
+    pub fn attempt_id(&self, execution: &ExecutionId, attempt: u32) -> String {
+        if attempt > 1 && self.instance_id == Self::derived_id(execution, self.sequence) {
+            return format!("{}:{attempt}", self.instance_id);
+        }
+        self.instance_id.clone()
+    }
+
+    /// The id that a child gets if the code chooses none.
+    pub fn derived_id(execution: &ExecutionId, sequence: Sequence) -> String {
+        format!("{execution}:{sequence:08x}")
+    }
 }
 
 impl Instance {
@@ -138,16 +197,21 @@ impl Instance {
         match event {
             HistoryEvent::TaskScheduled(task) => {
                 self.next_sequence = task.sequence + 1;
-                let open = OpenTask { scheduled: task.clone(), at: self.last_time, attempt: 1, retry_at: None };
-                self.tasks.insert(task.sequence, open);
-                self.running += 1;
+                self.add_task(Work::Activity(task.clone()));
+            }
+            HistoryEvent::ChildScheduled(child) => {
+                self.next_sequence = child.sequence + 1;
+                self.add_task(Work::Child(child.clone()));
             }
             HistoryEvent::TimerCreated { sequence, fire_at } => {
                 self.next_sequence = sequence + 1;
                 self.timers.insert(*sequence, *fire_at);
                 self.timers_by_due.insert((*fire_at, *sequence));
             }
-            HistoryEvent::TaskCompleted { sequence, .. } | HistoryEvent::TaskFailed { sequence, .. } => {
+            HistoryEvent::TaskCompleted { sequence, .. }
+            | HistoryEvent::TaskFailed { sequence, .. }
+            | HistoryEvent::ChildCompleted { sequence, .. }
+            | HistoryEvent::ChildFailed { sequence, .. } => {
                 self.remove_task(*sequence);
             }
             HistoryEvent::TaskRetryScheduled { sequence, attempt, due, .. } => {
@@ -155,7 +219,7 @@ impl Instance {
                     task.attempt = attempt + 1;
                     task.retry_at = Some(*due);
                     self.retries_by_due.insert((*due, *sequence));
-                    self.running -= 1;
+                    self.running -= task.work.counts();
                 }
             }
             HistoryEvent::TaskRetryStarted { sequence, attempt } => {
@@ -164,7 +228,7 @@ impl Instance {
                 {
                     task.attempt = *attempt;
                     self.retries_by_due.remove(&(due, *sequence));
-                    self.running += 1;
+                    self.running += task.work.counts();
                 }
             }
             HistoryEvent::TimerFired { sequence } => self.remove_timer(*sequence),
@@ -190,13 +254,19 @@ impl Instance {
         }
     }
 
+    fn add_task(&mut self, work: Work) {
+        self.running += work.counts();
+        let open = OpenTask { work, at: self.last_time, attempt: 1, retry_at: None };
+        self.tasks.insert(open.work.sequence(), open);
+    }
+
     fn remove_task(&mut self, sequence: Sequence) {
         if let Some(task) = self.tasks.remove(&sequence) {
             match task.retry_at {
                 Some(due) => {
                     self.retries_by_due.remove(&(due, sequence));
                 }
-                None => self.running -= 1,
+                None => self.running -= task.work.counts(),
             }
         }
     }
@@ -262,18 +332,35 @@ impl Instance {
         if self.status == RuntimeStatus::Suspended { None } else { self.first_due() }
     }
 
+    /// The time for which its start was scheduled, if the code has not run and that time has not come.
+    pub fn starts_later(&self, now: Timestamp) -> Option<Timestamp> {
+        self.started.scheduled_start.filter(|at| !self.begun && *at > now)
+    }
+
     /// The same, suspended or not.
     pub(super) fn first_due(&self) -> Option<Timestamp> {
+        if !self.begun {
+            return self.started.scheduled_start;
+        }
         let firsts = self.timers_by_due.first().into_iter().chain(self.retries_by_due.first());
         firsts.map(|(at, _)| *at).min()
     }
 
     /// Activities that run: what recovery runs again.
     pub fn outstanding(&self) -> impl Iterator<Item = &OpenTask> {
-        self.tasks.values().filter(|task| task.retry_at.is_none())
+        self.tasks.values().filter(|task| task.is_running_activity())
     }
 
-    /// An activity that was asked for and has neither ended nor been canceled.
+    /// Children that were started and have not ended: their ids.
+    pub fn open_children(&self) -> impl Iterator<Item = String> {
+        let execution_id = &self.started.execution_id;
+        self.tasks.values().filter(|task| task.retry_at.is_none()).filter_map(move |task| match &task.work {
+            Work::Child(child) if !child.detached => Some(child.attempt_id(execution_id, task.attempt)),
+            Work::Child(_) | Work::Activity(_) => None,
+        })
+    }
+
+    /// An activity or child that was asked for and has neither ended nor been canceled.
     pub fn task(&self, sequence: Sequence) -> Option<&OpenTask> {
         self.tasks.get(&sequence)
     }

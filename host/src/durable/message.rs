@@ -1,6 +1,6 @@
 //! What arrives for an instance.
 
-use super::{Failure, GenerationKey, Json, MessageNumber, Sequence};
+use super::{ExecutionId, Failure, GenerationKey, Json, MessageNumber, Sequence};
 
 /// Something for an instance to take in its next turn.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,5 +33,14 @@ pub enum InboxMessage {
         name: String,
         /// The payload.
         input: Json,
+    },
+    /// A child has ended, or its start was decided. It belongs to an execution and is dropped if that is gone.
+    ChildEnded {
+        /// The parent's execution.
+        execution_id: ExecutionId,
+        /// The parent's action.
+        sequence: Sequence,
+        /// The child's output, or why it failed.
+        outcome: Result<Json, Failure>,
     },
 }

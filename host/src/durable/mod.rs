@@ -20,14 +20,14 @@ mod turn;
 
 pub use action::{Action, GuestEvent, GuestOutcome, GuestTurn};
 pub use history::{
-    ExecutionStarted, Failure, FailureCause, HistoryEvent, NextExecution, ParentInstance, RetryPolicy, Summary, Tag,
-    TaskScheduled, TraceContext, TurnRecord,
+    ChildScheduled, ExecutionStarted, Failure, FailureCause, HistoryEvent, NextExecution, ParentInstance, RetryPolicy,
+    Summary, Tag, TaskScheduled, TraceContext, TurnRecord,
 };
 pub use ids::{
     Digest, ExecutionId, FunctionName, GenerationKey, InstanceId, InstanceIdError, InstanceKey, MessageNumber,
     Sequence, Timestamp, TurnNumber,
 };
-pub use instance::{Instance, NotAHistory, OpenTask};
+pub use instance::{Instance, NotAHistory, OpenTask, Work};
 pub use json::{DEPTH_MAX, Json, JsonError};
 pub use message::{InboxMessage, Message};
 pub use replay::{Divergence, Replay};

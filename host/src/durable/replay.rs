@@ -1,9 +1,9 @@
 //! Replay: what a fresh guest is handed to catch up with its history, and whether it asked for the same.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use super::{
-    GuestEvent, GuestOutcome, GuestTurn, HistoryEvent, TurnRecord,
+    ExecutionId, GuestEvent, GuestOutcome, GuestTurn, HistoryEvent, TurnRecord,
     turn::{compared_event, guest_event},
 };
 
@@ -15,6 +15,7 @@ pub struct Replay {
     /// How many turns that is: the CPU budget is that many times a turn's.
     pub turns: u32,
     recorded: Vec<HistoryEvent>,
+    execution_id: ExecutionId,
 }
 
 /// A replay that asked for something else than its history records: the code is not the code that ran, or is not
@@ -31,16 +32,29 @@ impl Replay {
     /// The replay of a generation's records (the first is its start). `None` if no turn has run.
     pub fn of(records: &[Arc<TurnRecord>]) -> Option<Self> {
         let (start, turns) = records.split_first()?;
+        let Some(HistoryEvent::ExecutionStarted(started)) = start.events.first() else { return None };
+        let mut detached = BTreeSet::new();
         let first = turns.iter().position(|record| !record.is_hold())?;
-        let mut replay = Self { events: Vec::new(), turns: u32::try_from(turns.len()).ok()?, recorded: Vec::new() };
+        let mut replay = Self {
+            events: Vec::new(),
+            turns: u32::try_from(turns.len()).ok()?,
+            recorded: Vec::new(),
+            execution_id: started.execution_id.clone(),
+        };
         let mut next_index = 0;
         for (number, record) in turns.iter().enumerate() {
             let turn_at = replay.events.len();
-            if let (true, Some(HistoryEvent::ExecutionStarted(started))) = (number == first, start.events.first()) {
+            if number == first {
                 replay.events.push(GuestEvent::ExecutionStarted(Arc::new((**started).clone())));
             }
             for event in &record.events {
-                replay.events.extend(guest_event(event, &mut next_index));
+                if let HistoryEvent::ChildScheduled(child) = event
+                    && child.detached
+                {
+                    detached.insert(child.sequence);
+                }
+                let is_detached = |sequence| detached.contains(&sequence);
+                replay.events.extend(guest_event(event, &mut next_index, is_detached));
                 if event.is_compared_action() {
                     replay.recorded.push(event.clone());
                 }
@@ -58,7 +72,7 @@ impl Replay {
     /// # Errors
     /// The first difference.
     pub fn check(&self, guest: &GuestTurn) -> Result<(), Box<Divergence>> {
-        let mut replayed = guest.actions.iter().filter_map(compared_event);
+        let mut replayed = guest.actions.iter().filter_map(|action| compared_event(action, &self.execution_id));
         let mut recorded = self.recorded.iter();
         for position in 0.. {
             match (recorded.next(), replayed.next()) {

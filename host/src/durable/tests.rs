@@ -403,6 +403,6 @@ proptest! {
             HistoryEvent::TaskScheduled(task) if !closed.contains(&task.sequence) => Some(task.sequence),
             _ => None,
         }).collect();
-        prop_assert_eq!(instance.outstanding().map(|t| t.scheduled.sequence).collect::<Vec<_>>(), open);
+        prop_assert_eq!(instance.outstanding().map(|t| t.work.sequence()).collect::<Vec<_>>(), open);
     }
 }

@@ -1,11 +1,15 @@
 //! A turn: what it takes ([`Instance::begin_turn`]) and what it leaves ([`Instance::end_turn`]).
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
-    Action, Digest, ExecutionId, ExecutionStarted, Failure, GuestEvent, GuestOutcome, GuestTurn, HistoryEvent,
-    InboxMessage, Instance, Json, Message, MessageNumber, NextExecution, OpenTask, RuntimeStatus, Sequence, Summary,
-    Timestamp, TurnNumber, TurnRecord,
+    Action, ChildScheduled, Digest, ExecutionId, ExecutionStarted, Failure, GuestEvent, GuestOutcome, GuestTurn,
+    HistoryEvent, InboxMessage, Instance, Json, Message, MessageNumber, NextExecution, OpenTask, RuntimeStatus,
+    Sequence, Summary, Timestamp, TurnNumber, TurnRecord, Work,
 };
 
 /// The greatest custom status, in bytes of UTF-16 (Durable Functions' rule).
@@ -76,14 +80,18 @@ impl Turn {
             events.push(GuestEvent::ExecutionStarted(instance.execution().clone()));
         }
         let mut next_index = instance.events_raised();
-        events.extend(self.taken.iter().filter_map(|event| guest_event(event, &mut next_index)));
+        let is_detached = |sequence| match instance.task(sequence).map(|task| &task.work) {
+            Some(Work::Child(child)) => child.detached,
+            Some(Work::Activity(_)) | None => false,
+        };
+        events.extend(self.taken.iter().filter_map(|event| guest_event(event, &mut next_index, is_detached)));
         events
     }
 
     /// True if there is something for the guest in it: a turn may be the host's alone, when an attempt of an activity failed
     /// or the next one begins.
     pub fn needs_guest(&self) -> bool {
-        self.is_first || self.taken.iter().any(|event| guest_event(event, &mut 0).is_some())
+        self.is_first || self.taken.iter().any(|event| guest_event(event, &mut 0, |_| false).is_some())
     }
 
     /// When it began: the orchestrator's clock.
@@ -92,11 +100,25 @@ impl Turn {
     }
 }
 
-/// What the guest sees of an event; `next_index` counts external events.
-pub(super) fn guest_event(event: &HistoryEvent, next_index: &mut u32) -> Option<GuestEvent> {
+/// What the guest sees of an event; `next_index` counts external events, `is_detached` knows the starts nobody waits for.
+pub(super) fn guest_event(
+    event: &HistoryEvent,
+    next_index: &mut u32,
+    is_detached: impl Fn(Sequence) -> bool,
+) -> Option<GuestEvent> {
     match event {
         HistoryEvent::TaskCompleted { sequence, result } => Some(GuestEvent::TaskCompleted(*sequence, result.clone())),
         HistoryEvent::TaskFailed { sequence, failure } => Some(GuestEvent::TaskFailed(*sequence, failure.clone())),
+        HistoryEvent::ChildCompleted { sequence, result } => Some(GuestEvent::ChildCompleted {
+            sequence: *sequence,
+            detached: is_detached(*sequence),
+            result: result.clone(),
+        }),
+        HistoryEvent::ChildFailed { sequence, failure } => Some(GuestEvent::ChildFailed {
+            sequence: *sequence,
+            detached: is_detached(*sequence),
+            failure: failure.clone(),
+        }),
         HistoryEvent::TimerFired { sequence } => Some(GuestEvent::TimerFired(*sequence)),
         HistoryEvent::EventRaised { name, input, .. } => {
             let index = *next_index;
@@ -105,6 +127,7 @@ pub(super) fn guest_event(event: &HistoryEvent, next_index: &mut u32) -> Option<
         }
         HistoryEvent::ExecutionStarted(_)
         | HistoryEvent::TaskScheduled(_)
+        | HistoryEvent::ChildScheduled(_)
         | HistoryEvent::TaskRetryScheduled { .. }
         | HistoryEvent::TaskRetryStarted { .. }
         | HistoryEvent::ExecutionSuspended { .. }
@@ -142,7 +165,8 @@ impl Instance {
         for (_, sequence) in self.timers_by_due().take_while(|(at, _)| *at <= now) {
             taking.events.push(HistoryEvent::TimerFired { sequence: *sequence });
         }
-        if taking.events.is_empty() && !self.is_new() {
+        // A message that concerns nobody any more is taken all the same: it must leave the inbox.
+        if taking.events.is_empty() && taking.took.is_empty() && !self.is_new() {
             return None;
         }
         Some(Turn {
@@ -213,7 +237,9 @@ impl Taking {
     fn message(&mut self, instance: &Instance, message: Message, time: Timestamp) {
         match message {
             Message::TaskEnded { generation, sequence, outcome } => {
-                let open = instance.task(sequence).filter(|_| generation == instance.generation());
+                let open = instance
+                    .task(sequence)
+                    .filter(|task| generation == instance.generation() && task.is_running_activity());
                 if let Some(task) = open
                     && self.ended.insert(sequence)
                 {
@@ -231,6 +257,20 @@ impl Taking {
                         InboxMessage::EventRaised { name, input } => {
                             self.events.push(HistoryEvent::EventRaised { message: number, name, input });
                         }
+                        InboxMessage::ChildEnded { execution_id, sequence, outcome } => {
+                            let open = instance
+                                .task(sequence)
+                                .filter(|_| execution_id == instance.execution().execution_id)
+                                .filter(|task| matches!(task.work, Work::Child(_)) && task.retry_at.is_none());
+                            if let Some(task) = open
+                                && self.ended.insert(sequence)
+                            {
+                                self.events.push(match outcome {
+                                    Ok(result) => HistoryEvent::ChildCompleted { sequence, result },
+                                    Err(failure) => attempt_failed(task, failure, time),
+                                });
+                            }
+                        }
                     }
                 }
             }
@@ -240,22 +280,30 @@ impl Taking {
 
 /// An attempt failed: is there another?
 fn attempt_failed(task: &OpenTask, failure: Failure, time: Timestamp) -> HistoryEvent {
-    let (sequence, attempt) = (task.scheduled.sequence, task.attempt);
+    let (sequence, attempt) = (task.work.sequence(), task.attempt);
     let elapsed_ms = time.as_millis_f64() - task.at.as_millis_f64();
-    let interval =
-        task.scheduled.retry.as_ref().and_then(|retry| retry.next_interval_ms(attempt, &failure, elapsed_ms));
+    let interval = task.work.retry().and_then(|retry| retry.next_interval_ms(attempt, &failure, elapsed_ms));
     match interval {
         Some(interval_ms) => {
             let interval = Duration::try_from_secs_f64(interval_ms / 1000.0).unwrap_or(Duration::MAX);
             HistoryEvent::TaskRetryScheduled { sequence, attempt, failure, due: time.plus(interval) }
         }
-        None => HistoryEvent::TaskFailed { sequence, failure },
+        None => match task.work {
+            Work::Activity(_) => HistoryEvent::TaskFailed { sequence, failure },
+            Work::Child(_) => HistoryEvent::ChildFailed { sequence, failure },
+        },
     }
 }
 
 /// What a numbered action or a cancel is recorded as; `None` for what is recorded otherwise or not at all.
-pub(super) fn compared_event(action: &Action) -> Option<HistoryEvent> {
+pub(super) fn compared_event(action: &Action, execution: &ExecutionId) -> Option<HistoryEvent> {
     match action {
+        Action::StartChild { child, instance_id } => {
+            let mut child = child.clone();
+            child.instance_id =
+                instance_id.clone().unwrap_or_else(|| ChildScheduled::derived_id(execution, child.sequence));
+            Some(HistoryEvent::ChildScheduled(child))
+        }
         Action::ScheduleTask(task) => Some(HistoryEvent::TaskScheduled(task.clone())),
         Action::CreateTimer { sequence, fire_at } => {
             Some(HistoryEvent::TimerCreated { sequence: *sequence, fire_at: *fire_at })
@@ -277,8 +325,8 @@ struct Ending<'a> {
     next_sequence: Sequence,
     /// Open before the turn, and closed by it or waiting for another time than before.
     closed: BTreeSet<Sequence>,
-    /// Activities made by this turn, still open.
-    new_tasks: BTreeSet<Sequence>,
+    /// Activities and children made by this turn, still open, and how much each counts as outstanding.
+    new_tasks: BTreeMap<Sequence, u32>,
     /// Timers made, and attempts scheduled, by this turn.
     new_due: BTreeSet<(Timestamp, Sequence)>,
     events_raised: u32,
@@ -294,7 +342,7 @@ impl<'a> Ending<'a> {
             summary: Summary { status: RuntimeStatus::Running, ..instance.summary() },
             next_sequence: instance.next_sequence(),
             closed: BTreeSet::new(),
-            new_tasks: BTreeSet::new(),
+            new_tasks: BTreeMap::new(),
             new_due: BTreeSet::new(),
             events_raised: instance.events_raised(),
             consumed: BTreeSet::new(),
@@ -306,7 +354,10 @@ impl<'a> Ending<'a> {
     /// What the turn took, as far as it changes what is open.
     fn taken(&mut self, event: &HistoryEvent) {
         match event {
-            HistoryEvent::TaskCompleted { sequence, .. } | HistoryEvent::TaskFailed { sequence, .. } => {
+            HistoryEvent::TaskCompleted { sequence, .. }
+            | HistoryEvent::TaskFailed { sequence, .. }
+            | HistoryEvent::ChildCompleted { sequence, .. }
+            | HistoryEvent::ChildFailed { sequence, .. } => {
                 self.close(*sequence);
             }
             HistoryEvent::TimerFired { sequence } => {
@@ -318,12 +369,14 @@ impl<'a> Ending<'a> {
             }
             HistoryEvent::TaskRetryStarted { sequence, .. } => {
                 self.closed.insert(*sequence);
-                self.new_tasks.insert(*sequence);
-                self.summary.outstanding += 1;
+                let counts = self.instance.task(*sequence).map_or(0, |task| task.work.counts());
+                self.new_tasks.insert(*sequence, counts);
+                self.summary.outstanding += counts;
             }
             HistoryEvent::EventRaised { .. } => self.events_raised += 1,
             HistoryEvent::ExecutionStarted(_)
             | HistoryEvent::TaskScheduled(_)
+            | HistoryEvent::ChildScheduled(_)
             | HistoryEvent::TimerCreated { .. }
             | HistoryEvent::ActionCanceled { .. }
             | HistoryEvent::EventConsumed { .. }
@@ -338,7 +391,7 @@ impl<'a> Ending<'a> {
 
     /// Closes what was open before the turn.
     fn close(&mut self, sequence: Sequence) {
-        let was_running = self.instance.task(sequence).is_some_and(|task| task.retry_at.is_none());
+        let was_running = self.instance.task(sequence).is_some_and(OpenTask::is_running_activity);
         if self.closed.insert(sequence) && was_running {
             self.summary.outstanding -= 1;
         }
@@ -397,14 +450,18 @@ impl<'a> Ending<'a> {
 
     /// Takes one action. The inner error is a limit that fails the execution.
     fn action(&mut self, action: Action, limits: TurnLimits) -> Result<Result<(), Failure>, Stall> {
-        if let Some(event) = compared_event(&action) {
+        if let Some(event) = compared_event(&action, &self.instance.execution().execution_id) {
             self.events.push(event);
         }
         match action {
             Action::ScheduleTask(task) => {
                 self.number_action(task.sequence)?;
-                self.new_tasks.insert(task.sequence);
+                self.new_tasks.insert(task.sequence, 1);
                 self.summary.outstanding += 1;
+            }
+            Action::StartChild { child, .. } => {
+                self.number_action(child.sequence)?;
+                self.new_tasks.insert(child.sequence, 0);
             }
             Action::CreateTimer { sequence, fire_at } => {
                 self.number_action(sequence)?;
@@ -461,8 +518,8 @@ impl<'a> Ending<'a> {
         if sequence >= self.next_sequence {
             return Err(Stall(format!("the guest canceled the action {sequence}, which it never made")));
         }
-        if self.new_tasks.remove(&sequence) {
-            self.summary.outstanding -= 1;
+        if let Some(counts) = self.new_tasks.remove(&sequence) {
+            self.summary.outstanding -= counts;
         }
         self.new_due.retain(|(_, of)| *of != sequence);
         if self.instance.task(sequence).is_some() || self.instance.has_timer(sequence) {

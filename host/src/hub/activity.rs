@@ -14,7 +14,9 @@ use super::{
     cell::{Cell, Dispatched},
     worker::Inner,
 };
-use crate::durable::{FunctionName, GenerationKey, Instance, InstanceKey, Message, OpenTask, Sequence};
+use crate::durable::{
+    FunctionName, GenerationKey, Instance, InstanceKey, Message, OpenTask, Sequence, TaskScheduled, Work,
+};
 
 /// An activity that waits for its slot.
 struct Waiting {
@@ -100,7 +102,8 @@ impl Inner {
     ) {
         let generation = instance.generation();
         for task in tasks {
-            let sequence = task.scheduled.sequence;
+            let Work::Activity(scheduled) = &task.work else { continue };
+            let sequence = task.work.sequence();
             let key = (generation, sequence);
             {
                 let mut state = cell.lock();
@@ -109,7 +112,7 @@ impl Inner {
                 }
                 state.activities.insert(key, Dispatched::Waiting);
             }
-            let call = activity_call(instance, task);
+            let call = activity_call(instance, scheduled, task.attempt);
             self.activities.put(Waiting { cell: cell.clone(), generation, sequence, call });
         }
         self.start_activities();
@@ -141,15 +144,15 @@ impl Inner {
     }
 }
 
-fn activity_call(instance: &Instance, open: &OpenTask) -> ActivityCall {
-    let (execution, task) = (instance.execution(), &open.scheduled);
+fn activity_call(instance: &Instance, task: &TaskScheduled, attempt: u32) -> ActivityCall {
+    let execution = instance.execution();
     ActivityCall {
         name: FunctionName::new(&task.name),
         input: task.input.clone(),
         instance_id: instance.id().clone(),
         execution_id: execution.execution_id.clone(),
         sequence: task.sequence,
-        attempt: open.attempt,
+        attempt,
         deadline: None,
         tags: task.tags.clone(),
         trace_context: execution.trace_context.clone(),

@@ -9,6 +9,7 @@
 
 mod activity;
 mod cell;
+mod children;
 mod client;
 mod executor;
 mod recovery;
@@ -139,9 +140,6 @@ impl Hub {
             .orchestrators
             .get(&start.name)
             .ok_or_else(|| ClientError::UnknownFunction(unknown_orchestrator(&start.name, &inner.functions)))?;
-        if start.scheduled_start.is_some() {
-            return Err(ClientError::NotSupported("a scheduled start is not supported yet".into()));
-        }
         let execution_id = ExecutionId(inner.ambient.fresh_id().into());
         let started = Arc::new(ExecutionStarted {
             name: function.name.as_str().to_owned(),
@@ -154,7 +152,7 @@ impl Hub {
             parent: None,
             tags: start.tags,
             trace_context: start.trace_context,
-            scheduled_start: None,
+            scheduled_start: start.scheduled_start,
         });
         let time = inner.ambient.now();
         let policy = start.policy.unwrap_or(inner.policy);
@@ -165,7 +163,8 @@ impl Hub {
             let decided = inner.storage.start(request).await;
             let decided = decided.inspect_err(|error| inner.note(error))?;
             Ok(match decided {
-                Started::Started { instance, generation, messages_to, .. } => {
+                Started::Started { instance, generation, messages_to, delivered, .. } => {
+                    delivered.into_iter().for_each(|delivered| inner.put_delivered(delivered));
                     info!(instance_id = %id, name = %started.name, "orchestration started");
                     let state = Instance::started(instance, id.clone(), generation, started, time);
                     inner.begin(instance, state, messages_to);
@@ -257,7 +256,8 @@ impl Hub {
         let (inner, id) = (self.inner.clone(), id.to_owned());
         let task = tokio::spawn(async move {
             match inner.storage.end(end).await.inspect_err(|error| inner.note(error))? {
-                Ended::Done { instance, generation } => {
+                Ended::Done { instance, generation, delivered } => {
+                    delivered.into_iter().for_each(|delivered| inner.put_delivered(delivered));
                     info!(instance_id = %id, "orchestration terminated");
                     inner.end_from_outside(instance, generation);
                     Ok(())

@@ -16,6 +16,7 @@ use super::{
     Executor, Functions, GuestError, OrchestratorCall,
     activity::ActivityQueue,
     cell::{Cell, Control, Held, HoldError, State},
+    children::outcome_of,
     residency::Residency,
     timers::Timers,
 };
@@ -26,7 +27,7 @@ use crate::{
         InstanceKey, Message, OverridableStates, Replay, RuntimeStatus, Stall, Successor, TaskScheduled, Turn,
         TurnLimits, TurnRecord,
     },
-    storage::{Committed, Fence, Loaded, Storage, StorageError, TurnCommit},
+    storage::{Committed, Fence, Loaded, Storage, StorageError, TurnCommit, child_ended},
 };
 
 /// A guest whose instance only waits for a timer that is farther away than this is not kept.
@@ -266,6 +267,13 @@ impl Inner {
             self.start_over(cell, held, messages);
             return Round::Again;
         }
+        if let Some(at) = instance.starts_later(self.ambient.now()) {
+            // What has come for it waits in the inbox.
+            self.timers.set(cell.instance, instance.generation(), Some(at));
+            self.start_over(cell, held, messages);
+            cell.lock().wake = false;
+            return Round::Again;
+        }
         let again = messages.clone();
         let Some(turn) = instance.begin_turn(messages, self.ambient.now()) else {
             self.timers.set(cell.instance, instance.generation(), instance.next_due());
@@ -375,7 +383,7 @@ impl Inner {
         self.dispatch(
             cell,
             instance,
-            instance.outstanding().filter(|task| !ended.contains(&(generation, task.scheduled.sequence))),
+            instance.outstanding().filter(|task| !ended.contains(&(generation, task.work.sequence()))),
         );
     }
 
@@ -485,7 +493,10 @@ impl Inner {
     ) -> Round {
         let instance = held.instance.as_deref().expect("a turn has begun");
         let EndedTurn { number, record, took, next } = ended;
+        let is_last = record.summary.status.is_terminal() || next.is_some();
         let commit = TurnCommit {
+            children: self.child_starts(instance, &record, is_last),
+            notify: outcome_of(&record).and_then(|outcome| child_ended(instance.execution(), outcome)),
             fence: Fence::default(),
             instance: instance.key(),
             generation: instance.generation(),
@@ -496,17 +507,19 @@ impl Inner {
             previous_due: instance.next_due(),
         };
         match self.storage.commit_turn(commit).await {
-            Ok(Committed::Committed) => {
+            Ok(Committed::Committed(effects)) => {
                 self.perform(cell, held, &record);
+                self.act(effects);
                 Round::Again
             }
-            Ok(Committed::Continued(_)) => {
+            Ok(Committed::Continued(_, effects)) => {
                 debug!(instance_id = %instance.id(), "continued as new");
                 self.timers.set(cell.instance, instance.generation(), None);
                 cell.lock().stop_activities_before(None);
                 self.garbage.notify_one();
                 // What it carried over is in storage's inbox, under numbers that this cell has seen before.
                 self.start_over(cell, held, vec![]);
+                self.act(effects);
                 Round::Again
             }
             // Ended, replaced or purged meanwhile: the guest is ahead of storage and goes.
@@ -542,7 +555,7 @@ impl Inner {
             | HistoryEvent::TaskRetryStarted { sequence, .. } => instance.task(*sequence),
             _ => None,
         });
-        let scheduled = scheduled.filter(|task| task.retry_at.is_none());
+        let scheduled = scheduled.filter(|task| task.is_running_activity());
         self.dispatch(cell, instance, scheduled);
     }
 

@@ -13,11 +13,14 @@ mod record;
 mod rules;
 pub mod sqlite;
 
+pub use rules::child_ended;
+
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use crate::durable::{
-    Digest, ExecutionId, ExecutionStarted, GenerationKey, InboxMessage, InstanceId, InstanceKey, Json, MessageNumber,
-    NextExecution, OverridableStates, RuntimeStatus, Summary, Timestamp, TurnNumber, TurnRecord,
+    Digest, ExecutionId, ExecutionStarted, Failure, GenerationKey, InboxMessage, InstanceId, InstanceKey, Json,
+    MessageNumber, NextExecution, OverridableStates, RuntimeStatus, Sequence, Summary, Timestamp, TurnNumber,
+    TurnRecord,
 };
 
 /// A future that storage returns. Dropping it does not undo what it asked for.
@@ -67,7 +70,7 @@ pub struct Start {
 }
 
 /// What the gate decided.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Started {
     /// This start made the instance's present generation. Status: Pending.
     Started {
@@ -79,6 +82,8 @@ pub enum Started {
         replaced: Option<GenerationKey>,
         /// The last message number of the instance so far (0 if there was none): nothing up to it is in the inbox.
         messages_to: MessageNumber,
+        /// What the parent of a live generation that was replaced is told.
+        delivered: Option<Delivered>,
     },
     /// The id is taken, and the policy does not allow to override its state.
     Exists {
@@ -89,6 +94,54 @@ pub enum Started {
         /// Its execution id.
         execution_id: ExecutionId,
     },
+}
+
+/// A child that a turn starts, through the gate and in the turn's commit.
+#[derive(Clone, Debug)]
+pub struct ChildStart {
+    /// The parent's action.
+    pub sequence: Sequence,
+    /// The admission itself is the answer: nobody waits for the child's end.
+    pub detached: bool,
+    /// The start; or why there is none, which the parent is told.
+    pub start: Result<Start, Failure>,
+}
+
+/// A child that was admitted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Begun {
+    /// Its number.
+    pub instance: InstanceKey,
+    /// Its generation.
+    pub generation: GenerationKey,
+    /// As [`Started::Started`]'s.
+    pub messages_to: MessageNumber,
+    /// Its id.
+    pub id: InstanceId,
+    /// How it was started.
+    pub started: Arc<ExecutionStarted>,
+    /// When.
+    pub time: Timestamp,
+}
+
+/// A message that a commit put into an instance's inbox.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Delivered {
+    /// Whose.
+    pub instance: InstanceKey,
+    /// Its number.
+    pub number: MessageNumber,
+    /// The message.
+    pub body: InboxMessage,
+}
+
+/// What a turn's commit did to other instances, and to its own inbox.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Effects {
+    /// Children that were admitted.
+    pub begun: Vec<Begun>,
+    /// Messages that are in inboxes now.
+    pub delivered: Vec<Delivered>,
 }
 
 /// A turn's commit: one record, and what it takes from the inbox.
@@ -106,6 +159,11 @@ pub struct TurnCommit {
     pub record: Arc<TurnRecord>,
     /// The inbox messages that the record now holds; they leave the inbox.
     pub took: Vec<MessageNumber>,
+    /// Children to start: what the gate decides against is a message in this instance's inbox, as is every decision on a
+    /// detached start (unless this turn ends the execution).
+    pub children: Vec<ChildStart>,
+    /// What this turn's end tells the parent, if that is live.
+    pub notify: Option<PutMessage>,
     /// The execution that takes this one's place (continue-as-new). Then nothing of `record` is kept: the generation goes, what
     /// `next` carries is in the inbox again, and a new generation of the same instance and creation time begins.
     pub next: Option<Arc<NextExecution>>,
@@ -114,12 +172,12 @@ pub struct TurnCommit {
 }
 
 /// What became of a turn's commit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Committed {
     /// It is durable.
-    Committed,
+    Committed(Effects),
     /// It is durable, and this generation has begun. Status: Pending.
-    Continued(GenerationKey),
+    Continued(GenerationKey, Effects),
     /// The generation has ended, was replaced or purged, or has that turn already: nothing was stored.
     Fenced,
 }
@@ -167,7 +225,7 @@ pub struct End {
 }
 
 /// What became of an operator's end.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Ended {
     /// The instance is Terminated; its inbox and its due entry are gone.
     Done {
@@ -175,6 +233,8 @@ pub enum Ended {
         instance: InstanceKey,
         /// The generation that ended.
         generation: GenerationKey,
+        /// What its parent is told.
+        delivered: Option<Delivered>,
     },
     /// It had ended before.
     Already(RuntimeStatus),

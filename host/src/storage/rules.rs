@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{End, Output, Start, StorageError};
+use super::{ChildStart, End, Fence, Output, PutMessage, Start, Started, StorageError};
 use crate::durable::{
-    ExecutionStarted, HistoryEvent, Json, NextExecution, RuntimeStatus, Summary, Timestamp, TurnNumber, TurnRecord,
+    ExecutionId, ExecutionStarted, Failure, HistoryEvent, InboxMessage, InstanceId, Json, NextExecution, RuntimeStatus,
+    Summary, Timestamp, TurnNumber, TurnRecord,
 };
 
 /// The record of a start, [`TurnNumber::START`].
@@ -19,6 +20,41 @@ pub(super) fn start_record(start: &Start) -> TurnRecord {
             outstanding: 0,
         },
     }
+}
+
+/// What the parent of an execution that was ended from outside is told; `None` if it has no parent.
+pub(super) fn ended_child(started: &ExecutionStarted, kind: &str, reason: &str) -> Option<PutMessage> {
+    let failure = Failure::new(kind, format!("the sub-orchestration was ended: {reason}"));
+    child_ended(started, Err(failure))
+}
+
+/// What the parent of an execution that ended is told; `None` if it has no parent.
+pub fn child_ended(started: &ExecutionStarted, outcome: Result<Json, Failure>) -> Option<PutMessage> {
+    let parent = started.parent.as_ref()?;
+    let body = InboxMessage::ChildEnded {
+        execution_id: ExecutionId(parent.execution_id.as_str().into()),
+        sequence: parent.sequence,
+        outcome,
+    };
+    Some(PutMessage { fence: Fence::default(), id: InstanceId::from_stored(&parent.instance_id), body })
+}
+
+/// What the parent is told at once about a child's start: that it was not admitted, or, of a detached one, that it was.
+pub(super) fn start_decided(
+    parent: &ExecutionId,
+    child: &ChildStart,
+    started: Option<&Started>,
+) -> Option<InboxMessage> {
+    let outcome = match (&child.start, started) {
+        (Err(failure), _) => Err(failure.clone()),
+        (Ok(start), Some(Started::Started { .. })) if child.detached => Ok(Json::string(start.id.as_str())),
+        (Ok(_), Some(Started::Started { .. }) | None) => return None,
+        (Ok(_), Some(Started::Exists { status, .. })) => Err(Failure::new(
+            "OrchestrationAlreadyExists",
+            format!("An Orchestration instance with the status {status} already exists."),
+        )),
+    };
+    Some(InboxMessage::ChildEnded { execution_id: parent.clone(), sequence: child.sequence, outcome })
 }
 
 /// The first record of an execution that takes another's place. Pending, so that recovery picks it up.
@@ -114,6 +150,9 @@ pub(super) fn output(last: &TurnRecord) -> Option<Output> {
         | HistoryEvent::TaskScheduled(_)
         | HistoryEvent::TaskCompleted { .. }
         | HistoryEvent::TaskFailed { .. }
+        | HistoryEvent::ChildScheduled(_)
+        | HistoryEvent::ChildCompleted { .. }
+        | HistoryEvent::ChildFailed { .. }
         | HistoryEvent::TaskRetryScheduled { .. }
         | HistoryEvent::TaskRetryStarted { .. }
         | HistoryEvent::ExecutionSuspended { .. }

@@ -23,7 +23,10 @@ use super::{
     wasi::Replayable,
 };
 use crate::{
-    durable::{Action, ExecutionStarted, GuestEvent, GuestOutcome, GuestTurn, Sequence, TaskScheduled, Timestamp},
+    durable::{
+        Action, ChildScheduled, ExecutionStarted, GuestEvent, GuestOutcome, GuestTurn, Sequence, TaskScheduled,
+        Timestamp,
+    },
     hub::{ExecutorFuture, GuestError, OrchestratorCall, OrchestratorGuest},
 };
 
@@ -253,6 +256,22 @@ fn event_to_guest(event: &GuestEvent) -> orchestrator::Event {
             sequence: *sequence,
             failure: contract::failure_to_guest(failure),
         }),
+        GuestEvent::ChildCompleted { sequence, detached, result } => {
+            let completed = orchestrator::Completed { sequence: *sequence, output: result.as_str().to_owned() };
+            if *detached {
+                orchestrator::Event::DetachedStartCompleted(completed)
+            } else {
+                orchestrator::Event::SubOrchestrationCompleted(completed)
+            }
+        }
+        GuestEvent::ChildFailed { sequence, detached, failure } => {
+            let failed = orchestrator::Failed { sequence: *sequence, failure: contract::failure_to_guest(failure) };
+            if *detached {
+                orchestrator::Event::DetachedStartFailed(failed)
+            } else {
+                orchestrator::Event::SubOrchestrationFailed(failed)
+            }
+        }
         GuestEvent::TimerFired(sequence) => {
             orchestrator::Event::TimerFired(orchestrator::TimerFired { sequence: *sequence })
         }
@@ -313,8 +332,36 @@ fn action_from_guest(action: orchestrator::Action) -> Result<Action, Fault> {
         From::WaitForEvent(wait) => Ok(Action::WaitForEvent { name: wait.name }),
         From::Consumed(consumed) => Ok(Action::Consumed { index: consumed.message }),
         From::SetCustomStatus(status) => Ok(Action::SetCustomStatus(payload("the custom status", status)?)),
-        From::CreateSubOrchestration(child) => unsupported(child.sequence, "create-sub-orchestration"),
-        From::StartOrchestration(start) => unsupported(start.sequence, "start-orchestration"),
+        From::CreateSubOrchestration(child) => Ok(Action::StartChild {
+            child: Box::new(ChildScheduled {
+                sequence: numbered(child.sequence)?,
+                input: payload(&format!("the input of sub-orchestration {:?}", child.name), child.input)?,
+                name: child.name,
+                instance_id: String::new(),
+                version: child.version,
+                detached: false,
+                retry: child.retry.map(contract::retry_from_guest),
+                policy: child.overridable_states.map(contract::policy_from_guest),
+                scheduled_start: None,
+                tags: contract::tags_from_guest(child.tags),
+            }),
+            instance_id: child.instance_id.filter(|id| !id.is_empty()),
+        }),
+        From::StartOrchestration(start) => Ok(Action::StartChild {
+            child: Box::new(ChildScheduled {
+                sequence: numbered(start.sequence)?,
+                input: payload(&format!("the input of orchestration {:?}", start.name), start.input)?,
+                name: start.name,
+                instance_id: String::new(),
+                version: start.version,
+                detached: true,
+                retry: None,
+                policy: start.overridable_states.map(contract::policy_from_guest),
+                scheduled_start: start.scheduled_start.map(Timestamp::from_millis_f64),
+                tags: contract::tags_from_guest(start.tags),
+            }),
+            instance_id: start.instance_id.filter(|id| !id.is_empty()),
+        }),
         From::SendEvent(send) => unsupported(send.sequence, "send-event"),
         From::CallEntity(call) => unsupported(call.sequence, "call-entity"),
         From::SignalEntity(signal) => unsupported(signal.sequence, "signal-entity"),

@@ -68,7 +68,11 @@ fn check_history(records: &[Arc<TurnRecord>], context: &str) {
                     assert!(asked.insert(*sequence), "asked twice: {context}");
                     due.insert(*sequence, *fire_at);
                 }
-                HistoryEvent::TaskCompleted { sequence, .. } | HistoryEvent::TaskFailed { sequence, .. } => {
+                HistoryEvent::ChildScheduled(child) => assert!(asked.insert(child.sequence), "asked twice: {context}"),
+                HistoryEvent::TaskCompleted { sequence, .. }
+                | HistoryEvent::TaskFailed { sequence, .. }
+                | HistoryEvent::ChildCompleted { sequence, .. }
+                | HistoryEvent::ChildFailed { sequence, .. } => {
                     assert!(asked.contains(sequence), "I6: an answer without a question: {context}");
                     assert!(answered.insert(*sequence), "I6: two results: {context}");
                 }
@@ -146,6 +150,14 @@ fn check_output(program: &[Step], output: &[serde_json::Value], context: &str) -
             }
             Step::Retry(_) => {
                 assert_eq!(next(), "Planned", "three attempts were not enough: {context}");
+                sequence += 1;
+            }
+            Step::Child => {
+                assert_eq!(next().to_string(), format!("[{}]", activity_result(0)), "{context}");
+                sequence += 1;
+            }
+            Step::FailingChild => {
+                assert_eq!(next(), "the end", "{context}");
                 sequence += 1;
             }
             Step::Activity | Step::FanOut(_) => {

@@ -8,7 +8,10 @@ use std::{
 
 use soloist::{
     ambient::Ambient,
-    durable::{Action, Failure, GuestEvent, GuestOutcome, GuestTurn, Json, RetryPolicy, TaskScheduled, Timestamp},
+    durable::{
+        Action, ChildScheduled, Failure, GuestEvent, GuestOutcome, GuestTurn, Json, RetryPolicy, TaskScheduled,
+        Timestamp,
+    },
     hub::{ActivityCall, Executor, ExecutorFuture, GuestError, OrchestratorCall, OrchestratorGuest},
 };
 
@@ -33,6 +36,10 @@ pub enum Step {
     Status,
     /// An activity whose first attempts fail: this many of them, retried by the host.
     Retry(u32),
+    /// A sub-orchestration of one activity.
+    Child,
+    /// A sub-orchestration that fails; the failure is caught.
+    FailingChild,
     /// Begins anew, this many times in all; only as the last step.
     Again(u32),
     /// Fails the orchestration.
@@ -42,13 +49,15 @@ pub enum Step {
 /// A random program.
 pub fn random(dice: &mut Dice) -> Vec<Step> {
     let mut steps: Vec<Step> = (0..dice.below(8))
-        .map(|_| match dice.below(13) {
+        .map(|_| match dice.below(15) {
             0..=3 => Step::Activity,
             4 => Step::FanOut(1 + u32::try_from(dice.below(6)).expect("small")),
             5 => Step::FailingActivity,
             6 | 7 => Step::Timer(dice.below(30_000)),
             8 | 9 => Step::Event,
             10 => Step::Race(dice.below(2_000)),
+            12 => Step::Child,
+            13 => Step::FailingChild,
             11 => Step::Retry(u32::try_from(dice.below(4)).expect("small")),
             _ => Step::Status,
         })
@@ -101,7 +110,11 @@ impl Executor for Script {
         call: OrchestratorCall,
     ) -> ExecutorFuture<'_, Result<Box<dyn OrchestratorGuest>, GuestError>> {
         Box::pin(async move {
-            let program = self.programs[call.instance_id.as_str()].clone();
+            let program = match call.name.as_str() {
+                "Child" => vec![Step::Activity],
+                "FailingChild" => vec![Step::Activity, Step::Fail],
+                _ => self.programs[call.instance_id.as_str()].clone(),
+            };
             let guest: Box<dyn OrchestratorGuest> = Box::new(Guest::new(program, self.delay(), self.ambient.clone()));
             Ok(guest)
         })
@@ -186,6 +199,24 @@ impl Guest {
         }));
     }
 
+    fn child(&mut self, name: &str) {
+        let sequence = self.number();
+        self.waits.tasks.insert(sequence, None);
+        let child = ChildScheduled {
+            sequence,
+            name: name.into(),
+            instance_id: String::new(),
+            input: Json::null(),
+            version: None,
+            detached: false,
+            retry: None,
+            policy: None,
+            scheduled_start: None,
+            tags: vec![],
+        };
+        self.actions.push(Action::StartChild { child: Box::new(child), instance_id: None });
+    }
+
     fn timer(&mut self, millis: u64) {
         let sequence = self.number();
         let fire_at = self.now.plus(Duration::from_millis(millis));
@@ -215,6 +246,8 @@ impl Guest {
                 self.end_step(vec![]);
             }
             Step::Retry(fails) => self.retried_task("Works", fails, Some(retry_policy())),
+            Step::Child => self.child("Child"),
+            Step::FailingChild => self.child("FailingChild"),
             Step::Again(times) if self.rounds < times => {
                 let input = format!("[{},[{}]]", self.rounds + 1, self.output.join(","));
                 self.outcome = GuestOutcome::ContinueAsNew { input: Json::parse(input).expect("an array") };
@@ -267,6 +300,10 @@ impl Guest {
             }
             GuestEvent::TaskCompleted(sequence, result) => self.answer(*sequence, result.as_str().to_owned()),
             GuestEvent::TaskFailed(sequence, failure) => self.answer(*sequence, format!("\"{}\"", failure.kind)),
+            GuestEvent::ChildCompleted { sequence, result, .. } => self.answer(*sequence, result.as_str().to_owned()),
+            GuestEvent::ChildFailed { sequence, failure, .. } => {
+                self.answer(*sequence, format!("\"{}\"", failure.message));
+            }
             GuestEvent::TimerFired(sequence) => {
                 assert!(self.next > *sequence, "a timer that was never made");
                 if self.waits.timer == Some(*sequence) {

@@ -186,21 +186,21 @@ impl World {
         let programs: BTreeMap<_, _> = self.plans.iter().map(|plan| (plan.id.clone(), plan.program.clone())).collect();
         let ambient: Arc<dyn Ambient> = life.clone();
         let script = Script { programs, ambient: ambient.clone(), dice: Mutex::new(Dice::new(dice.next())) };
-        let name = FunctionName::new("Program");
-        let orchestrator = Orchestrator {
-            name: name.clone(),
-            handler: "Program".into(),
-            component: Digest([1; 32]),
-            contract: "1.0.0".into(),
-        };
+        let orchestrators = ["Program", "Child", "FailingChild"].map(|name| {
+            let name = FunctionName::new(name);
+            let orchestrator = Orchestrator {
+                name: name.clone(),
+                handler: "Program".into(),
+                component: Digest([1; 32]),
+                contract: "1.0.0".into(),
+            };
+            (name, Arc::new(orchestrator))
+        });
         Hub::start(HubParts {
             storage: storage.clone(),
             executor: Arc::new(script),
             ambient,
-            functions: Functions {
-                orchestrators: BTreeMap::from([(name, Arc::new(orchestrator))]),
-                ..Functions::default()
-            },
+            functions: Functions { orchestrators: BTreeMap::from(orchestrators), ..Functions::default() },
             config: HubConfig {
                 policy: OverridableStates::None,
                 concurrent_activities: 1 + dice.below(4) as usize,

@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use super::super::json_text::{JsonObject, array};
 use super::super::time::seven_digits;
-use crate::durable::{Failure, HistoryEvent, Json, RuntimeStatus, Sequence, TaskScheduled, Timestamp, TurnRecord};
+use crate::durable::{
+    ChildScheduled, Failure, HistoryEvent, Json, RuntimeStatus, Sequence, TaskScheduled, Timestamp, TurnRecord,
+};
 
 /// What a caller asked to see of a history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,6 +33,7 @@ struct Projection<'a> {
     detail: HistoryDetail,
     orchestrator: &'a str,
     scheduled: BTreeMap<Sequence, (Timestamp, &'a TaskScheduled)>,
+    children: BTreeMap<Sequence, (Timestamp, &'a ChildScheduled)>,
     timers: BTreeMap<Sequence, Timestamp>,
     ended: BTreeSet<Sequence>,
 }
@@ -41,6 +44,7 @@ impl<'a> Projection<'a> {
             detail,
             orchestrator: "",
             scheduled: BTreeMap::new(),
+            children: BTreeMap::new(),
             timers: BTreeMap::new(),
             ended: BTreeSet::new(),
         };
@@ -63,6 +67,12 @@ impl<'a> Projection<'a> {
             }
             HistoryEvent::TimerCreated { sequence, fire_at } => {
                 self.timers.insert(*sequence, *fire_at);
+            }
+            HistoryEvent::ChildScheduled(child) => {
+                self.children.insert(child.sequence, (time, child));
+            }
+            HistoryEvent::ChildCompleted { sequence, .. } | HistoryEvent::ChildFailed { sequence, .. } => {
+                self.ended.insert(*sequence);
             }
             HistoryEvent::TimerFired { .. }
             | HistoryEvent::TaskRetryScheduled { .. }
@@ -96,6 +106,23 @@ impl<'a> Projection<'a> {
                 .string("Name", &task.name)
                 .when(with_input, |o| o.json("Input", Some(&task.input)))
                 .string("Timestamp", &at),
+            HistoryEvent::ChildScheduled(child) if self.ended.contains(&child.sequence) => return None,
+            HistoryEvent::ChildScheduled(child) => named("SubOrchestrationInstanceCreated")
+                .string("Name", &child.name)
+                .string("InstanceId", &child.instance_id)
+                .when(with_input, |o| o.json("Input", Some(&child.input)))
+                .string("Timestamp", &at),
+            HistoryEvent::ChildCompleted { sequence, result } => {
+                let object =
+                    named("SubOrchestrationInstanceCompleted").when(with_output, |o| o.json("Result", Some(result)));
+                self.with_child(object.string("Timestamp", &at), *sequence)
+            }
+            HistoryEvent::ChildFailed { sequence, failure } => {
+                let object = named("SubOrchestrationInstanceFailed")
+                    .string("Reason", &failure.message)
+                    .string_or_null("Details", failure.details.as_deref());
+                self.with_child(object.string("Timestamp", &at), *sequence)
+            }
             HistoryEvent::TaskCompleted { sequence, result } => {
                 let object = named("TaskCompleted").when(with_output, |o| o.json("Result", Some(result)));
                 self.with_schedule(object.string("Timestamp", &at), *sequence)
@@ -148,6 +175,16 @@ impl<'a> Projection<'a> {
             .string("ScheduledTime", &seven_digits(*time))
             .string("FunctionName", &task.name)
             .when(self.detail.input, |o| o.json("Input", Some(&task.input)))
+    }
+
+    /// Adds to a child's end what its start would have told.
+    fn with_child(&self, object: JsonObject, sequence: Sequence) -> JsonObject {
+        let Some((time, child)) = self.children.get(&sequence) else { return object };
+        object
+            .string("ScheduledTime", &seven_digits(*time))
+            .string("FunctionName", &child.name)
+            .string("InstanceId", &child.instance_id)
+            .when(self.detail.input, |o| o.json("Input", Some(&child.input)))
     }
 
     fn ended_as(&self, status: RuntimeStatus, result: impl FnOnce() -> Json, at: &str) -> JsonObject {

@@ -139,6 +139,8 @@ impl Live {
             number: self.number.next(),
             record: Arc::new(TurnRecord { time: Timestamp(time), events, summary }),
             took: Vec::new(),
+            children: Vec::new(),
+            notify: None,
             next: None,
             previous_due: self.due,
         }
@@ -147,7 +149,7 @@ impl Live {
     /// Commits a turn that must be accepted.
     pub(super) fn commit(&mut self, storage: &dyn Storage, commit: TurnCommit) {
         let (number, due) = (commit.number, commit.record.summary.next_due);
-        assert_eq!(ok(storage.commit_turn(commit)), Committed::Committed);
+        assert_eq!(ok(storage.commit_turn(commit)), Committed::Committed(crate::storage::Effects::default()));
         (self.number, self.due) = (number, due);
     }
 
@@ -204,6 +206,7 @@ impl FromIterator<(MessageNumber, InboxMessage)> for InboxNames {
     fn from_iter<T: IntoIterator<Item = (MessageNumber, InboxMessage)>>(messages: T) -> Self {
         let name = |(number, body): (MessageNumber, InboxMessage)| match body {
             InboxMessage::EventRaised { name, input: _ } => (number.0, name),
+            InboxMessage::ChildEnded { .. } => panic!("no child here"),
         };
         Self(messages.into_iter().map(name).collect())
     }

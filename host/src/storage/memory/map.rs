@@ -8,12 +8,12 @@ use std::{
 
 use crate::{
     durable::{
-        Digest, GenerationKey, InboxMessage, InstanceId, InstanceKey, MessageNumber, RuntimeStatus, Summary, Timestamp,
-        TurnRecord,
+        Digest, ExecutionId, GenerationKey, InboxMessage, InstanceId, InstanceKey, MessageNumber, RuntimeStatus,
+        Summary, Timestamp, TurnRecord,
     },
     storage::{
-        Committed, Due, End, Ended, Loaded, OpenInstance, Page, Purged, Put, PutMessage, Query, Snapshot, Start,
-        Started, StorageError, TurnCommit, Want, record, rules,
+        Begun, ChildStart, Committed, Delivered, Due, Effects, End, Ended, Fence, Loaded, OpenInstance, Page, Purged,
+        Put, PutMessage, Query, Snapshot, Start, Started, StorageError, TurnCommit, Want, record, rules,
     },
 };
 
@@ -95,6 +95,15 @@ impl Map {
                 return Ok(Started::Exists { generation: row.generation, status: row.status(), execution_id });
             }
         }
+        let parent = match taken.map(|instance| &self.instances[&instance]) {
+            Some(row) if !row.status().is_terminal() => rules::ended_child(
+                &*rules::started(&row.records[0], false)?,
+                "Replaced",
+                "another start took its place",
+            ),
+            Some(_) | None => None,
+        };
+        let delivered = parent.and_then(|message| self.deliver(message));
         self.last_key += 1;
         let generation = GenerationKey(self.last_key);
         // An instance bears the number of its first generation: one ascending series serves both.
@@ -120,15 +129,17 @@ impl Map {
         self.ids.insert(start.id.clone(), instance);
         self.open.insert(instance);
         self.commits += 1;
-        Ok(Started::Started { instance, generation, replaced, messages_to: MessageNumber(last_message) })
+        Ok(Started::Started { instance, generation, replaced, messages_to: MessageNumber(last_message), delivered })
     }
 
-    pub(super) fn commit_turn(&mut self, commit: TurnCommit) -> Committed {
-        let TurnCommit { fence: _, instance, generation, number, record, took, next, previous_due } = commit;
-        let Some(row) = self.instances.get_mut(&instance) else { return Committed::Fenced };
+    pub(super) fn commit_turn(&mut self, commit: TurnCommit) -> Result<Committed, StorageError> {
+        let TurnCommit { fence: _, instance, generation, number, record, took, children, notify, next, previous_due } =
+            commit;
+        let Some(row) = self.instances.get_mut(&instance) else { return Ok(Committed::Fenced) };
         if row.generation != generation || row.status().is_terminal() || row.records.len() != number.0 as usize {
-            return Committed::Fenced;
+            return Ok(Committed::Fenced);
         }
+        let parent = rules::started(&row.records[0], false)?.execution_id.clone();
         debug_assert_eq!(previous_due, rules::due_after(&row.summary()), "previous_due is the last summary's next_due");
         debug_assert!(record::survives(&record), "a record can be stored");
         for message in took {
@@ -145,7 +156,7 @@ impl Map {
                 self.due.remove(&Due { at, generation, instance });
             }
             self.commits += 1;
-            return Committed::Continued(continued);
+            return Ok(Committed::Continued(continued, self.effects(instance, &parent, children, notify)?));
         }
         let summary = record.summary;
         row.records.push(record);
@@ -160,7 +171,43 @@ impl Map {
             self.due.insert(Due { at, generation, instance });
         }
         self.commits += 1;
-        Committed::Committed
+        Ok(Committed::Committed(self.effects(instance, &parent, children, notify)?))
+    }
+
+    /// What a turn does to other instances: starts its children and tells its parent.
+    fn effects(
+        &mut self,
+        instance: InstanceKey,
+        parent: &ExecutionId,
+        children: Vec<ChildStart>,
+        notify: Option<PutMessage>,
+    ) -> Result<Effects, StorageError> {
+        let mut effects = Effects::default();
+        for child in children {
+            let started = child.start.as_ref().ok().map(|start| self.start(start)).transpose()?;
+            if let Some(body) = rules::start_decided(parent, &child, started.as_ref()) {
+                let id = self.instances[&instance].id.clone();
+                effects.delivered.extend(self.deliver(PutMessage { fence: Fence::default(), id, body }));
+            }
+            if let (Ok(start), Some(Started::Started { instance, generation, messages_to, delivered, .. })) =
+                (child.start, started)
+            {
+                effects.delivered.extend(delivered);
+                let Start { id, time, started, .. } = start;
+                effects.begun.push(Begun { instance, generation, messages_to, id, started, time });
+            }
+        }
+        effects.delivered.extend(notify.and_then(|message| self.deliver(message)));
+        Ok(effects)
+    }
+
+    /// Puts a message into an inbox, if there is a live instance of that id.
+    fn deliver(&mut self, message: PutMessage) -> Option<Delivered> {
+        let body = message.body.clone();
+        match self.put_message(message) {
+            Put::Accepted { instance, number, .. } => Some(Delivered { instance, number, body }),
+            Put::Ended(_) | Put::NotFound => None,
+        }
     }
 
     pub(super) fn put_message(&mut self, message: PutMessage) -> Put {
@@ -176,13 +223,14 @@ impl Map {
         Put::Accepted { instance, generation: row.generation, number }
     }
 
-    pub(super) fn end(&mut self, end: &End) -> Ended {
-        let Some(&instance) = self.ids.get(&end.id) else { return Ended::NotFound };
+    pub(super) fn end(&mut self, end: &End) -> Result<Ended, StorageError> {
+        let Some(&instance) = self.ids.get(&end.id) else { return Ok(Ended::NotFound) };
         let row = self.instances.get_mut(&instance).expect("every id names an instance");
         let last = row.summary();
         if last.status.is_terminal() {
-            return Ended::Already(last.status);
+            return Ok(Ended::Already(last.status));
         }
+        let parent = rules::ended_child(&*rules::started(&row.records[0], false)?, "Terminated", &end.reason);
         row.records.push(Arc::new(rules::end_record(end, row.last().time, last)));
         row.inbox.clear();
         let generation = row.generation;
@@ -191,7 +239,8 @@ impl Map {
         }
         self.open.remove(&instance);
         self.commits += 1;
-        Ended::Done { instance, generation }
+        let delivered = parent.and_then(|message| self.deliver(message));
+        Ok(Ended::Done { instance, generation, delivered })
     }
 
     pub(super) fn purge(&mut self, id: &InstanceId) -> Purged {

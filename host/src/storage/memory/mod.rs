@@ -47,7 +47,7 @@ impl Storage for Memory {
     }
 
     fn commit_turn(&self, commit: TurnCommit) -> StorageFuture<'_, Committed> {
-        self.with(|map| Ok(map.commit_turn(commit)))
+        self.with(|map| map.commit_turn(commit))
     }
 
     fn put_message(&self, message: PutMessage) -> StorageFuture<'_, Put> {
@@ -55,7 +55,7 @@ impl Storage for Memory {
     }
 
     fn end(&self, end: End) -> StorageFuture<'_, Ended> {
-        self.with(|map| Ok(map.end(&end)))
+        self.with(|map| map.end(&end))
     }
 
     fn purge(&self, _fence: Fence, id: InstanceId) -> StorageFuture<'_, Purged> {

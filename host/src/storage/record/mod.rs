@@ -150,9 +150,14 @@ mod number {
         pub const TASK_RETRY_STARTED: u8 = 15;
         pub const EXECUTION_SUSPENDED: u8 = 16;
         pub const EXECUTION_RESUMED: u8 = 17;
+        pub const CHILD_SCHEDULED: u8 = 18;
+        pub const CHILD_COMPLETED: u8 = 19;
+        pub const CHILD_FAILED: u8 = 20;
     }
     pub mod message {
         pub const EVENT_RAISED: u8 = 1;
+        pub const CHILD_COMPLETED: u8 = 2;
+        pub const CHILD_FAILED: u8 = 3;
     }
     pub mod summary {
         pub const CUSTOM_STATUS: u8 = 1;
@@ -171,6 +176,19 @@ mod number {
         pub const RETRY: u8 = 1;
         pub const TIMEOUT: u8 = 2;
         pub const TAG: u8 = 3;
+    }
+    pub mod child {
+        pub const VERSION: u8 = 1;
+        pub const DETACHED: u8 = 2;
+        pub const RETRY: u8 = 3;
+        pub const POLICY: u8 = 4;
+        pub const SCHEDULED_START: u8 = 5;
+        pub const TAG: u8 = 6;
+    }
+    pub mod policy {
+        pub const NON_RUNNING_STATES: u8 = 1;
+        pub const ANY_STATE: u8 = 2;
+        pub const NONE: u8 = 3;
     }
     pub mod retry {
         pub const MAX_INTERVAL: u8 = 1;

@@ -5,8 +5,9 @@ use std::{borrow::Cow, sync::Arc};
 use super::{Texts, VERSION, number, status_of};
 use crate::{
     durable::{
-        Digest, ExecutionId, ExecutionStarted, Failure, FailureCause, HistoryEvent, InboxMessage, Json, MessageNumber,
-        ParentInstance, RetryPolicy, Summary, Tag, TaskScheduled, Timestamp, TraceContext, TurnNumber,
+        ChildScheduled, Digest, ExecutionId, ExecutionStarted, Failure, FailureCause, HistoryEvent, InboxMessage, Json,
+        MessageNumber, OverridableStates, ParentInstance, RetryPolicy, Summary, Tag, TaskScheduled, Timestamp,
+        TraceContext, TurnNumber,
     },
     storage::StorageError,
 };
@@ -54,6 +55,16 @@ impl<'a, 't> Reader<'a, 't> {
     pub(super) fn message(&mut self) -> Read<InboxMessage> {
         match self.byte()? {
             number::message::EVENT_RAISED => Ok(InboxMessage::EventRaised { name: self.text()?, input: self.json()? }),
+            number::message::CHILD_COMPLETED => Ok(InboxMessage::ChildEnded {
+                execution_id: ExecutionId(self.shared_text()?),
+                sequence: self.small()?,
+                outcome: Ok(self.json()?),
+            }),
+            number::message::CHILD_FAILED => Ok(InboxMessage::ChildEnded {
+                execution_id: ExecutionId(self.shared_text()?),
+                sequence: self.small()?,
+                outcome: Err(self.failure()?),
+            }),
             kind => Err(corrupt(&format!("an inbox message has the unknown number {kind}"))),
         }
     }
@@ -92,6 +103,9 @@ impl<'a, 't> Reader<'a, 't> {
             kind::CUSTOM_STATUS_SET => HistoryEvent::CustomStatusSet { status: self.json()? },
             kind::EXECUTION_COMPLETED => HistoryEvent::ExecutionCompleted { output: self.json()? },
             kind::EXECUTION_FAILED => HistoryEvent::ExecutionFailed { failure: self.failure()? },
+            kind::CHILD_SCHEDULED => HistoryEvent::ChildScheduled(Box::new(self.child()?)),
+            kind::CHILD_COMPLETED => HistoryEvent::ChildCompleted { sequence: self.small()?, result: self.json()? },
+            kind::CHILD_FAILED => HistoryEvent::ChildFailed { sequence: self.small()?, failure: self.failure()? },
             kind::TASK_RETRY_SCHEDULED => HistoryEvent::TaskRetryScheduled {
                 sequence: self.small()?,
                 attempt: self.small()?,
@@ -167,6 +181,43 @@ impl<'a, 't> Reader<'a, 't> {
                 tag::TAG => task.tags.push(self.tag()?),
                 tag => return Err(unknown_tag("TaskScheduled", tag)),
             }
+        }
+    }
+
+    fn child(&mut self) -> Read<ChildScheduled> {
+        use number::child as tag;
+        let mut child = ChildScheduled {
+            sequence: self.small()?,
+            name: self.text()?,
+            instance_id: self.text()?,
+            input: self.json()?,
+            version: None,
+            detached: false,
+            retry: None,
+            policy: None,
+            scheduled_start: None,
+            tags: Vec::new(),
+        };
+        loop {
+            match self.byte()? {
+                number::END => return Ok(child),
+                tag::VERSION => child.version = Some(self.text()?),
+                tag::DETACHED => child.detached = true,
+                tag::RETRY => child.retry = Some(self.retry()?),
+                tag::POLICY => child.policy = Some(self.policy()?),
+                tag::SCHEDULED_START => child.scheduled_start = Some(self.time()?),
+                tag::TAG => child.tags.push(self.tag()?),
+                tag => return Err(unknown_tag("ChildScheduled", tag)),
+            }
+        }
+    }
+
+    fn policy(&mut self) -> Read<OverridableStates> {
+        match self.byte()? {
+            number::policy::NON_RUNNING_STATES => Ok(OverridableStates::NonRunningStates),
+            number::policy::ANY_STATE => Ok(OverridableStates::AnyState),
+            number::policy::NONE => Ok(OverridableStates::None),
+            policy => Err(corrupt(&format!("a policy has the unknown number {policy}"))),
         }
     }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{CROWDED, CROWDED_INLINE_MAX, Encoded, INLINE_MAX, VERSION, number, status_number};
 use crate::durable::{
-    ExecutionStarted, Failure, HistoryEvent, InboxMessage, Json, RetryPolicy, Summary, Tag, TaskScheduled, Timestamp,
-    TurnRecord,
+    ChildScheduled, ExecutionStarted, Failure, HistoryEvent, InboxMessage, Json, OverridableStates, RetryPolicy,
+    Summary, Tag, TaskScheduled, Timestamp, TurnRecord,
 };
 
 pub(super) struct Writer {
@@ -44,6 +44,17 @@ impl Writer {
                 self.byte(number::message::EVENT_RAISED);
                 self.text(name);
                 self.json(input);
+            }
+            InboxMessage::ChildEnded { execution_id, sequence, outcome } => {
+                let kind =
+                    if outcome.is_ok() { number::message::CHILD_COMPLETED } else { number::message::CHILD_FAILED };
+                self.byte(kind);
+                self.text(execution_id.as_str());
+                self.unsigned(u64::from(*sequence));
+                match outcome {
+                    Ok(output) => self.json(output),
+                    Err(failure) => self.failure(failure),
+                }
             }
         }
     }
@@ -84,6 +95,18 @@ impl Writer {
             }
             HistoryEvent::TaskFailed { sequence, failure } => {
                 self.numbered(kind::TASK_FAILED, *sequence);
+                self.failure(failure);
+            }
+            HistoryEvent::ChildScheduled(child) => {
+                self.byte(kind::CHILD_SCHEDULED);
+                self.child(child);
+            }
+            HistoryEvent::ChildCompleted { sequence, result } => {
+                self.numbered(kind::CHILD_COMPLETED, *sequence);
+                self.json(result);
+            }
+            HistoryEvent::ChildFailed { sequence, failure } => {
+                self.numbered(kind::CHILD_FAILED, *sequence);
                 self.failure(failure);
             }
             HistoryEvent::TaskRetryScheduled { sequence, attempt, failure, due } => {
@@ -188,6 +211,48 @@ impl Writer {
             self.retry(retry);
         }
         self.optional_float(tag::TIMEOUT, *timeout_ms);
+        self.tags(tag::TAG, tags);
+        self.byte(number::END);
+    }
+
+    fn child(&mut self, child: &ChildScheduled) {
+        use number::child as tag;
+        let ChildScheduled {
+            sequence,
+            name,
+            instance_id,
+            input,
+            version,
+            detached,
+            retry,
+            policy,
+            scheduled_start,
+            tags,
+        } = child;
+        self.unsigned(u64::from(*sequence));
+        self.text(name);
+        self.text(instance_id);
+        self.json(input);
+        self.optional(tag::VERSION, version.as_deref());
+        if *detached {
+            self.byte(tag::DETACHED);
+        }
+        if let Some(retry) = retry {
+            self.byte(tag::RETRY);
+            self.retry(retry);
+        }
+        if let Some(policy) = policy {
+            self.byte(tag::POLICY);
+            self.byte(match policy {
+                OverridableStates::NonRunningStates => number::policy::NON_RUNNING_STATES,
+                OverridableStates::AnyState => number::policy::ANY_STATE,
+                OverridableStates::None => number::policy::NONE,
+            });
+        }
+        if let Some(time) = scheduled_start {
+            self.byte(tag::SCHEDULED_START);
+            self.time(*time);
+        }
         self.tags(tag::TAG, tags);
         self.byte(number::END);
     }

@@ -10,11 +10,12 @@ use super::{
 };
 use crate::{
     durable::{
-        Digest, GenerationKey, InstanceId, InstanceKey, MessageNumber, NextExecution, RuntimeStatus, Timestamp,
-        TurnNumber,
+        Digest, GenerationKey, InboxMessage, InstanceId, InstanceKey, MessageNumber, NextExecution, RuntimeStatus,
+        Timestamp, TurnNumber,
     },
     storage::{
-        Committed, End, Ended, Purged, Put, PutMessage, Start, Started, StorageError, TurnCommit,
+        Begun, Committed, Delivered, Effects, End, Ended, Purged, Put, PutMessage, Start, Started, StorageError,
+        TurnCommit,
         record::{self, Encoded},
         rules,
     },
@@ -34,6 +35,15 @@ pub(super) fn start(batch: &Batch<'_>, start: &Start, record: &Encoded) -> Decid
             return Ok(Started::Exists { generation: taken.generation, status, execution_id });
         }
     }
+    let delivered = match &taken {
+        Some(taken) if taken.ended.is_none() => {
+            let parent = parent_of(conn, taken, "Replaced", "another start took its place")?;
+            parent.map(|message| deliver(conn, &message)).transpose()?.flatten()
+        }
+        Some(_) | None => None,
+    };
+    // Anew: the message may have gone to this very instance.
+    let taken = Instance::by_id(conn, &start.id)?;
     let key = batch.next_key()?;
     let generation = GenerationKey(key);
     let (instance, replaced, messages_to) = match taken {
@@ -56,13 +66,13 @@ pub(super) fn start(batch: &Batch<'_>, start: &Start, record: &Encoded) -> Decid
         .execute(params![generation.0, record.bytes])?;
     rows::insert_payloads(conn, generation, TurnNumber::START, record)?;
     move_due(conn, instance, generation, None, start.started.scheduled_start)?;
-    Ok(Started::Started { instance, generation, replaced, messages_to })
+    Ok(Started::Started { instance, generation, replaced, messages_to, delivered })
 }
 
 /// A turn, if its generation is open and it is the next.
 pub(super) fn commit_turn(batch: &Batch<'_>, commit: &TurnCommit, record: &Encoded) -> Decided<Committed> {
     let conn = batch.conn();
-    let TurnCommit { fence: _, instance, generation, number, record: turn, took, next, previous_due } = commit;
+    let TurnCommit { fence: _, instance, generation, number, record: turn, took, previous_due, .. } = commit;
     // Two statements, as one that reads the table that it writes makes SQLite build a temporary copy (10 us). Nothing comes
     // between them: the transaction has held the write lock since its beginning.
     let open = conn
@@ -74,7 +84,7 @@ pub(super) fn commit_turn(batch: &Batch<'_>, commit: &TurnCommit, record: &Encod
     if !open {
         return Ok(Committed::Fenced);
     }
-    if let Some(next) = next {
+    if let Some(next) = &commit.next {
         return continue_as_new(batch, commit, next);
     }
     // Histories have no gaps: if the turn before is there and this one is not, this one is the next.
@@ -90,7 +100,7 @@ pub(super) fn commit_turn(batch: &Batch<'_>, commit: &TurnCommit, record: &Encod
     if turn.summary.status.is_terminal() {
         close_instance(conn, *instance, turn.summary.status)?;
     }
-    Ok(Committed::Committed)
+    Ok(Committed::Committed(effects(batch, commit)?))
 }
 
 /// The execution that takes another's place: the old generation goes, what the new one carries is in its inbox.
@@ -119,7 +129,68 @@ fn continue_as_new(batch: &Batch<'_>, commit: &TurnCommit, next: &NextExecution)
     conn.prepare_cached("INSERT INTO history(generation, turn, record) VALUES (?1, 0, ?2)")?
         .execute(params![generation.0, first.bytes])?;
     rows::insert_payloads(conn, generation, TurnNumber::START, &first)?;
-    Ok(Committed::Continued(generation))
+    Ok(Committed::Continued(generation, effects(batch, commit)?))
+}
+
+/// What a turn does to other instances: starts its children and tells its parent. Comes after the turn's own writes.
+fn effects(batch: &Batch<'_>, commit: &TurnCommit) -> Decided<Effects> {
+    let conn = batch.conn();
+    let mut effects = Effects::default();
+    if !commit.children.is_empty() {
+        let first = Stored::of(conn, commit.generation, TurnNumber::START)?.decode_without_payloads()?;
+        let parent = rules::started(&first, false)?.execution_id.clone();
+        for child in &commit.children {
+            let started = match &child.start {
+                Ok(request) => Some(start(batch, request, &record::encode(&rules::start_record(request)))?),
+                Err(_) => None,
+            };
+            if let Some(body) = rules::start_decided(&parent, child, started.as_ref()) {
+                effects.delivered.extend(deliver_to(conn, Instance::by_key(conn, commit.instance)?, body)?);
+            }
+            if let (Ok(request), Some(Started::Started { instance, generation, messages_to, delivered, .. })) =
+                (&child.start, started)
+            {
+                effects.delivered.extend(delivered);
+                effects.begun.push(Begun {
+                    instance,
+                    generation,
+                    messages_to,
+                    id: request.id.clone(),
+                    started: request.started.clone(),
+                    time: request.time,
+                });
+            }
+        }
+    }
+    if let Some(message) = &commit.notify {
+        effects.delivered.extend(deliver(conn, message)?);
+    }
+    Ok(effects)
+}
+
+/// What the parent of an instance's present generation is told when that is ended from outside.
+fn parent_of(conn: &Connection, row: &Instance, kind: &str, reason: &str) -> Decided<Option<PutMessage>> {
+    let first = Stored::of(conn, row.generation, TurnNumber::START)?.decode_without_payloads()?;
+    Ok(rules::ended_child(&*rules::started(&first, false)?, kind, reason))
+}
+
+/// Puts a message into an inbox, if there is a live instance of that id.
+fn deliver(conn: &Connection, message: &PutMessage) -> Decided<Option<Delivered>> {
+    deliver_to(conn, Instance::by_id(conn, &message.id)?, message.body.clone())
+}
+
+fn deliver_to(conn: &Connection, row: Option<Instance>, body: InboxMessage) -> Decided<Option<Delivered>> {
+    let Some(row) = row.filter(|row| row.ended.is_none()) else { return Ok(None) };
+    let number = put(conn, &row, &record::encode_message(&body))?;
+    Ok(Some(Delivered { instance: row.key, number, body }))
+}
+
+fn put(conn: &Connection, row: &Instance, body: &[u8]) -> Decided<MessageNumber> {
+    let number = row.last_message + 1;
+    conn.prepare_cached("UPDATE instance SET last_message = ?2 WHERE key = ?1")?.execute([row.key.0, number])?;
+    conn.prepare_cached("INSERT INTO inbox(instance, message, body) VALUES (?1, ?2, ?3)")?
+        .execute(params![row.key.0, number, body])?;
+    Ok(MessageNumber(number))
 }
 
 /// Takes messages out of an inbox: a record holds them now.
@@ -138,11 +209,8 @@ pub(super) fn put_message(batch: &Batch<'_>, message: &PutMessage, body: &[u8]) 
     if let Some(status) = row.ended {
         return Ok(Put::Ended(status));
     }
-    let number = row.last_message + 1;
-    conn.prepare_cached("UPDATE instance SET last_message = ?2 WHERE key = ?1")?.execute([row.key.0, number])?;
-    conn.prepare_cached("INSERT INTO inbox(instance, message, body) VALUES (?1, ?2, ?3)")?
-        .execute(params![row.key.0, number, body])?;
-    Ok(Put::Accepted { instance: row.key, generation: row.generation, number: MessageNumber(number) })
+    let number = put(conn, &row, body)?;
+    Ok(Put::Accepted { instance: row.key, generation: row.generation, number })
 }
 
 /// An operator's end.
@@ -163,7 +231,9 @@ pub(super) fn end(batch: &Batch<'_>, end: &End) -> Decided<Ended> {
     rows::insert_payloads(conn, row.generation, turn, &record)?;
     move_due(conn, row.key, row.generation, rules::due_after(&head.summary), None)?;
     close_instance(conn, row.key, RuntimeStatus::Terminated)?;
-    Ok(Ended::Done { instance: row.key, generation: row.generation })
+    let parent = parent_of(conn, &row, "Terminated", &end.reason)?;
+    let delivered = parent.map(|message| deliver(conn, &message)).transpose()?.flatten();
+    Ok(Ended::Done { instance: row.key, generation: row.generation, delivered })
 }
 
 /// The deletion of an ended instance.
