@@ -305,7 +305,17 @@ async fn deploy(app: &App, wasm: &Wasm, storage: &Arc<dyn Storage>) -> anyhow::R
             Trigger::Activity { name } => {
                 deployed.registered.activities.insert(FunctionName::new(name));
             }
-            Trigger::Http(_) | Trigger::Entity { .. } | Trigger::Timer(_) => {}
+            Trigger::Http(_) => {}
+            // In the list of what is served, they would seem to run.
+            Trigger::Entity { .. } | Trigger::Timer(_) => {
+                deployed.excluded.push(Excluded {
+                    function: function.name.clone(),
+                    reason: format!("this host does not run functions of type {} yet", function.trigger.binding_type()),
+                    file: function.folder.join("function.json"),
+                    position: None,
+                });
+                continue;
+            }
         }
         deployed.functions.push(function.clone());
     }

@@ -11,15 +11,16 @@ use super::{
     guest::{self, GuestState, Role},
 };
 use crate::{
-    durable::{Failure, Json},
+    durable::{Failure, FunctionName, Json},
     hub::ActivityCall,
 };
 
 impl Wasm {
     /// Runs an activity to its end.
     pub(super) async fn run_activity(&self, call: ActivityCall) -> Result<Json, Failure> {
-        let Some(function) = self.deployment().activities.get(&call.name).cloned() else {
-            return Err(Failure::new("FunctionNotFound", format!("activity {:?} is not deployed", call.name.as_str())));
+        let deployment = self.deployment();
+        let Some(function) = deployment.activities.get(&call.name).cloned() else {
+            return Err(Failure::new("FunctionNotFound", unknown_activity(&call.name, deployment.activities.keys())));
         };
         let permit = Arc::clone(&self.activities).acquire_owned().await.expect("the semaphore is never closed");
         let console = Arc::new(Console::new(Arc::clone(&function.name), call.instance_id.as_str().into()));
@@ -74,4 +75,33 @@ async fn invoke(
     };
     let input = call.input.as_str().to_owned();
     indices.load(&mut *store, &instance)?.call_invoke(store, &context, &input).await
+}
+
+/// Durable Functions' text for an activity that does not exist.
+fn unknown_activity<'a>(name: &FunctionName, known: impl Iterator<Item = &'a FunctionName>) -> String {
+    let known: Vec<String> = known.map(|name| format!("'{name}'")).collect();
+    let known = if known.is_empty() {
+        "No activity functions are currently registered!".to_owned()
+    } else {
+        format!("The following are the known activity functions: {}.", known.join(", "))
+    };
+    format!(
+        "The function '{name}' doesn't exist, is disabled, or is not an activity function. Additional info: {known}"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_activity_is_told_which_ones_there_are() {
+        let (a, b) = (FunctionName::new("A"), FunctionName::new("B"));
+        assert_eq!(
+            unknown_activity(&FunctionName::new("X"), [&a, &b].into_iter()),
+            "The function 'X' doesn't exist, is disabled, or is not an activity function. Additional info: The following \
+             are the known activity functions: 'A', 'B'."
+        );
+        assert!(unknown_activity(&a, std::iter::empty()).ends_with("No activity functions are currently registered!"));
+    }
 }

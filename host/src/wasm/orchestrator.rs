@@ -311,6 +311,13 @@ fn action_from_guest(action: orchestrator::Action) -> Result<Action, Fault> {
     use orchestrator::Action as From;
     let unsupported = |sequence, what| Ok(Action::Unsupported { sequence: numbered(sequence)?, what });
     match action {
+        // Said, not passed over: code that counts on three attempts must not find out by the first failure.
+        From::ScheduleTask(task) if task.retry.is_some() => {
+            unsupported(task.sequence, "schedule-task with a retry policy")
+        }
+        From::ScheduleTask(task) if task.timeout.is_some() => {
+            unsupported(task.sequence, "schedule-task with a timeout")
+        }
         From::ScheduleTask(task) => Ok(Action::ScheduleTask(TaskScheduled {
             sequence: numbered(task.sequence)?,
             input: payload(&format!("the input of activity {:?}", task.name), task.input)?,
@@ -400,6 +407,32 @@ mod tests {
         assert_eq!(shape(true), [(Some(1), 2), (Some(2), 2), (Some(3), 1)]);
         assert_eq!(shape(false), [(Some(3), 5)]);
         assert_eq!(Script::new(&[GuestEvent::TimerFired(0)]).pieces(true).len(), 1);
+    }
+
+    #[test]
+    fn retries_and_timeouts_are_refused_until_they_are_kept() {
+        let task = |retry_wanted: bool, timeout| {
+            let retry = orchestrator::RetryPolicy {
+                max_attempts: 3,
+                first_interval: 1.0,
+                backoff_coefficient: 1.0,
+                max_interval: None,
+                retry_timeout: None,
+                retry_kinds: Vec::new(),
+                never_retry_kinds: Vec::new(),
+            };
+            action_from_guest(orchestrator::Action::ScheduleTask(orchestrator::ScheduleTask {
+                sequence: 0,
+                name: "A".to_owned(),
+                input: "null".to_owned(),
+                retry: retry_wanted.then_some(retry),
+                timeout,
+                tags: Vec::new(),
+            }))
+        };
+        assert!(matches!(task(false, None), Ok(Action::ScheduleTask(_))));
+        assert!(matches!(task(true, None), Ok(Action::Unsupported { .. })));
+        assert!(matches!(task(false, Some(1.0)), Ok(Action::Unsupported { .. })));
     }
 
     #[test]
