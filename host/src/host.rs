@@ -33,6 +33,9 @@ pub const CACHE: &str = "cache";
 /// The file, in the data folder, that a running host holds locked.
 const LOCK: &str = "lock";
 
+/// How many due entries are held in memory at least, if there are as many.
+const DUE_PAGE: usize = 10_000;
+
 /// What one resident guest is taken to hold, to turn the budget of bytes into a number of slots.
 const RESIDENT_GUEST_BYTES: usize = 64 << 10;
 
@@ -243,6 +246,7 @@ fn hub_config(host_json: &HostJson, wasm: &Wasm) -> HubConfig {
         actions_max: u32::try_from(durable.max_orchestration_actions).unwrap_or(u32::MAX),
         resident_bytes: size(host_json.soloist.resident_bytes),
         residents_max: wasm.residents_max(),
+        due_page: DUE_PAGE,
     }
 }
 

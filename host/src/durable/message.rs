@@ -24,6 +24,16 @@ pub enum Message {
     },
 }
 
+impl Message {
+    /// Whose activity's outcome it is, if it is one's.
+    pub fn ended_task(&self) -> Option<(GenerationKey, Sequence)> {
+        match self {
+            Self::TaskEnded { generation, sequence, .. } => Some((*generation, *sequence)),
+            Self::Inbox { .. } => None,
+        }
+    }
+}
+
 /// A message that is durable before it is acknowledged, because no turn has taken it yet.
 #[derive(Clone, Debug, PartialEq)]
 pub enum InboxMessage {

@@ -2,10 +2,12 @@
 //! others waiting.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard},
 };
 
+use futures::FutureExt as _;
 use futures::future::{AbortHandle, AbortRegistration, Abortable};
 use tracing::{Instrument, debug, info_span};
 
@@ -15,7 +17,7 @@ use super::{
     worker::Inner,
 };
 use crate::durable::{
-    FunctionName, GenerationKey, Instance, InstanceKey, Message, OpenTask, Sequence, TaskScheduled, Work,
+    Failure, FunctionName, GenerationKey, Instance, InstanceKey, Message, OpenTask, Sequence, TaskScheduled, Work,
 };
 
 /// An activity that waits for its slot.
@@ -93,26 +95,32 @@ impl Drop for Slot {
 }
 
 impl Inner {
-    /// Hands activities to the queue, but for those that are under way.
+    /// Hands activities to the queue, but for those that are under way, or have ended: their outcome is among the `taken`, or
+    /// in the mailbox.
     pub(super) fn dispatch<'a>(
         self: &Arc<Self>,
         cell: &Arc<Cell>,
         instance: &Instance,
         tasks: impl Iterator<Item = &'a OpenTask>,
+        taken: &BTreeSet<(GenerationKey, Sequence)>,
     ) {
         let generation = instance.generation();
-        for task in tasks {
-            let Work::Activity(scheduled) = &task.work else { continue };
-            let sequence = task.work.sequence();
-            let key = (generation, sequence);
-            {
-                let mut state = cell.lock();
-                if state.activities.contains_key(&key) {
+        let mut new = Vec::new();
+        {
+            // Under one lock: an activity that ends meanwhile would be found neither here nor there, and run again.
+            let mut state = cell.lock();
+            let ended: BTreeSet<_> = state.mailbox.iter().filter_map(Message::ended_task).collect();
+            for task in tasks {
+                let Work::Activity(scheduled) = &task.work else { continue };
+                let key = (generation, scheduled.sequence);
+                if ended.contains(&key) || taken.contains(&key) || state.activities.contains_key(&key) {
                     continue;
                 }
                 state.activities.insert(key, Dispatched::Waiting);
+                new.push((scheduled.sequence, activity_call(instance, scheduled, task.attempt)));
             }
-            let call = activity_call(instance, scheduled, task.attempt);
+        }
+        for (sequence, call) in new {
             self.activities.put(Waiting { cell: cell.clone(), generation, sequence, call });
         }
         self.start_activities();
@@ -165,8 +173,10 @@ fn activity_call(instance: &Instance, task: &TaskScheduled, attempt: u32) -> Act
 async fn run(inner: Arc<Inner>, waiting: Waiting, stopped: AbortRegistration, slot: Slot) {
     let Waiting { cell, generation, sequence, call } = waiting;
     let span = info_span!("activity", name = %call.name, instance_id = %call.instance_id, sequence);
-    let call = Abortable::new(inner.executor.activity(call).instrument(span), stopped);
-    let Ok(outcome) = call.await else { return };
+    let call = AssertUnwindSafe(inner.executor.activity(call).instrument(span)).catch_unwind();
+    let Ok(outcome) = Abortable::new(call, stopped).await else { return };
+    let outcome =
+        outcome.unwrap_or_else(|_| Err(Failure::new("HostPanic", "the host panicked while the activity ran")));
     if let Err(failure) = &outcome {
         debug!(sequence, kind = %failure.kind, "activity failed");
     }

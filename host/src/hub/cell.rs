@@ -65,6 +65,8 @@ pub(super) enum HoldError {
 
 #[derive(Default)]
 pub(super) struct State {
+    /// Counts what began or ended from outside: a verdict on a generation that is gone must not fall on its successor.
+    pub changes: u64,
     /// Set once the cell has left the hub: whoever still finds it must look for its successor.
     pub removed: bool,
     /// A worker runs it.
@@ -137,6 +139,11 @@ impl State {
         }
         let known_to = self.inbox_known_to;
         self.inbox.retain(|number, _| Some(*number) > known_to);
+    }
+
+    /// True if messages wait that no turn took.
+    pub fn has_inbox(&self) -> bool {
+        !self.inbox.is_empty()
     }
 
     /// Forgets what is known of the inbox: storage has it, and will be asked.

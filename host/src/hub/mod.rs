@@ -72,6 +72,8 @@ pub struct HubConfig {
     pub resident_bytes: usize,
     /// Guests that may be resident at once.
     pub residents_max: usize,
+    /// Due entries that are read at once; the others are left in storage until their turn comes. 10,000 is a good number.
+    pub due_page: usize,
 }
 
 /// Figures of a running hub, since it started.
@@ -107,7 +109,7 @@ impl Hub {
             limits: TurnLimits { actions_max: config.actions_max },
             cells: std::sync::Mutex::default(),
             activities: activity::ActivityQueue::new(config.concurrent_activities),
-            timers: timers::Timers::default(),
+            timers: timers::Timers::new(config.due_page),
             residency: residency::Residency::new(residency::Budget {
                 bytes: config.resident_bytes,
                 guests: config.residents_max,
@@ -381,17 +383,21 @@ impl Hub {
     /// [`ClientError::NotFound`]; [`ClientError::Conflict`] while it is live; storage's.
     pub async fn purge(&self, id: &str) -> Result<(), ClientError> {
         self.check_running()?;
-        let purged = self.inner.storage.purge(Fence::default(), InstanceId::from_stored(id)).await;
-        match purged.inspect_err(|error| self.inner.note(error))? {
-            Purged::Done => {
-                self.inner.garbage.notify_one();
-                Ok(())
+        let (inner, id) = (self.inner.clone(), id.to_owned());
+        let task = tokio::spawn(async move {
+            let purged = inner.storage.purge(Fence::default(), InstanceId::from_stored(&id)).await;
+            match purged.inspect_err(|error| inner.note(error))? {
+                Purged::Done => {
+                    inner.garbage.notify_one();
+                    Ok(())
+                }
+                Purged::Live(status) => Err(ClientError::Conflict(format!(
+                    "Cannot purge the orchestration instance {id} because instance is in the {status} state."
+                ))),
+                Purged::NotFound => Err(ClientError::NotFound(id)),
             }
-            Purged::Live(status) => Err(ClientError::Conflict(format!(
-                "Cannot purge the orchestration instance {id} because instance is in the {status} state."
-            ))),
-            Purged::NotFound => Err(ClientError::NotFound(id.to_owned())),
-        }
+        });
+        joined(task).await
     }
 
     /// Waits until storage has failed for good; the process must end then and recover on its next start.
@@ -445,7 +451,8 @@ impl Hub {
     }
 
     fn seen(&self, snapshot: Snapshot, want: Want) -> OrchestrationStatus {
-        let diagnostics = self.inner.find_cell(snapshot.instance).and_then(|cell| {
+        let live = (!snapshot.summary.status.is_terminal()).then_some(snapshot.instance);
+        let diagnostics = live.and_then(|instance| self.inner.find_cell(instance)).and_then(|cell| {
             let state = cell.lock();
             state.stalled.clone().or_else(|| state.trouble.clone())
         });
@@ -472,12 +479,14 @@ impl Inner {
     fn begin(self: &Arc<Self>, instance: InstanceKey, fresh: Instance, messages_to: MessageNumber) {
         let generation = fresh.generation();
         let begin = self.deliver(instance, |state| {
-            state.wake = true;
+            // Whatever came before this may have brought a message that only storage has by now: then storage is asked.
+            let asked = std::mem::replace(&mut state.wake, true);
+            state.changes += 1;
             state.stalled = None;
             state.suspended = false;
             state.stop_activities_before(Some(generation));
-            let newer = state.held.instance.as_ref().is_some_and(|held| held.generation() > generation);
-            if state.running || newer {
+            let newer = state.held.instance.as_ref().is_some_and(|held| held.generation() >= generation);
+            if state.running || newer || asked {
                 // Its worker finds out from storage.
                 return;
             }
@@ -507,6 +516,7 @@ impl Inner {
             if state.held.instance.as_ref().is_some_and(|held| held.generation() == generation) {
                 state.held = cell::Held::default();
             }
+            state.changes += 1;
             state.stalled = None;
             state.suspended = false;
         }
@@ -515,7 +525,7 @@ impl Inner {
     }
 
     /// Takes note of a storage error that a caller was told.
-    fn note(&self, error: &StorageError) {
+    pub(super) fn note(&self, error: &StorageError) {
         if matches!(error, StorageError::Poisoned(_)) {
             self.fail(error.clone());
         }

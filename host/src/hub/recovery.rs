@@ -26,6 +26,7 @@ pub(super) async fn run(inner: Arc<Inner>) {
         let page = match inner.storage.open_instances(after, PAGE).await {
             Ok(page) => page,
             Err(error) => {
+                inner.note(&error);
                 error!(%error, "recovery cannot read the open instances, trying again");
                 inner.ambient.sleep(RETRY).await;
                 continue;
@@ -55,6 +56,7 @@ pub(super) async fn collect_garbage(inner: Arc<Inner>) {
             Ok(true) => inner.ambient.sleep(PAUSE).await,
             Ok(false) => inner.garbage.notified().await,
             Err(error) => {
+                inner.note(&error);
                 error!(%error, "cannot give back space, trying again");
                 inner.ambient.sleep(RETRY).await;
             }

@@ -20,15 +20,13 @@ use crate::{
     storage::Due,
 };
 
-/// How many due entries are read at once.
-const PAGE: usize = 10_000;
-
 /// The longest uninterrupted sleep while a timer is open: how late a jump of the wall clock is noticed.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 
 /// Which generations are due when.
-#[derive(Default)]
 pub(super) struct Timers {
+    /// How many due entries are read at once.
+    page: usize,
     state: Mutex<Window>,
     changed: Notify,
 }
@@ -42,6 +40,10 @@ struct Window {
 }
 
 impl Timers {
+    pub fn new(page: usize) -> Self {
+        Self { page: page.max(1), state: Mutex::default(), changed: Notify::new() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Window> {
         self.state.lock().expect("no code panics while it holds the timers' lock")
     }
@@ -82,13 +84,15 @@ impl Timers {
 
     /// Where the next page begins, if the window may miss what comes next.
     fn page_wanted(&self) -> Option<Due> {
-        let window = self.lock();
-        window.horizon.filter(|horizon| window.due.first().is_none_or(|first| first > horizon))
+        let mut window = self.lock();
+        let first = window.due.first().copied();
+        // Taken: what is set while the page is being read must be kept, as the read may have begun before it.
+        window.horizon.take_if(|horizon| first.is_none_or(|first| first > *horizon))
     }
 
     fn add_page(&self, page: &[Due]) {
         let mut window = self.lock();
-        window.horizon = page.last().copied().filter(|_| page.len() >= PAGE);
+        window.horizon = page.last().copied().filter(|_| page.len() >= self.page);
         for due in page {
             // What was set meanwhile is newer than what was read.
             if !window.at.contains_key(&due.generation) {
@@ -104,9 +108,10 @@ pub(super) async fn run(inner: Arc<Inner>) {
     let mut page_after = Some(None);
     while !inner.is_stopping() {
         if let Some(after) = page_after {
-            match inner.storage.due(after, PAGE).await {
+            match inner.storage.due(after, inner.timers.page).await {
                 Ok(page) => inner.timers.add_page(&page),
                 Err(error) => {
+                    inner.note(&error);
                     error!(%error, "cannot read what is due, trying again");
                     inner.ambient.sleep(SLEEP_MAX).await;
                     continue;

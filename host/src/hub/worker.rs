@@ -2,12 +2,15 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    panic::AssertUnwindSafe,
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
+
+use futures::FutureExt as _;
 
 use tokio::sync::watch;
 use tracing::{Instrument, debug, error, info, info_span, warn};
@@ -158,12 +161,20 @@ impl Inner {
         };
         let mut retry = RETRY_FIRST;
         while let Some(work) = self.next_work(&cell, &mut held) {
-            let round = match work {
-                Work::Control(control) => self.control(&cell, &mut held, control).await,
-                Work::Turn(messages) => self.round(&cell, &mut held, messages).await,
+            let changes = cell.lock().changes;
+            let round = async {
+                match work {
+                    Work::Control(control) => self.control(&cell, &mut held, control).await,
+                    Work::Turn(messages) => self.round(&cell, &mut held, messages).await,
+                }
             };
-            match round {
-                Round::Again => retry = RETRY_FIRST,
+            // A panic is a fault of this host's: the instance must not rest for ever, nor silently.
+            let round = AssertUnwindSafe(round).catch_unwind().await;
+            match round.unwrap_or_else(|_| Round::Stall("the host panicked while it worked on the instance".into())) {
+                Round::Again => {
+                    retry = RETRY_FIRST;
+                    cell.lock().trouble = None;
+                }
                 Round::Later { messages, why } => {
                     warn!(instance = %instance, %why, "a turn could not be made, trying again");
                     self.start_over(&cell, &mut held, messages);
@@ -178,7 +189,14 @@ impl Inner {
                 Round::Stall(text) => {
                     error!(instance = %instance, diagnostics = %text, "the instance stalls");
                     held = Held::default();
-                    cell.lock().stalled = Some(text.into());
+                    let mut state = cell.lock();
+                    state.forget_inbox();
+                    if state.changes == changes {
+                        state.stalled = Some(text.into());
+                    } else {
+                        // What stalled is gone: storage tells what is there now.
+                        state.wake = true;
+                    }
                 }
             }
         }
@@ -363,28 +381,11 @@ impl Inner {
             cell_state.suspended = state.status() == RuntimeStatus::Suspended;
             cell_state.stop_activities_before(Some(generation));
         }
-        self.dispatch_except(cell, &state, messages);
+        let taken = messages.iter().filter_map(Message::ended_task).collect();
+        self.dispatch(cell, &state, state.outstanding(), &taken);
         held.guest = None;
         held.instance = Some(Box::new(state));
         Ok(records)
-    }
-
-    /// Dispatches what is outstanding, but for what has ended and waits for its turn.
-    fn dispatch_except(self: &Arc<Self>, cell: &Arc<Cell>, instance: &Instance, messages: &[Message]) {
-        let ended: BTreeSet<_> = {
-            let state = cell.lock();
-            let ended = |message: &Message| match message {
-                Message::TaskEnded { generation, sequence, .. } => Some((*generation, *sequence)),
-                Message::Inbox { .. } => None,
-            };
-            messages.iter().chain(&state.mailbox).filter_map(ended).collect()
-        };
-        let generation = instance.generation();
-        self.dispatch(
-            cell,
-            instance,
-            instance.outstanding().filter(|task| !ended.contains(&(generation, task.work.sequence()))),
-        );
     }
 
     async fn run_guest(
@@ -550,13 +551,19 @@ impl Inner {
             *held = Held::default();
             return;
         }
+        let generation = instance.generation();
+        for event in &record.events {
+            if let HistoryEvent::ActionCanceled { sequence } = event {
+                cell.lock().stop_activity((generation, *sequence));
+            }
+        }
         let scheduled = record.events.iter().filter_map(|event| match event {
             HistoryEvent::TaskScheduled(TaskScheduled { sequence, .. })
             | HistoryEvent::TaskRetryStarted { sequence, .. } => instance.task(*sequence),
             _ => None,
         });
         let scheduled = scheduled.filter(|task| task.is_running_activity());
-        self.dispatch(cell, instance, scheduled);
+        self.dispatch(cell, instance, scheduled, &BTreeSet::new());
     }
 
     /// The instance has no open generation (any more).
@@ -564,6 +571,8 @@ impl Inner {
         let mut state = cell.lock();
         state.stop_activities_before(None);
         state.mailbox.clear();
+        // What is here came for a generation that began after that read.
+        state.wake |= state.has_inbox();
         state.forget_inbox();
     }
 

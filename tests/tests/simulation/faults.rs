@@ -123,7 +123,8 @@ enum Fate {
 impl<S: Storage> Faulty<S> {
     fn fate(&self) -> (Duration, Duration, Fate) {
         let mut dice = self.dice.lock().expect("no panic while it is locked");
-        let delay = |dice: &mut Dice| Duration::from_micros([0, 50, 300, 5_000][dice.below(4) as usize]);
+        let delay =
+            |dice: &mut Dice| Duration::from_micros([0, 0, 50, 50, 300, 300, 5_000, 200_000][dice.below(8) as usize]);
         let (before, after) = (delay(&mut dice), delay(&mut dice));
         let left = self.calls_to_crash.fetch_sub(1, Ordering::Relaxed);
         if left <= 0 {

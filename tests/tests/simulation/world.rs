@@ -34,7 +34,7 @@ pub struct Truth {
     /// Starts that were refused.
     pub refused: u64,
     /// Starts whose answer was lost.
-    pub start_unknown: bool,
+    pub start_unknown: u64,
     /// Events whose delivery was acknowledged, in order.
     pub acked: Vec<u64>,
     /// Events whose answer was lost.
@@ -207,6 +207,7 @@ impl World {
                 actions_max: 1_000,
                 resident_bytes: [0, 1_000, 1_000_000][dice.below(3) as usize],
                 residents_max: 100,
+                due_page: 1 + dice.below(3) as usize,
             },
         })
     }
@@ -274,7 +275,7 @@ async fn starter(hub: Arc<Hub>, plan: Arc<Plan>, wait: Duration, policy: Overrid
         if replaces {
             plan.truth().replaced += 1;
         } else {
-            plan.truth().start_unknown = true;
+            plan.truth().start_unknown += 1;
         }
         let start = StartNew {
             name: FunctionName::new("Program"),
@@ -286,7 +287,9 @@ async fn starter(hub: Arc<Hub>, plan: Arc<Plan>, wait: Duration, policy: Overrid
             tags: vec![],
             trace_context: None,
         };
-        match hub.start_new(start).await {
+        let answer = hub.start_new(start).await;
+        plan.truth().start_unknown -= u64::from(!replaces);
+        match answer {
             Ok(outcome) => {
                 let mut truth = plan.truth();
                 match outcome {

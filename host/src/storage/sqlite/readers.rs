@@ -4,10 +4,11 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     thread::JoinHandle,
+    time::Duration,
 };
 
 use rusqlite::Connection;
@@ -28,6 +29,60 @@ type Read = Box<dyn FnOnce(&Connection) + Send>;
 pub(super) struct Readers {
     shared: Arc<Shared>,
     running: Mutex<Option<Running>>,
+}
+
+/// Lets the commit thread have the file for a moment without readers: a log can only begin anew when nobody reads from it, and
+/// under steady reads that moment would never come by itself.
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    state: Mutex<GateState>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct GateState {
+    reading: usize,
+    closed: bool,
+}
+
+impl Gate {
+    fn lock(&self) -> MutexGuard<'_, GateState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a read; waits while the gate is closed.
+    fn read<T>(&self, read: impl FnOnce() -> T) -> T {
+        struct Leave<'a>(&'a Gate);
+        impl Drop for Leave<'_> {
+            fn drop(&mut self) {
+                self.0.lock().reading -= 1;
+                self.0.changed.notify_all();
+            }
+        }
+        let mut state =
+            self.changed.wait_while(self.lock(), |state| state.closed).unwrap_or_else(PoisonError::into_inner);
+        state.reading += 1;
+        drop(state);
+        let _leave = Leave(self);
+        read()
+    }
+
+    /// Runs `work` while nobody reads, if the reads under way end within `patience`; else does without.
+    pub(super) fn alone(&self, patience: Duration, work: impl FnOnce()) {
+        let mut state = self.lock();
+        state.closed = true;
+        let (state, _) = self
+            .changed
+            .wait_timeout_while(state, patience, |state| state.reading > 0)
+            .unwrap_or_else(PoisonError::into_inner);
+        let is_alone = state.reading == 0;
+        drop(state);
+        if is_alone {
+            work();
+        }
+        self.lock().closed = false;
+        self.changed.notify_all();
+    }
 }
 
 struct Running {
@@ -62,7 +117,7 @@ impl Readers {
         let job: Read = Box::new(move |conn| {
             let result = match shared.poisoned() {
                 Some(poisoned) => Err(poisoned),
-                None => in_transaction(conn, read),
+                None => shared.gate.read(|| in_transaction(conn, read)),
             };
             if let Err(StorageError::Poisoned(why)) = &result {
                 shared.poison(why);

@@ -15,7 +15,7 @@ use std::{
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::error;
+use super::{error, readers::Gate, schema};
 use crate::storage::{StorageError, StorageFuture};
 
 /// At most this many operations share a commit.
@@ -30,6 +30,12 @@ const GATHER_MAX: Duration = Duration::from_micros(100);
 
 /// The write-ahead log is copied into the database when it has this many pages (16 MB).
 const CHECKPOINT_PAGES: i64 = 4000;
+
+/// Beyond this many pages (128 MB) readers are held back for a moment, so that the log can begin anew.
+const LOG_PAGES_MAX: i64 = 8 * CHECKPOINT_PAGES;
+
+/// How long reads under way are waited for then; if they take longer, a later commit tries again.
+const READERS_PATIENCE: Duration = Duration::from_millis(50);
 
 /// A transaction that operations write into.
 pub(super) struct Batch<'c> {
@@ -97,6 +103,8 @@ pub(super) struct Shared {
     /// Why nothing is accepted any more.
     poison: OnceLock<String>,
     commits: AtomicU64,
+    /// Holds readers back for a moment.
+    pub(super) gate: Gate,
 }
 
 impl Shared {
@@ -278,9 +286,26 @@ impl CommitThread {
         self.conn.prepare_cached("COMMIT")?.execute(()).map(drop).map_err(|error| error::of_commit(&error))
     }
 
+    /// Lets the log begin anew. Another process that reads just now (a backup) is not waited for long.
+    fn restart_log(&self) -> Result<(), rusqlite::Error> {
+        self.conn.busy_timeout(READERS_PATIENCE)?;
+        let result = checkpoint(&self.conn, "RESTART").map(drop);
+        self.conn.busy_timeout(schema::BUSY_TIMEOUT)?;
+        result
+    }
+
     fn checkpoint_if_long(&self) {
         let result = checkpoint(&self.conn, "NOOP").and_then(|pages| {
-            if pages >= CHECKPOINT_PAGES { checkpoint(&self.conn, "PASSIVE").map(drop) } else { Ok(()) }
+            if pages < CHECKPOINT_PAGES {
+                return Ok(());
+            }
+            checkpoint(&self.conn, "PASSIVE")?;
+            let mut result = Ok(());
+            if log_pages(&self.conn)? >= LOG_PAGES_MAX {
+                // Everything is copied, but for readers' marks the log cannot begin anew.
+                self.shared.gate.alone(READERS_PATIENCE, || result = self.restart_log());
+            }
+            result
         });
         match result.map_err(StorageError::from) {
             Ok(()) => {}
@@ -302,6 +327,11 @@ fn checkpoint(conn: &Connection, kind: &str) -> Result<i64, rusqlite::Error> {
         let (log, copied): (i64, i64) = (row.get(1)?, row.get(2)?);
         Ok(log - copied)
     })
+}
+
+/// How many pages the log has.
+fn log_pages(conn: &Connection) -> Result<i64, rusqlite::Error> {
+    conn.prepare_cached("PRAGMA wal_checkpoint(NOOP)")?.query_row((), |row| row.get(1))
 }
 
 fn answer(batch: Vec<Box<dyn Operation>>, result: &Result<(), StorageError>) {
