@@ -1,0 +1,7 @@
+//! End to end: real hosts, real components, over HTTP only.
+//!
+//! With `SOLOIST_TEST_RESIDENT_BYTES=0` no host keeps a guest between turns: every test must pass all the same.
+
+mod gate;
+mod orchestrations;
+mod starters;
