@@ -175,6 +175,9 @@ impl Inner {
         let mut state = cell.lock();
         if state.has_work() && !self.is_stopping() {
             state.wake = false;
+            if self.residency.keeps_none() {
+                held.guest = None;
+            }
             return Some(state.take_messages());
         }
         state.running = false;
