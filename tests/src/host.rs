@@ -214,6 +214,15 @@ impl Host {
         String::from_utf8_lossy(&fs::read(self.file("log")).expect("the log is a file")).into_owned()
     }
 
+    /// The logs of every run in this data folder, the first to the last, this host's own included.
+    ///
+    /// # Panics
+    /// If one cannot be read.
+    pub fn logs(&self) -> Vec<String> {
+        let log = |run| fs::read(self.folder.path().join(format!("log-{run}"))).expect("the log is a file");
+        (0..=self.run).map(|run| String::from_utf8_lossy(&log(run)).into_owned()).collect()
+    }
+
     /// What it printed so far: the list of functions.
     ///
     /// # Panics

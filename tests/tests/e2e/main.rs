@@ -2,6 +2,10 @@
 //!
 //! With `SOLOIST_TEST_RESIDENT_BYTES=0` no host keeps a guest between turns: every test must pass all the same.
 
+mod crashes;
 mod gate;
+mod hostile;
+mod idle;
+mod management;
 mod orchestrations;
 mod starters;
