@@ -82,9 +82,10 @@ fn build_soloist() -> PathBuf {
         .expect("cargo, which runs this test, can be run");
     assert!(output.status.success(), "building soloist failed:\n{}", String::from_utf8_lossy(&output.stderr));
     let lines = String::from_utf8_lossy(&output.stdout);
-    let executables = lines.lines().filter_map(|line| {
+    let executable = lines.lines().find_map(|line| {
         let message: Value = serde_json::from_str(line).ok()?;
+        // The library has the same name, but no executable.
         (message["target"]["name"] == "soloist").then(|| message["executable"].as_str().map(PathBuf::from))?
     });
-    executables.last().expect("cargo names the executable that it built")
+    executable.expect("cargo names the executable that it built")
 }

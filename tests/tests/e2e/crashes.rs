@@ -63,7 +63,10 @@ impl Kind {
                 let events: Vec<u32> = serde_json::from_value(output["events"].clone()).unwrap();
                 assert!(events.is_sorted_by(|a, b| a < b), "{id}: in order, none twice: {events:?}");
                 let acknowledged = &order.acknowledged;
-                assert!(acknowledged.iter().all(|event| events.contains(event)), "{id}: {acknowledged:?} in {events:?}");
+                assert!(
+                    acknowledged.iter().all(|event| events.contains(event)),
+                    "{id}: {acknowledged:?} in {events:?}"
+                );
                 assert!(events.iter().all(|event| *event < order.next_event), "{id}: {events:?}");
             }
         }
@@ -146,9 +149,9 @@ async fn survive(mut host: Host) {
         // Those whose events were cut off by the last kill go on with the next.
         let cut: Vec<String> = {
             let orders = orders.lock().unwrap();
-            let cut = orders.iter().filter(|(_, order)| {
-                order.kind == Kind::Collect && order.is_started && order.next_event < EVENTS
-            });
+            let cut = orders
+                .iter()
+                .filter(|(_, order)| order.kind == Kind::Collect && order.is_started && order.next_event < EVENTS);
             cut.map(|(id, _)| id.clone()).collect()
         };
         let starters = (0..STARTERS).map(|starter| keep_starting(client.clone(), orders.clone(), round, starter));

@@ -62,7 +62,10 @@ async fn functions_that_never_end_are_ended_and_delay_nobody() {
     endure(&host, &[("HttpSpin", "CpuLimitExceeded"); 4]).await;
     let failed = host.wait_for_status("spins", "Failed").await;
     let output = failed["output"].as_str().unwrap();
-    assert!(output.starts_with("Orchestrator function 'Spin' failed: the call used more than 1500 ms of CPU time"), "{output}");
+    assert!(
+        output.starts_with("Orchestrator function 'Spin' failed: the call used more than 1500 ms of CPU time"),
+        "{output}"
+    );
     let log = host.log();
     assert!(log.lines().any(|line| line.contains("function=\"Spin\"") && line.contains("spin_for_ever")), "{log}");
 }

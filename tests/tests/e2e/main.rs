@@ -2,6 +2,8 @@
 //!
 //! With `SOLOIST_TEST_RESIDENT_BYTES=0` no host keeps a guest between turns: every test must pass all the same.
 
+mod bad_input;
+mod commands;
 mod crashes;
 mod gate;
 mod hostile;

@@ -9,7 +9,10 @@ use soloist_tests::{
 /// `yyyy-MM-ddTHH:mm:ssZ`, with digits where letters stand.
 fn is_time(text: &str, form: &str) -> bool {
     text.len() == form.len()
-        && text.bytes().zip(form.bytes()).all(|(is, wanted)| if wanted == b'0' { is.is_ascii_digit() } else { is == wanted })
+        && text
+            .bytes()
+            .zip(form.bytes())
+            .all(|(is, wanted)| if wanted == b'0' { is.is_ascii_digit() } else { is == wanted })
 }
 
 #[tokio::test]
@@ -24,9 +27,8 @@ async fn a_status_has_its_eight_members_and_the_code_of_its_state() {
     assert_eq!(running.header("content-type"), "application/json; charset=utf-8");
     let status = running.json();
     let keys: Vec<_> = status.as_object().unwrap().keys().map(String::as_str).collect();
-    let mut wanted = [
-        "name", "instanceId", "runtimeStatus", "input", "customStatus", "output", "createdTime", "lastUpdatedTime",
-    ];
+    let mut wanted =
+        ["name", "instanceId", "runtimeStatus", "input", "customStatus", "output", "createdTime", "lastUpdatedTime"];
     wanted.sort_unstable();
     assert_eq!(keys, wanted);
     for time in ["createdTime", "lastUpdatedTime"] {
@@ -67,7 +69,10 @@ async fn a_history_is_shown_when_asked_for() {
         assert!(is_time(event["Timestamp"].as_str().unwrap(), "0000-00-00T00:00:00.0000000Z"), "{event}");
         assert!(event.get("Input").is_none() && event.get("Result").is_none(), "{event}");
     }
-    assert_eq!((&plain[0]["FunctionName"], &plain[1]["FunctionName"]), (&json!("E1_HelloSequence"), &json!("E1_SayHello")));
+    assert_eq!(
+        (&plain[0]["FunctionName"], &plain[1]["FunctionName"]),
+        (&json!("E1_HelloSequence"), &json!("E1_SayHello"))
+    );
     let full = events("&showHistoryOutput=true").await;
     assert_eq!((&full[0]["Input"], &full[1]["Input"]), (&json!("in"), &json!("Tokyo")));
     assert_eq!(full[1]["Result"], "Hello Tokyo!");
@@ -94,8 +99,18 @@ async fn an_orchestration_can_be_started_and_waited_for() {
     assert!(text == of_status("Pending") || text == of_status("Running"), "{text}");
 
     for (tail, body, message, exception) in [
-        ("Nowhere/b", "", "One or more of the arguments submitted is incorrect", "The function 'Nowhere' doesn't exist"),
-        ("Noop/%40b", "", "One or more of the arguments submitted is incorrect", "Orchestration instance ids must not start with @."),
+        (
+            "Nowhere/b",
+            "",
+            "One or more of the arguments submitted is incorrect",
+            "The function 'Nowhere' doesn't exist",
+        ),
+        (
+            "Noop/%40b",
+            "",
+            "One or more of the arguments submitted is incorrect",
+            "Orchestration instance ids must not start with @.",
+        ),
         ("Noop/b", "{", "Invalid JSON content", ""),
     ] {
         let reply = host.post(&start(tail), body).await;
@@ -185,7 +200,10 @@ async fn a_terminated_instance_is_ended_at_the_next_look() {
         assert_eq!((reply.status, reply.text()), (202, ""));
         let status = host.get(&path(function)).await;
         assert_eq!(status.status, 200);
-        assert_eq!((&status.json()["runtimeStatus"], &status.json()["output"]), (&json!("Terminated"), &json!("no more")));
+        assert_eq!(
+            (&status.json()["runtimeStatus"], &status.json()["output"]),
+            (&json!("Terminated"), &json!("no more"))
+        );
         let again = host.post(&terminate, "").await;
         assert_eq!((again.status, again.text()), (410, ""));
         assert_eq!(host.raise(function, "Evt", "1").await.status, 410);

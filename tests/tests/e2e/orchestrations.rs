@@ -108,7 +108,10 @@ async fn a_wrong_input_fails_the_orchestration_and_says_why() {
     host.start("Chain", "wrong", r#"{"token":1,"steps":"many"}"#).await;
     let failed = host.wait_for_status("wrong", "Failed").await;
     let output = failed["output"].as_str().unwrap();
-    assert!(output.starts_with("Orchestrator function 'Chain' failed: ") && output.contains("invalid type"), "{output}");
+    assert!(
+        output.starts_with("Orchestrator function 'Chain' failed: ") && output.contains("invalid type"),
+        "{output}"
+    );
 }
 
 #[tokio::test]

@@ -78,7 +78,9 @@ async fn what_is_wrong_with_a_start_is_said_and_nothing_is_started() {
             let reply = host.post(&format!("/api/{starter}/Noop/{id}"), "null").await;
             assert_eq!((reply.status, reply.text()), (400, text), "{starter} {id}");
         }
-        for body in ["{", "{\"a\":1}}", "nul", "'a'", "{\"a\":NaN}", &format!("{}1{}", "[".repeat(129), "]".repeat(129))] {
+        for body in
+            ["{", "{\"a\":1}}", "nul", "'a'", "{\"a\":NaN}", &format!("{}1{}", "[".repeat(129), "]".repeat(129))]
+        {
             let reply = host.post(&format!("/api/{starter}/Noop/malformed"), body.to_owned()).await;
             assert_eq!(reply.status, 400, "{body}: {reply:?}");
             assert!(!reply.text().is_empty(), "{body}");
