@@ -39,18 +39,27 @@ pub fn soloist() -> &'static Path {
 /// If it cannot be built.
 pub fn test_app() -> &'static Path {
     static APP: OnceLock<PathBuf> = OnceLock::new();
-    APP.get_or_init(|| {
-        let app = test_app_source();
-        // Test processes may run at once; each waits for the first to build.
-        let lock = target_folder().join("soloist-test-app.lock");
-        let lock = fs::File::create(&lock).expect("the target folder is writable");
-        lock.lock().expect("the target folder can be locked");
-        let output = Command::new(soloist()).arg("build").arg(&app).stdin(Stdio::null()).output();
-        let output = output.expect("the binary that was just built can be run");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "soloist build {} failed:\n{said}", app.display());
-        app
-    })
+    APP.get_or_init(|| built(test_app_source()))
+}
+
+/// The sample app with its components built.
+///
+/// # Panics
+/// If it cannot be built.
+pub fn sample_app() -> &'static Path {
+    static APP: OnceLock<PathBuf> = OnceLock::new();
+    APP.get_or_init(|| built(repository().join("functions")))
+}
+
+fn built(app: PathBuf) -> PathBuf {
+    // Test processes may run at once; each waits for the first to build.
+    let lock = fs::File::create(target_folder().join("soloist-tests.lock")).expect("the target folder is writable");
+    lock.lock().expect("the target folder can be locked");
+    let output = Command::new(soloist()).arg("build").arg(&app).stdin(Stdio::null()).output();
+    let output = output.expect("the binary that was just built can be run");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "soloist build {} failed:\n{said}", app.display());
+    app
 }
 
 /// `target/<profile>`, from `target/<profile>/deps/<this test>`.

@@ -53,6 +53,13 @@ impl HostBuilder {
         self
     }
 
+    /// Sets a variable of its environment.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.settings.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Keeps no guest resident: every turn replays.
     #[must_use]
     pub fn without_residents(self) -> Self {

@@ -128,8 +128,8 @@ async fn a_host_json_that_cannot_be_used_stops_the_host() {
             "MaxConcurrentActivityFunctions must be a positive integer value.",
         ),
         (
-            r#"{"version":"2.0","extensions":{"soloist":{"residentBytes":"much"}}}"#,
-            "soloist.residentBytes must be a whole number",
+            r#"{"version":"2.0","extensions":{"soloist":{"guestMemoryBytes":"much"}}}"#,
+            "soloist.guestMemoryBytes must be a whole number",
         ),
     ] {
         app.write("host.json", text);
@@ -150,7 +150,7 @@ async fn bad_functions_are_listed_with_their_reasons_while_the_others_serve() {
         ("Malformed", ORCHESTRATOR),
         ("Core", ORCHESTRATOR),
         ("Missing", ORCHESTRATOR),
-        // An orchestrator's own component that can reach the durable client.
+        // A component of its own that can reach the durable client, which its binding does not grant.
         ("Reaches", ORCHESTRATOR),
         ("Syntax", "{ \"bindings\": [,] }"),
         ("NoTrigger", r#"{"scriptFile":"../soloist_test_app.wasm","bindings":[]}"#),

@@ -10,4 +10,5 @@ mod hostile;
 mod idle;
 mod management;
 mod orchestrations;
+mod samples;
 mod starters;
