@@ -227,12 +227,7 @@ fn measure_log(crowd: &Crowd, path: &Path, waiters: usize) -> Result<Measured> {
 }
 
 /// Runs so many clients at once.
-fn measure<C>(
-    crowd: &Crowd,
-    waiters: usize,
-    client: impl Fn(usize) -> C,
-    commits: impl Fn() -> u64,
-) -> Result<Measured>
+fn measure<C>(crowd: &Crowd, waiters: usize, client: impl Fn(usize) -> C, commits: impl Fn() -> u64) -> Result<Measured>
 where
     C: Future<Output = Result<Tally>> + Send + 'static,
 {

@@ -50,27 +50,45 @@ enum Load {
     NotFound,
 }
 
-/// Measures each.
+/// W1: short orchestrations.
 ///
 /// # Errors
-/// If the host cannot be run, or does not do what it should.
-pub fn run() -> Result<()> {
+/// If the host cannot be run, or does not do what it should; so for the others.
+pub fn chains() -> Result<()> {
     let bench = Bench::new()?;
     for clients in CLIENTS {
         bench.load("W1", "chain of 5, start to end seen", Load::Chain, clients, "info")?;
     }
-    bench.load("W1", "the same without the host's log", Load::Chain, 256, "warn")?;
+    bench.load("W1", "the same, log off", Load::Chain, 256, "warn")
+}
+
+/// W2: many activities at once.
+pub fn fan_outs() -> Result<()> {
+    Bench::new()?.fan_out()
+}
+
+/// W3: starts.
+pub fn starts() -> Result<()> {
+    let bench = Bench::new()?;
     for clients in CLIENTS {
         bench.load("W3", "starts through HttpStartSingle", Load::StartByFunction, clients, "info")?;
     }
-    bench.load("W3", "starts through the management API", Load::StartByApi, 256, "info")?;
-    bench.load("W3", "the same without the host's log", Load::StartByApi, 256, "warn")?;
-    bench.race()?;
-    bench.fan_out()?;
+    bench.load("W3", "starts by the management API", Load::StartByApi, 256, "info")?;
+    bench.load("W3", "the same, log off", Load::StartByApi, 256, "warn")
+}
+
+/// W4: racing starts of one id.
+pub fn races() -> Result<()> {
+    Bench::new()?.race()
+}
+
+/// Plain HTTP functions.
+pub fn functions() -> Result<()> {
+    let bench = Bench::new()?;
     for clients in CLIENTS {
-        bench.load("http", "HttpEcho", Load::Hello, clients, "info")?;
+        bench.load("hello", "HttpEcho", Load::Hello, clients, "info")?;
     }
-    bench.load("http", "no such route: no guest, no storage", Load::NotFound, 256, "info")
+    bench.load("hello", "no such route (no guest)", Load::NotFound, 256, "info")
 }
 
 /// What all measurements share.
@@ -210,12 +228,7 @@ async fn start_on(connection: &mut Connection, function: &str, id: &str, input: 
 }
 
 /// Reads the status until it is Completed, and returns it.
-async fn until_completed(
-    connection: &mut Connection,
-    id: &str,
-    began: Instant,
-    step: Duration,
-) -> Result<String> {
+async fn until_completed(connection: &mut Connection, id: &str, began: Instant, step: Duration) -> Result<String> {
     let path = format!("/runtime/webhooks/durabletask/instances/{id}");
     loop {
         let response = connection.get(&path).await?;

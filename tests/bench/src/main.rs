@@ -17,22 +17,33 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-/// The benchmarks, in the order in which they are run.
-const SUITES: [(&str, fn() -> Result<()>); 4] =
-    [("commit", commit_path::run), ("guest", fresh_guest::run), ("turn", turns::run), ("http", end_to_end::run)];
+/// The benchmarks, in the order in which they are run; those over HTTP can also be chosen one by one.
+const SUITES: [(&str, fn() -> Result<()>); 8] = [
+    ("commit", commit_path::run),
+    ("guest", fresh_guest::run),
+    ("turn", turns::run),
+    ("W1", end_to_end::chains),
+    ("W2", end_to_end::fan_outs),
+    ("W3", end_to_end::starts),
+    ("W4", end_to_end::races),
+    ("hello", end_to_end::functions),
+];
+
+/// What `http` stands for.
+const HTTP: [&str; 5] = ["W1", "W2", "W3", "W4", "hello"];
 
 fn main() -> Result<()> {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
-    if let Some(unknown) = wanted.iter().find(|name| !SUITES.iter().any(|(suite, _)| suite == name)) {
-        bail!("unknown benchmark {unknown:?}; there are commit, guest, turn and http");
+    if let Some(unknown) = wanted.iter().find(|name| *name != "http" && !SUITES.iter().any(|(suite, _)| suite == name))
+    {
+        bail!("unknown benchmark {unknown:?}; there are commit, guest, turn, http, and of http {}", HTTP.join(", "));
     }
+    let is_wanted = |suite: &str| {
+        let named = |name: &String| name == suite || (name == "http" && HTTP.contains(&suite));
+        wanted.is_empty() || wanted.iter().any(named)
+    };
     report::print_head();
-    for (suite, run) in SUITES {
-        if wanted.is_empty() || wanted.iter().any(|name| name == suite) {
-            run()?;
-        }
-    }
-    Ok(())
+    SUITES.iter().filter(|(suite, _)| is_wanted(suite)).try_for_each(|(_, run)| run())
 }
 
 /// A folder for one measurement, below `target` if that exists: the system's folder for temporary files may be in memory,

@@ -95,10 +95,7 @@ impl Row {
 
 /// Shows the table's head.
 pub fn print_head() {
-    eprintln!(
-        "{:<7} {:<42} {:>11} {:>11} {:>9} {:>8}",
-        "suite", "what", "median us", "p99 us", "per s", "commits"
-    );
+    eprintln!("{:<7} {:<42} {:>11} {:>11} {:>9} {:>8}", "suite", "what", "median us", "p99 us", "per s", "commits");
 }
 
 #[cfg(test)]
