@@ -13,7 +13,7 @@ use crate::report::Samples;
 pub struct Tally {
     /// How long each thing took.
     pub taken: Vec<Duration>,
-    /// How many of them count towards the rate, where that is not all.
+    /// How many things are to be told apart from these: each client says what it means.
     pub uncounted: usize,
 }
 
@@ -50,7 +50,7 @@ impl Crowd {
         self.runtime.spawn(one)
     }
 
-    /// Runs so many clients to their ends and gathers what they took down, and how much of it does not count.
+    /// Runs so many clients to their ends and gathers what they took down, and how much they set apart.
     ///
     /// # Errors
     /// The first client's that failed, or if nothing was taken down.

@@ -116,9 +116,12 @@ impl Bench {
     fn load(&self, suite: &'static str, name: &str, load: Load, clients: usize, log_level: &str) -> Result<()> {
         let host = self.host(log_level)?;
         let address = host.address();
-        let (samples, _) = self.crowd.measure(clients, |client| run_client(address, load, client, clients == 1))?;
-        let commits = host.stop()?;
-        Row::new(suite, format!("{name}, {clients} at once"), samples.within(DURATION)).commits(commits).print();
+        let client = |client| run_client(address, load, client, clients == 1);
+        let (samples, warm_up) = self.crowd.measure(clients, client)?;
+        let done = host.stop()?;
+        let note = done.cpu_each(samples.len() + warm_up);
+        let name = format!("{name}, {clients} at once");
+        Row::new(suite, name, samples.within(DURATION)).commits(done.commits).note(note).print();
         Ok(())
     }
 
@@ -140,7 +143,9 @@ impl Bench {
         }
         let samples = Samples::new(races, began.elapsed());
         let name = format!("{RACERS} racing starts of one id");
-        Row::new("W4", name, samples).commits(host.stop()?).note("one 202, the others 409").print();
+        let done = host.stop()?;
+        let note = format!("one 202, the others 409; {}", done.cpu_each(RACES * RACERS));
+        Row::new("W4", name, samples).commits(done.commits).note(note).print();
         Ok(())
     }
 
@@ -162,7 +167,8 @@ impl Bench {
             Ok(tally)
         })?;
         let name = format!("fan-out of {FAN_OUT}, start to end seen");
-        Row::new("W2", name, samples).commits(host.stop()?).print();
+        let done = host.stop()?;
+        Row::new("W2", name, samples).commits(done.commits).note(done.cpu_each(FAN_OUTS)).print();
         Ok(())
     }
 }
@@ -205,10 +211,13 @@ async fn run_client(address: SocketAddr, load: Load, client: usize, alone: bool)
         let now = Instant::now();
         (last, number) = (now - began, number + 1);
         if now >= until {
+            tally.uncounted += 1;
             return Ok(tally);
         }
         if now >= from {
             tally.add(began);
+        } else {
+            tally.uncounted += 1;
         }
     }
 }

@@ -30,6 +30,24 @@ pub fn program() -> Result<PathBuf> {
     Ok(program)
 }
 
+/// What a host did in its life.
+#[derive(Clone, Copy, Debug)]
+pub struct Done {
+    /// Transactions that it made durable, if its log has that.
+    pub commits: Option<u64>,
+    /// CPU time that it used, if the system tells; other programs on the machine change it far less than they change rates.
+    pub cpu: Option<Duration>,
+}
+
+impl Done {
+    /// How many microseconds of CPU time each of so many things took, in words.
+    pub fn cpu_each(&self, things: usize) -> String {
+        let each =
+            |cpu: Duration| format!("{:.0} us of the host's CPU each", cpu.as_secs_f64() * 1e6 / things.max(1) as f64);
+        self.cpu.map_or(String::new(), each)
+    }
+}
+
 /// A running host. Dropped, it is killed.
 pub struct HostProcess {
     child: Child,
@@ -80,11 +98,12 @@ impl HostProcess {
         self.address
     }
 
-    /// Ends it and returns how many transactions it made durable, if its log has that.
+    /// Ends it and returns what it has done.
     ///
     /// # Errors
     /// If it does not end well.
-    pub fn stop(mut self) -> Result<Option<u64>> {
+    pub fn stop(mut self) -> Result<Done> {
+        let cpu = cpu_time(self.child.id());
         let ended = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
         ensure!(ended.success(), "the host has ended before it was told to");
         let until = Instant::now() + PATIENCE;
@@ -99,7 +118,7 @@ impl HostProcess {
         let log = fs::read_to_string(&self.log)?;
         let figures = log.lines().rev().find(|line| line.contains("task hub stops"));
         let figures = figures.and_then(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-        Ok(figures.and_then(|line| line["fields"]["commits"].as_u64()))
+        Ok(Done { commits: figures.and_then(|line| line["fields"]["commits"].as_u64()), cpu })
     }
 }
 
@@ -108,6 +127,15 @@ impl Drop for HostProcess {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The CPU time of a process, in user and system mode: Linux counts it in hundredths of a second.
+fn cpu_time(process: u32) -> Option<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(')')?;
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    let ticks = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+    Some(Duration::from_millis(10 * ticks))
 }
 
 /// Copies the files of a folder that are not in the other yet; a folder that does not exist has none.
