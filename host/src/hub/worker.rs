@@ -10,7 +10,7 @@ use std::{
 };
 
 use tokio::sync::watch;
-use tracing::{Instrument, debug, error, info, info_span, warn};
+use tracing::{Instrument, debug, debug_span, error, info, warn};
 
 use super::{
     Executor, Functions, GuestError, OrchestratorCall,
@@ -251,7 +251,7 @@ impl Inner {
             self.timers.set(cell.instance, instance.generation(), instance.next_due());
             return Round::Again;
         };
-        let span = info_span!("orchestration.turn", instance_id = %instance.id(), name = %instance.execution().name);
+        let span = debug_span!("orchestration.turn", instance_id = %instance.id(), name = %instance.execution().name);
         let guest = tokio::select! {
             biased;
             () = cell.ended.notified() => {
