@@ -9,7 +9,7 @@ use std::{
 
 use futures::FutureExt as _;
 use futures::future::{AbortHandle, AbortRegistration, Abortable};
-use tracing::{Instrument, debug, info_span};
+use tracing::{Instrument, debug, debug_span};
 
 use super::{
     ActivityCall,
@@ -172,7 +172,7 @@ fn activity_call(instance: &Instance, task: &TaskScheduled, attempt: u32) -> Act
 /// Only the call can be stopped, not the task: it may be working on the instance by then.
 async fn run(inner: Arc<Inner>, waiting: Waiting, stopped: AbortRegistration, slot: Slot) {
     let Waiting { cell, generation, sequence, call } = waiting;
-    let span = info_span!("activity", name = %call.name, instance_id = %call.instance_id, sequence);
+    let span = debug_span!("activity", name = %call.name, instance_id = %call.instance_id, sequence);
     let call = AssertUnwindSafe(inner.executor.activity(call).instrument(span)).catch_unwind();
     let Ok(outcome) = Abortable::new(call, stopped).await else { return };
     let outcome =

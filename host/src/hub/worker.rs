@@ -13,7 +13,7 @@ use std::{
 use futures::FutureExt as _;
 
 use tokio::sync::watch;
-use tracing::{Instrument, debug, error, info, info_span, warn};
+use tracing::{Instrument, debug, debug_span, error, info, warn};
 
 use super::{
     Executor, Functions, GuestError, OrchestratorCall,
@@ -300,7 +300,7 @@ impl Inner {
             self.timers.set(cell.instance, instance.generation(), instance.next_due());
             return Round::Again;
         };
-        let span = info_span!("orchestration.turn", instance_id = %instance.id(), name = %instance.execution().name);
+        let span = debug_span!("orchestration.turn", instance_id = %instance.id(), name = %instance.execution().name);
         let guest = tokio::select! {
             biased;
             () = cell.ended.notified() => {

@@ -10,13 +10,17 @@ pub(super) struct JsonObject(String);
 
 impl JsonObject {
     pub(super) fn new() -> Self {
-        Self("{".to_owned())
+        // Most answers fit: growing from nothing, member by member, costs more than writing them.
+        let mut text = String::with_capacity(1024);
+        text.push('{');
+        Self(text)
     }
 
     /// A string.
-    pub(super) fn string(self, key: &str, value: &str) -> Self {
-        let text = quote(value);
-        self.raw(key, &text)
+    pub(super) fn string(mut self, key: &str, value: &str) -> Self {
+        self.key(key);
+        quote(&mut self.0, value);
+        self
     }
 
     /// A string, or `null`.
@@ -34,13 +38,17 @@ impl JsonObject {
 
     /// JSON text that was made here.
     pub(super) fn raw(mut self, key: &str, value: &str) -> Self {
+        self.key(key);
+        self.0.push_str(value);
+        self
+    }
+
+    fn key(&mut self, key: &str) {
         if self.0.len() > 1 {
             self.0.push(',');
         }
-        self.0.push_str(&quote(key));
+        quote(&mut self.0, key);
         self.0.push(':');
-        self.0.push_str(value);
-        self
     }
 
     /// Applies `add` if `condition` holds.
@@ -67,6 +75,30 @@ pub(super) fn array(items: impl IntoIterator<Item = String>) -> String {
     text
 }
 
-fn quote(text: &str) -> String {
-    serde_json::to_string(text).expect("a string is always JSON")
+/// Adds a text as a JSON string. Keys, ids and links hardly ever hold what must be escaped, and then are copied as they are.
+fn quote(into: &mut String, text: &str) {
+    if text.bytes().any(|byte| byte < 0x20 || byte == b'"' || byte == b'\\') {
+        into.push_str(&serde_json::to_string(text).expect("a string is always JSON"));
+    } else {
+        into.push('"');
+        into.push_str(text);
+        into.push('"');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_are_quoted_as_serde_does_it() {
+        let every_ascii: String = (0..=0x7f_u8).map(char::from).collect();
+        for text in ["", "plain", "a\"b", "a\\b", "line\nline", "ü\u{2028}", every_ascii.as_str()] {
+            let mut quoted = String::new();
+            quote(&mut quoted, text);
+            assert_eq!(quoted, serde_json::to_string(text).unwrap());
+        }
+        let object = JsonObject::new().string("k\"", "v").string_or_null("n", None).finish();
+        assert_eq!(object, r#"{"k\"":"v","n":null}"#);
+    }
 }

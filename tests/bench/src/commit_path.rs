@@ -4,7 +4,6 @@
 //! `fdatasync`. It decides nothing, indexes nothing and cannot be read.
 
 use std::{
-    fmt,
     fs::File,
     io::Write,
     path::Path,
@@ -26,112 +25,72 @@ use soloist::{
 };
 use tokio::sync::oneshot;
 
+use crate::{
+    crowd::{Crowd, Tally},
+    report::{Row, Samples},
+};
+
 /// How many clients wait at once.
 const WAITERS: [usize; 3] = [1, 32, 256];
 
 /// Turns of an instance; the last one ends it.
 const TURNS: u32 = 6;
 
-/// Each point is measured this often, log and storage in turn; the median is reported.
+/// Each point is measured this often, log and storage in turn; the median by rate is reported.
 const ROUNDS: usize = 3;
 
-const DURATION: Duration = Duration::from_secs(2);
+const DURATION: Duration = Duration::from_secs(1);
 
 /// The size of a record in the log: about what storage writes for a turn.
 const LOG_RECORD_BYTES: usize = 83;
 
 /// What one measurement found.
-#[derive(Clone, Copy, Debug)]
-pub struct Measured {
-    /// Turns (or records of the log) acknowledged per second.
-    pub per_second: f64,
-    /// Half of the acknowledgements, of starts too, took no longer.
-    pub p50: Duration,
-    /// 99 of 100 acknowledgements took no longer.
-    pub p99: Duration,
-    /// How many acknowledgements shared a commit.
-    pub per_commit: f64,
+struct Measured {
+    /// The acknowledgements, of starts too.
+    samples: Samples,
+    /// Turns (or records of the log) acknowledged per second. Starts are work that storage has and is not credited for.
+    per_second: f64,
+    commits: u64,
 }
 
-/// The medians at one number of waiters.
-#[derive(Clone, Copy, Debug)]
-pub struct Point {
-    /// The number of waiters.
-    pub waiters: usize,
-    /// Storage.
-    pub storage: Measured,
-    /// The bare log.
-    pub log: Measured,
-}
-
-impl Point {
-    /// Turns per second against records per second of the log. Starts are work that storage has and is not credited for.
-    pub fn ratio(&self) -> f64 {
-        self.storage.per_second / self.log.per_second
-    }
-}
-
-impl fmt::Display for Point {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { waiters, storage, log } = self;
-        for (name, measured) in [("storage", storage), ("log", log)] {
-            writeln!(
-                f,
-                "{waiters:>4} waiters  {name:<8} {:>9.0}/s  p50 {:>7.0} us  p99 {:>7.0} us  {:>6.1} per commit",
-                measured.per_second,
-                measured.p50.as_secs_f64() * 1e6,
-                measured.p99.as_secs_f64() * 1e6,
-                measured.per_commit,
-            )?;
-        }
-        write!(f, "{waiters:>4} waiters  ratio    {:.3}", self.ratio())
-    }
-}
-
-/// Measures every point and prints it. Files are written below `target` if that exists (a memory file system would
-/// measure nothing), else in the system's folder for temporary files.
+/// Measures at every number of waiters. Files are written below `target` if that exists: a memory file system would
+/// measure nothing.
 ///
 /// # Errors
 /// When a file cannot be written, or storage refuses a commit.
-pub fn run() -> Result<Vec<Point>> {
-    let folder = if Path::new("target").is_dir() { tempfile::tempdir_in("target")? } else { tempfile::tempdir()? };
-    println!("commit path, in {}: an instance is a start and {TURNS} turns", folder.path().display());
-    let mut points = Vec::new();
+pub fn run() -> Result<()> {
+    let folder = crate::scratch()?;
+    let crowd = Crowd::new()?;
     for waiters in WAITERS {
         let (mut storage, mut log) = (Vec::new(), Vec::new());
         for round in 0..ROUNDS {
-            log.push(measure_log(&folder.path().join(format!("log-{waiters}-{round}")), waiters)?);
-            storage.push(measure_storage(&folder.path().join(format!("hub-{waiters}-{round}.db")), waiters)?);
+            log.push(measure_log(&crowd, &folder.path().join(format!("log-{waiters}-{round}")), waiters)?);
+            storage.push(measure_storage(&crowd, &folder.path().join(format!("hub-{waiters}-{round}.db")), waiters)?);
         }
-        let point = Point { waiters, storage: median(storage), log: median(log) };
-        println!("{point}");
-        points.push(point);
+        let (storage, log) = (median(storage), median(log));
+        let ratio = storage.per_second / log.per_second;
+        print(format!("bare log, {waiters} waiters"), log, String::new());
+        print(format!("storage, {waiters} waiters"), storage, format!(", {ratio:.3} of the log"));
     }
-    Ok(points)
+    Ok(())
+}
+
+fn print(name: String, measured: Measured, ratio: String) {
+    let Measured { samples, per_second, commits } = measured;
+    let per_commit = samples.len() as f64 / commits.max(1) as f64;
+    let note = format!("{per_second:.0} turns/s, {per_commit:.1} a commit{ratio}");
+    Row::new("commit", name, samples).commits(Some(commits)).note(note).print();
 }
 
 fn median(mut rounds: Vec<Measured>) -> Measured {
     rounds.sort_by(|one, other| one.per_second.total_cmp(&other.per_second));
-    rounds[rounds.len() / 2]
+    rounds.swap_remove(rounds.len() / 2)
 }
 
-/// Acknowledgements of one client.
-#[derive(Default)]
-struct Tally {
-    latencies: Vec<Duration>,
-    turns: u64,
-}
-
-impl Tally {
-    fn add(&mut self, began: Instant, is_turn: bool) {
-        self.latencies.push(began.elapsed());
-        self.turns += u64::from(is_turn);
-    }
-}
-
-fn measure_storage(path: &Path, waiters: usize) -> Result<Measured> {
+fn measure_storage(crowd: &Crowd, path: &Path, waiters: usize) -> Result<Measured> {
     let storage = Arc::new(Sqlite::open(path)?);
     let measured = measure(
+        crowd,
         waiters,
         |client| {
             let storage = Arc::clone(&storage);
@@ -162,7 +121,8 @@ async fn one_instance(storage: &dyn Storage, id: &str, tally: &mut Tally) -> Res
     let Started::Started { instance, generation, .. } = storage.start(start).await? else {
         anyhow::bail!("{id} exists");
     };
-    tally.add(began, false);
+    tally.add(began);
+    tally.uncounted += 1;
     for number in 1..=TURNS {
         let began = Instant::now();
         let commit = TurnCommit {
@@ -179,7 +139,7 @@ async fn one_instance(storage: &dyn Storage, id: &str, tally: &mut Tally) -> Res
         };
         let committed = storage.commit_turn(commit).await?;
         anyhow::ensure!(matches!(committed, Committed::Committed(_)), "turn {number} of {id} is fenced");
-        tally.add(began, true);
+        tally.add(began);
     }
     Ok(())
 }
@@ -225,7 +185,7 @@ fn turn(number: u32) -> TurnRecord {
 /// A record for the log, and whom to tell.
 type Append = ([u8; LOG_RECORD_BYTES], oneshot::Sender<()>);
 
-fn measure_log(path: &Path, waiters: usize) -> Result<Measured> {
+fn measure_log(crowd: &Crowd, path: &Path, waiters: usize) -> Result<Measured> {
     let mut file = File::options().create_new(true).append(true).open(path).context("opening the log")?;
     let (queue, appends) = mpsc::channel::<Append>();
     let commits = Arc::new(AtomicU64::new(0));
@@ -246,6 +206,7 @@ fn measure_log(path: &Path, waiters: usize) -> Result<Measured> {
         Ok(())
     });
     let measured = measure(
+        crowd,
         waiters,
         |_client| {
             let queue = queue.clone();
@@ -256,7 +217,7 @@ fn measure_log(path: &Path, waiters: usize) -> Result<Measured> {
                     let (reply, answer) = oneshot::channel();
                     queue.send(([7; LOG_RECORD_BYTES], reply)).context("the log's thread has ended")?;
                     answer.await.context("the log's thread has ended")?;
-                    tally.add(began, true);
+                    tally.add(began);
                 }
                 Ok(tally)
             }
@@ -269,27 +230,12 @@ fn measure_log(path: &Path, waiters: usize) -> Result<Measured> {
 }
 
 /// Runs so many clients at once.
-fn measure<C>(waiters: usize, client: impl Fn(usize) -> C, commits: impl Fn() -> u64) -> Result<Measured>
+fn measure<C>(crowd: &Crowd, waiters: usize, client: impl Fn(usize) -> C, commits: impl Fn() -> u64) -> Result<Measured>
 where
     C: Future<Output = Result<Tally>> + Send + 'static,
 {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let (before, began) = (commits(), Instant::now());
-    let clients: Vec<_> = (0..waiters).map(|number| runtime.spawn(client(number))).collect();
-    let (mut latencies, mut turns) = (Vec::new(), 0);
-    for client in clients {
-        let tally = runtime.block_on(client)??;
-        latencies.extend(tally.latencies);
-        turns += tally.turns;
-    }
-    let elapsed = began.elapsed();
-    anyhow::ensure!(!latencies.is_empty(), "nothing was acknowledged");
-    latencies.sort_unstable();
-    let per_commit = latencies.len() as f64 / (commits() - before).max(1) as f64;
-    Ok(Measured {
-        per_second: turns as f64 / elapsed.as_secs_f64(),
-        p50: latencies[latencies.len() / 2],
-        p99: latencies[latencies.len() * 99 / 100],
-        per_commit,
-    })
+    let before = commits();
+    let (samples, uncounted) = crowd.measure(waiters, client)?;
+    let turns = (samples.len() - uncounted) as f64 / samples.len() as f64;
+    Ok(Measured { per_second: samples.per_second() * turns, commits: commits() - before, samples })
 }

@@ -1,0 +1,155 @@
+//! A host in a process of its own, with a data folder of its own: what an HTTP client meets.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// How long a host may take to be ready, and to end.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Finds the host's program: it is built first, if cargo runs the benchmark, and lies beside this one.
+///
+/// # Errors
+/// If it cannot be built, or is not there.
+pub fn program() -> Result<PathBuf> {
+    if let Some(cargo) = std::env::var_os("CARGO") {
+        // Together with this package: alone, its dependencies would be built again with fewer features.
+        let packages = ["build", "--release", "--quiet", "-p", "soloist", "-p", "soloist-bench"];
+        let built = Command::new(cargo).args(packages).status()?;
+        ensure!(built.success(), "the host could not be built");
+    }
+    let program = std::env::current_exe()?.with_file_name("soloist");
+    ensure!(program.is_file(), "no host at {}: cargo build --release -p soloist", program.display());
+    Ok(program)
+}
+
+/// What a host did in its life.
+#[derive(Clone, Copy, Debug)]
+pub struct Done {
+    /// Transactions that it made durable, if its log has that.
+    pub commits: Option<u64>,
+    /// CPU time that it used, if the system tells; other programs on the machine change it far less than they change rates.
+    pub cpu: Option<Duration>,
+}
+
+impl Done {
+    /// How many microseconds of CPU time each of so many things took, in words.
+    pub fn cpu_each(&self, things: usize) -> String {
+        let each =
+            |cpu: Duration| format!("{:.0} us of the host's CPU each", cpu.as_secs_f64() * 1e6 / things.max(1) as f64);
+        self.cpu.map_or(String::new(), each)
+    }
+}
+
+/// A running host. Dropped, it is killed.
+pub struct HostProcess {
+    child: Child,
+    address: SocketAddr,
+    log: PathBuf,
+    folder: tempfile::TempDir,
+}
+
+impl HostProcess {
+    /// Starts a host for an app that is built; `cache` is a folder that keeps compiled components from one to the next.
+    ///
+    /// # Errors
+    /// If it does not get ready.
+    pub fn start(program: &Path, app: &Path, cache: &Path, log_level: &str) -> Result<Self> {
+        let folder = super::scratch()?;
+        let data = folder.path().join("data");
+        copy_files(cache, &data.join("cache"))?;
+        let (ready, log) = (folder.path().join("ready"), folder.path().join("log"));
+        let mut child = Command::new(program)
+            .args(["start", "--no-build", "--dev", "--port", "0", "--log-level", log_level, "--log-format", "json"])
+            .arg("--data")
+            .arg(&data)
+            .arg("--ready-file")
+            .arg(&ready)
+            .arg(app)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(&log)?)
+            .spawn()
+            .with_context(|| format!("starting {}", program.display()))?;
+        let until = Instant::now() + PATIENCE;
+        while !ready.exists() {
+            if child.try_wait()?.is_some() || Instant::now() > until {
+                let _ = child.kill();
+                let _ = child.wait();
+                bail!("the host did not get ready: {}", fs::read_to_string(&log).unwrap_or_default());
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        let url = fs::read_to_string(&ready)?;
+        let address = url.trim().trim_start_matches("http://").parse().with_context(|| format!("{url:?}"))?;
+        copy_files(&data.join("cache"), cache)?;
+        Ok(Self { child, address, log, folder })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Ends it and returns what it has done.
+    ///
+    /// # Errors
+    /// If it does not end well.
+    pub fn stop(mut self) -> Result<Done> {
+        let cpu = cpu_time(self.child.id());
+        let ended = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
+        ensure!(ended.success(), "the host has ended before it was told to");
+        let until = Instant::now() + PATIENCE;
+        let status = loop {
+            match self.child.try_wait()? {
+                Some(status) => break status,
+                None if Instant::now() > until => bail!("the host does not end"),
+                None => thread::sleep(Duration::from_millis(5)),
+            }
+        };
+        ensure!(status.success(), "the host ended with {status}: see {}", self.folder.path().display());
+        let log = fs::read_to_string(&self.log)?;
+        let figures = log.lines().rev().find(|line| line.contains("task hub stops"));
+        let figures = figures.and_then(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        Ok(Done { commits: figures.and_then(|line| line["fields"]["commits"].as_u64()), cpu })
+    }
+}
+
+impl Drop for HostProcess {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The CPU time of a process, in user and system mode: Linux counts it in hundredths of a second.
+fn cpu_time(process: u32) -> Option<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(')')?;
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    let ticks = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+    Some(Duration::from_millis(10 * ticks))
+}
+
+/// Copies the files of a folder that are not in the other yet; a folder that does not exist has none.
+fn copy_files(from: &Path, to: &Path) -> Result<()> {
+    if !from.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_file() && !target.exists() {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! Turns of an orchestrator: on a guest that is resident, and on a new one that replays what came before.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use soloist::{
+    durable::{
+        Action, Digest, ExecutionId, ExecutionStarted, GuestEvent, GuestOutcome, GuestTurn, InstanceId, Json, Timestamp,
+    },
+    hub::{Executor, OrchestratorCall, OrchestratorGuest},
+};
+
+use crate::{
+    crowd::Crowd,
+    guests::{self, TestApp},
+    report::{Row, Samples},
+};
+
+/// How many turns came before, and how often the next one is measured.
+const REPLAYS: [(u32, usize); 4] = [(0, 2000), (10, 2000), (100, 500), (1000, 100)];
+
+/// Turns of a resident guest.
+const RESIDENT_TURNS: u32 = 5000;
+
+/// Measures each.
+///
+/// # Errors
+/// If a guest fails, or does not do what its function does.
+pub fn run() -> Result<()> {
+    let crowd = Crowd::new()?;
+    let folder = crate::scratch()?;
+    let app = crowd.run(guests::deploy(folder.path()))?;
+    let resident = crowd.run(resident(&app))?;
+    let base = resident.percentile(50);
+    Row::new("turn", "resident guest", resident).print();
+    for (steps, samples) in REPLAYS {
+        let samples = crowd.run(replayed(&app, steps, samples))?;
+        let ratio = samples.percentile(50).as_secs_f64() / base.as_secs_f64();
+        Row::new("turn", format!("new guest, replay of {steps} steps"), samples)
+            .note(format!("{ratio:.1} resident turns"))
+            .print();
+    }
+    Ok(())
+}
+
+async fn resident(app: &TestApp) -> Result<Samples> {
+    let mut guest = guest(app).await?;
+    guest.turn(false, 1, &first_turn(app.digest)?).await?;
+    let (mut taken, began) = (Vec::new(), Instant::now());
+    for sequence in 0..RESIDENT_TURNS {
+        let events = step(sequence)?;
+        let began = Instant::now();
+        let turn = guest.turn(false, 1, &events).await?;
+        taken.push(began.elapsed());
+        check(&turn, sequence + 1)?;
+    }
+    Ok(Samples::new(taken, began.elapsed()))
+}
+
+/// The turn after so many steps on a guest that is made for it: what an evicted instance costs.
+async fn replayed(app: &TestApp, steps: u32, samples: usize) -> Result<Samples> {
+    let mut history = first_turn(app.digest)?;
+    for sequence in 0..steps {
+        history.extend(step(sequence)?);
+    }
+    let next = step(steps)?;
+    let (mut taken, mut total) = (Vec::new(), Duration::ZERO);
+    for _ in 0..samples {
+        let began = Instant::now();
+        let mut guest = guest(app).await?;
+        guest.turn(true, steps + 1, &history).await?;
+        let turn = guest.turn(false, 1, &next).await?;
+        taken.push(began.elapsed());
+        drop(guest);
+        total += began.elapsed();
+        check(&turn, steps + 1)?;
+    }
+    Ok(Samples::new(taken, total))
+}
+
+async fn guest(app: &TestApp) -> Result<Box<dyn OrchestratorGuest>> {
+    let call = OrchestratorCall {
+        component: app.digest,
+        handler: "Chain".to_owned(),
+        name: "Chain".to_owned(),
+        instance_id: InstanceId::parse("bench")?,
+        execution_id: execution(),
+    };
+    Ok(app.wasm.orchestrator(call).await?)
+}
+
+fn execution() -> ExecutionId {
+    ExecutionId("00000000000040008000000000000000".into())
+}
+
+fn first_turn(component: Digest) -> Result<Vec<GuestEvent>> {
+    let started = ExecutionStarted {
+        name: "Chain".to_owned(),
+        handler: "Chain".to_owned(),
+        version: None,
+        execution_id: execution(),
+        component,
+        contract: "1.0.0".to_owned(),
+        input: Json::parse(r#"{"token":1,"steps":100000}"#)?,
+        parent: None,
+        tags: Vec::new(),
+        trace_context: None,
+        scheduled_start: None,
+    };
+    Ok(vec![GuestEvent::TurnStarted(Timestamp(1)), GuestEvent::ExecutionStarted(started.into())])
+}
+
+fn step(sequence: u32) -> Result<[GuestEvent; 2]> {
+    let result = Json::parse(sequence.to_string())?;
+    Ok([
+        GuestEvent::TurnStarted(Timestamp(1_795_217_333_372_123 + i64::from(sequence))),
+        GuestEvent::TaskCompleted(sequence, result),
+    ])
+}
+
+/// The turn scheduled the next step.
+fn check(turn: &GuestTurn, sequence: u32) -> Result<()> {
+    let is_next = |action: &Action| matches!(action, Action::ScheduleTask(task) if task.sequence == sequence);
+    ensure!(turn.outcome == GuestOutcome::Waiting && turn.actions.iter().any(is_next), "unexpected: {turn:?}");
+    Ok(())
+}
