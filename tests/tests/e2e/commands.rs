@@ -40,17 +40,19 @@ async fn a_signal_lets_requests_end_and_orchestrations_go_on_later() {
         let mut host = Host::start_default().await;
         host.start("WaitForApproval", "waits", "").await;
         host.start("Timer", "sleeps", r#"{"token":1,"ms":100000}"#).await;
-        // A request of which the host has only the first half.
+        // A request of which the host has only the head: it says so by asking for the rest.
         let mut upload = TcpStream::connect(host.address()).await.unwrap();
-        upload.write_all(b"POST /api/echo/x HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nha").await.unwrap();
-        // Whoever is answered now was accepted later.
-        assert_eq!(host.get("/api/echo/y").await.status, 200);
+        let head = b"POST /api/echo/x HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\nexpect: 100-continue\r\n\r\n";
+        upload.write_all(head).await.unwrap();
+        let mut go_on = [0; b"HTTP/1.1 100 Continue\r\n\r\n".len()];
+        upload.read_exact(&mut go_on).await.unwrap();
+        assert!(go_on.starts_with(b"HTTP/1.1 100 "));
         host.signal(signal);
         eventually("the signal is seen", || async { host.log().contains("stopping").then_some(()) }).await;
-        upload.write_all(b"lf").await.unwrap();
+        upload.write_all(b"body").await.unwrap();
         let mut answer = String::new();
         upload.read_to_string(&mut answer).await.unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("\"body\":\"half\""), "{answer}");
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("\"body\":\"body\""), "{answer}");
         let ended = host.ended().await;
         assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
         assert!(!ended.log.contains("connections were cut"), "{}", ended.log);
