@@ -302,7 +302,15 @@ fn examine(path: &Path, conn: &Connection) -> Result<(), OpenError> {
         return Ok(());
     }
     let found: String = conn.pragma_query_value(None, "quick_check", |row| row.get(0)).map_err(|e| wrap(path, &e))?;
-    if found == "ok" { Ok(()) } else { Err(OpenError::Corrupt { path: path.to_owned(), what: found }) }
+    if found == "ok" {
+        return Ok(());
+    }
+    Err(OpenError::Corrupt { path: path.to_owned(), what: first_finding(&found).to_owned() })
+}
+
+/// The first of what may be a hundred lines, the next of which add little: an error is one line.
+fn first_finding(report: &str) -> &str {
+    report.lines().find(|line| !line.starts_with("***")).unwrap_or(report)
 }
 
 fn wrap(path: &Path, error: &rusqlite::Error) -> OpenError {
@@ -314,5 +322,18 @@ fn wrap(path: &Path, error: &rusqlite::Error) -> OpenError {
         Some(ErrorCode::DiskFull) => OpenError::Full { path },
         Some(_) => OpenError::Io { path, what },
         None => OpenError::Corrupt { path, what },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::first_finding;
+
+    #[test]
+    fn damage_is_told_in_one_line() {
+        let report =
+            "*** in database main ***\nTree 2 page 5: btreeInitPage() returns error code 11\nPage 88: never used";
+        assert_eq!(first_finding(report), "Tree 2 page 5: btreeInitPage() returns error code 11");
+        assert_eq!(first_finding("row 1 missing from index i"), "row 1 missing from index i");
     }
 }
