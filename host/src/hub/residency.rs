@@ -47,6 +47,11 @@ impl Residency {
         self.state.lock().expect("no code panics while it holds the residency's lock")
     }
 
+    /// True if no guest may stay between turns, not even until a turn that is due at once.
+    pub fn keeps_none(&self) -> bool {
+        !self.admits(1)
+    }
+
     /// True if a guest of this size may stay at all.
     pub fn admits(&self, bytes: usize) -> bool {
         self.budget.guests > 0 && bytes <= self.budget.bytes
@@ -94,6 +99,8 @@ mod tests {
 
     #[test]
     fn a_budget_of_nothing_admits_nothing() {
-        assert!(!Residency::new(Budget { bytes: 0, guests: 10 }).admits(1));
+        let residency = Residency::new(Budget { bytes: 0, guests: 10 });
+        assert!(!residency.admits(1) && residency.keeps_none());
+        assert!(!Residency::new(Budget { bytes: 1, guests: 1 }).keeps_none());
     }
 }

@@ -210,6 +210,9 @@ impl Inner {
                 return Some(Work::Control(control));
             }
             state.wake = false;
+            if self.residency.keeps_none() {
+                held.guest = None;
+            }
             return Some(Work::Turn(state.take_messages()));
         }
         state.running = false;

@@ -1,0 +1,343 @@
+//! A host under test: a process of its own, that is never left behind.
+
+use std::{
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::{Arc, Once},
+    time::{Duration, Instant},
+};
+
+use crate::{Client, PATIENCE, artifacts};
+
+/// Keeps no guest resident in hosts that do not say otherwise: the value of `residentBytes`.
+pub const RESIDENT_BYTES: &str = "SOLOIST_TEST_RESIDENT_BYTES";
+
+/// How to start a host.
+#[derive(Clone, Debug)]
+pub struct HostBuilder {
+    app: PathBuf,
+    data: Option<PathBuf>,
+    port: u16,
+    settings: Vec<(String, String)>,
+    arguments: Vec<String>,
+}
+
+impl HostBuilder {
+    /// Serves this app.
+    #[must_use]
+    pub fn app(mut self, app: &Path) -> Self {
+        self.app = app.to_owned();
+        self
+    }
+
+    /// Keeps its data in this folder, which outlives the host; else in one of its own.
+    #[must_use]
+    pub fn data(mut self, data: &Path) -> Self {
+        self.data = Some(data.to_owned());
+        self
+    }
+
+    /// Listens on this port; else on any that is free.
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// Overrides a value of host.json, for example `extensions.soloist.residentBytes`.
+    #[must_use]
+    pub fn set(mut self, path: &str, value: &str) -> Self {
+        self.settings.push((format!("AzureFunctionsJobHost__{}", path.replace('.', "__")), value.to_owned()));
+        self
+    }
+
+    /// Sets a variable of its environment.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.settings.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Keeps no guest resident: every turn replays.
+    #[must_use]
+    pub fn without_residents(self) -> Self {
+        self.set("extensions.soloist.residentBytes", "0")
+    }
+
+    /// Adds an argument.
+    #[must_use]
+    pub fn argument(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// Starts the host and waits until it is ready.
+    ///
+    /// # Panics
+    /// If it does not become ready: the message has its log.
+    pub async fn start(self) -> Host {
+        allow_many_files();
+        let app = tokio::task::spawn_blocking(artifacts::test_app);
+        app.await.expect("the test app is built");
+        let folder = Arc::new(tempfile::tempdir().expect("a temp folder"));
+        let mut host = Host::spawn(self, folder, 0);
+        host.wait_until_ready().await;
+        host
+    }
+
+    /// Runs a host that is expected to end by itself, and returns what it said.
+    ///
+    /// # Panics
+    /// If it does not end.
+    pub async fn refused(self) -> Output {
+        tokio::task::spawn_blocking(artifacts::test_app).await.expect("the test app is built");
+        let folder = tempfile::tempdir().expect("a temp folder");
+        let data = self.data.clone().unwrap_or_else(|| folder.path().join("data"));
+        let mut command = self.command(&data, &folder.path().join("ready"));
+        // Ended with the future, should it not end by itself.
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = tokio::process::Command::from(command).kill_on_drop(true).spawn().expect("the host is started");
+        let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
+        output.expect("the host ends by itself").expect("the host's output is read")
+    }
+
+    fn command(&self, data: &Path, ready_file: &Path) -> Command {
+        let mut command = Command::new(artifacts::soloist());
+        command
+            .arg("start")
+            .arg(&self.app)
+            .args(["--no-build", "--dev", "--port", &self.port.to_string(), "--data"])
+            .arg(data)
+            .arg("--ready-file")
+            .arg(ready_file)
+            .args(&self.arguments)
+            .stdin(Stdio::null());
+        if let Ok(bytes) = std::env::var(RESIDENT_BYTES) {
+            command.env("AzureFunctionsJobHost__extensions__soloist__residentBytes", bytes);
+        }
+        command.envs(self.settings.iter().map(|(name, value)| (name, value)));
+        command
+    }
+}
+
+/// A host under test. Dropping it kills it.
+#[derive(Debug)]
+pub struct Host {
+    child: Child,
+    builder: HostBuilder,
+    folder: Arc<tempfile::TempDir>,
+    run: u32,
+    client: Client,
+}
+
+/// What an ended host left behind.
+#[derive(Debug)]
+pub struct Ended {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// Its log.
+    pub log: String,
+}
+
+impl std::ops::Deref for Host {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl Host {
+    /// A host of the test app on a free port with an empty data folder, to be changed before it starts.
+    pub fn builder() -> HostBuilder {
+        let app = artifacts::test_app_source();
+        HostBuilder { app, data: None, port: 0, settings: vec![], arguments: vec![] }
+    }
+
+    /// Starts a host of the test app.
+    ///
+    /// # Panics
+    /// If it does not become ready.
+    pub async fn start_default() -> Self {
+        Self::builder().start().await
+    }
+
+    fn spawn(builder: HostBuilder, folder: Arc<tempfile::TempDir>, run: u32) -> Self {
+        let own_data = folder.path().join("data");
+        let data = builder.data.clone().unwrap_or(own_data);
+        let file = |what: &str| folder.path().join(format!("{what}-{run}"));
+        let create = |what: &str| fs::File::create(file(what)).expect("the temp folder is writable");
+        let mut command = builder.command(&data, &file("ready"));
+        let child = command.stdout(create("out")).stderr(create("log")).spawn().expect("the host is started");
+        Self { child, builder, folder, run, client: Client::new("") }
+    }
+
+    async fn wait_until_ready(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        let ready = self.file("ready");
+        let url = loop {
+            if let Ok(url) = fs::read_to_string(&ready) {
+                break url;
+            }
+            let ended = self.child.try_wait().expect("the host's state is known");
+            let log = || fs::read_to_string(self.file("log")).unwrap_or_default();
+            assert!(ended.is_none(), "the host ended with {ended:?} before it was ready:\n{}", log());
+            assert!(Instant::now() < deadline, "the host does not become ready:\n{}", log());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        };
+        self.client = Client::new(url.trim());
+    }
+
+    fn file(&self, what: &str) -> PathBuf {
+        self.folder.path().join(format!("{what}-{}", self.run))
+    }
+
+    /// A client that may outlive this value.
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// The address, for clients of another kind.
+    ///
+    /// # Panics
+    /// If the ready file is gone.
+    pub fn address(&self) -> String {
+        let url = fs::read_to_string(self.file("ready")).expect("the host is ready");
+        url.trim().strip_prefix("http://").expect("a URL").to_owned()
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its log so far.
+    ///
+    /// # Panics
+    /// If it cannot be read.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.file("log")).expect("the log is a file")).into_owned()
+    }
+
+    /// The logs of every run in this data folder, the first to the last, this host's own included.
+    ///
+    /// # Panics
+    /// If one cannot be read.
+    pub fn logs(&self) -> Vec<String> {
+        let log = |run| fs::read(self.folder.path().join(format!("log-{run}"))).expect("the log is a file");
+        (0..=self.run).map(|run| String::from_utf8_lossy(&log(run)).into_owned()).collect()
+    }
+
+    /// What it printed so far: the list of functions.
+    ///
+    /// # Panics
+    /// If it cannot be read.
+    pub fn printed(&self) -> String {
+        fs::read_to_string(self.file("out")).expect("the output is a file")
+    }
+
+    /// Its data folder.
+    pub fn data(&self) -> PathBuf {
+        self.builder.data.clone().unwrap_or_else(|| self.folder.path().join("data"))
+    }
+
+    /// kill -9, at once.
+    ///
+    /// # Panics
+    /// If it has ended before.
+    pub fn kill9(&mut self) {
+        let ended = self.child.try_wait().expect("the host's state is known");
+        assert!(ended.is_none(), "the host ended before it was killed: {ended:?}\n{}", self.log());
+        self.child.kill().expect("one may kill one's own child");
+        self.child.wait().expect("the host's end is seen");
+    }
+
+    /// Starts a host with the same app, data and settings; this one must have ended.
+    ///
+    /// # Panics
+    /// If it does not become ready.
+    pub async fn restart(&mut self) {
+        assert!(self.child.try_wait().expect("the host's state is known").is_some(), "the host still runs");
+        let mut next = Self::spawn(self.builder.clone(), self.folder.clone(), self.run + 1);
+        next.wait_until_ready().await;
+        *self = next;
+    }
+
+    /// Sends a signal, such as `libc::SIGTERM`.
+    ///
+    /// # Panics
+    /// If the system refuses.
+    pub fn signal(&self, signal: libc::c_int) {
+        let pid = libc::pid_t::try_from(self.child.id()).expect("process ids are small");
+        // SAFETY: a plain system call; the child has not been waited for, so the id is still its own.
+        assert_eq!(unsafe { libc::kill(pid, signal) }, 0, "{}", std::io::Error::last_os_error());
+    }
+
+    /// Waits until it has ended.
+    ///
+    /// # Panics
+    /// If it does not end in time.
+    pub async fn ended(&mut self) -> Ended {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("the host's state is known") {
+                return Ended { status, log: self.log() };
+            }
+            assert!(Instant::now() < deadline, "the host does not end");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// SIGTERM, and waits for the end.
+    ///
+    /// # Panics
+    /// If it does not end in time, or with a status other than 0; where no guest may stay resident, if one did.
+    pub async fn stop(&mut self) -> Ended {
+        self.signal(libc::SIGTERM);
+        let ended = self.ended().await;
+        assert!(ended.status.success(), "{:?}\n{}", ended.status, ended.log);
+        let own = self.builder.settings.iter().any(|(name, _)| name.ends_with("__residentBytes"));
+        if !own && std::env::var(RESIDENT_BYTES).is_ok_and(|bytes| bytes == "0") {
+            assert!(ended.log.contains(" resident_turns=0 "), "a guest stayed resident:\n{}", ended.log);
+        }
+        ended
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = fs::read(self.file("log")).unwrap_or_default();
+            let from = log.len().saturating_sub(8_000);
+            eprintln!("the end of the host's log:\n{}", String::from_utf8_lossy(&log[from..]));
+        }
+    }
+}
+
+/// A port that was free a moment ago.
+///
+/// # Panics
+/// If there is none.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    listener.local_addr().expect("a listener has an address").port()
+}
+
+/// A thousand clients need more files than many systems give by default. Hosts inherit what is allowed here.
+fn allow_many_files() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: both calls are given a valid pointer.
+        unsafe {
+            if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
+                limit.rlim_cur = limit.rlim_max.min(65_536);
+                libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+            }
+        }
+    });
+}

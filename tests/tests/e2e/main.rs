@@ -1,0 +1,14 @@
+//! End to end: real hosts, real components, over HTTP only.
+//!
+//! With `SOLOIST_TEST_RESIDENT_BYTES=0` no host keeps a guest between turns: every test must pass all the same.
+
+mod bad_input;
+mod commands;
+mod crashes;
+mod gate;
+mod hostile;
+mod idle;
+mod management;
+mod orchestrations;
+mod samples;
+mod starters;
