@@ -162,6 +162,7 @@ pub struct PurgeFilter {
     pub created_from: Option<Timestamp>,
     /// Created at this time or earlier.
     pub created_to: Option<Timestamp>,
-    /// In one of these states, of which only those count in which an instance has ended; empty means every such state.
+    /// In one of these states, of which only those count in which an instance has ended: a list of live states only matches
+    /// nothing. Empty means every state in which an instance has ended.
     pub statuses: Vec<RuntimeStatus>,
 }
