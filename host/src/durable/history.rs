@@ -39,7 +39,7 @@ impl RetryPolicy {
     /// The formula and the rules are Durable Functions': `max_attempts` includes the first; no attempt begins once
     /// `retry_timeout_ms` has passed since the first began (`elapsed_ms`); a non-retriable failure is never retried.
     pub fn next_interval_ms(&self, attempt: u32, failure: &Failure, elapsed_ms: f64) -> Option<f64> {
-        let named = |kinds: &[String]| kinds.iter().any(|kind| *kind == failure.kind);
+        let named = |kinds: &[String]| kinds.contains(&failure.kind);
         let is_retriable = !failure.non_retriable
             && !named(&self.never_retry_kinds)
             && (self.retry_kinds.is_empty() || named(&self.retry_kinds));
