@@ -85,6 +85,15 @@ pub struct StatusWant {
     pub history: bool,
 }
 
+/// What is shown of a history beside what happened and when.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HistoryDetail {
+    /// With inputs.
+    pub input: bool,
+    /// With results.
+    pub output: bool,
+}
+
 /// An instance, as seen from outside.
 #[derive(Clone, Debug)]
 pub struct OrchestrationStatus {

@@ -26,7 +26,8 @@ use tokio::sync::{oneshot, watch};
 use tracing::info;
 
 pub use client::{
-    ClientError, OrchestrationStatus, PurgeFilter, StartNew, StartOutcome, StatusPage, StatusQuery, StatusWant,
+    ClientError, HistoryDetail, OrchestrationStatus, PurgeFilter, StartNew, StartOutcome, StatusPage, StatusQuery,
+    StatusWant,
 };
 pub use executor::{
     ActivityCall, Executor, ExecutorFuture, Functions, GuestError, Orchestrator, OrchestratorCall, OrchestratorGuest,

@@ -14,6 +14,7 @@ use std::{future::Future, sync::Arc};
 use http::{HeaderMap, HeaderName, StatusCode, header, request};
 
 pub use client::DurableClient;
+pub use history::history_events;
 
 use super::body::{Body, BodyError};
 use super::error::ApiError;
@@ -22,8 +23,7 @@ use super::links::{ManagementUrls, Origin};
 use super::query::Query;
 use super::reply::{self, Reply};
 use crate::durable::{InstanceId, Json, JsonError, RuntimeStatus};
-use crate::hub::{OrchestrationStatus, PurgeFilter, StatusQuery, StatusWant};
-use history::HistoryDetail;
+use crate::hub::{HistoryDetail, OrchestrationStatus, PurgeFilter, StatusQuery, StatusWant};
 use operation::Operation;
 use start::StartRequest;
 use status::status_json;

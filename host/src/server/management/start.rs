@@ -8,11 +8,10 @@ use tokio::time::{Instant, sleep};
 use super::super::body::{Body, BodyError};
 use super::super::error::ApiError;
 use super::super::reply::{self, Reply};
-use super::history::HistoryDetail;
 use super::status::status_json;
 use super::{Call, Management, json_body, known_form};
 use crate::durable::{FunctionName, InstanceId, Json, RuntimeStatus};
-use crate::hub::{ClientError, OrchestrationStatus, StartNew, StartOutcome, StatusWant};
+use crate::hub::{ClientError, HistoryDetail, OrchestrationStatus, StartNew, StartOutcome, StatusWant};
 
 /// Nobody waits longer over one request: connections do not live for ever.
 const WAIT_MAX: Duration = Duration::from_secs(600);
