@@ -62,7 +62,7 @@ fn timer(sequence: Sequence, at: i64) -> Action {
     Action::CreateTimer { sequence, fire_at: Timestamp(at) }
 }
 
-#[expect(clippy::unnecessary_wraps, clippy::result_large_err, reason = "it is what `end_turn` takes")]
+#[expect(clippy::unnecessary_wraps, reason = "it is what `end_turn` takes")]
 fn waiting(actions: Vec<Action>) -> Result<GuestTurn, Failure> {
     Ok(GuestTurn { actions, outcome: GuestOutcome::Waiting })
 }
