@@ -235,6 +235,7 @@ fn wasm_config(app: &App, data: Option<&DataFolder>, storage: &Arc<dyn Storage>)
             let storage = storage.clone();
             Box::pin(async move { storage.component(digest).await.ok().flatten() })
         }),
+        history_json: Some(server::history_events),
     }
 }
 

@@ -85,6 +85,15 @@ pub struct StatusWant {
     pub history: bool,
 }
 
+/// What is shown of a history beside what happened and when.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HistoryDetail {
+    /// With inputs.
+    pub input: bool,
+    /// With results.
+    pub output: bool,
+}
+
 /// An instance, as seen from outside.
 #[derive(Clone, Debug)]
 pub struct OrchestrationStatus {
@@ -162,6 +171,7 @@ pub struct PurgeFilter {
     pub created_from: Option<Timestamp>,
     /// Created at this time or earlier.
     pub created_to: Option<Timestamp>,
-    /// In one of these states, of which only those count in which an instance has ended; empty means every such state.
+    /// In one of these states, of which only those count in which an instance has ended: a list of live states only matches
+    /// nothing. Empty means every state in which an instance has ended.
     pub statuses: Vec<RuntimeStatus>,
 }

@@ -26,7 +26,8 @@ use tokio::sync::{oneshot, watch};
 use tracing::info;
 
 pub use client::{
-    ClientError, OrchestrationStatus, PurgeFilter, StartNew, StartOutcome, StatusPage, StatusQuery, StatusWant,
+    ClientError, HistoryDetail, OrchestrationStatus, PurgeFilter, StartNew, StartOutcome, StatusPage, StatusQuery,
+    StatusWant,
 };
 pub use executor::{
     ActivityCall, Executor, ExecutorFuture, Functions, GuestError, Orchestrator, OrchestratorCall, OrchestratorGuest,
@@ -352,16 +353,20 @@ impl Hub {
     /// Storage's; what was deleted before stays deleted.
     pub async fn purge_by(&self, filter: PurgeFilter) -> Result<u64, ClientError> {
         self.check_running()?;
+        let asked = |status: &RuntimeStatus| filter.statuses.is_empty() || filter.statuses.contains(status);
+        let statuses: Vec<_> =
+            RuntimeStatus::ALL.into_iter().filter(|status| status.is_terminal() && asked(status)).collect();
+        if statuses.is_empty() {
+            // To storage no status at all would mean any.
+            return Ok(0);
+        }
         let mut query = Query {
             created_from: filter.created_from,
             created_to: filter.created_to,
-            statuses: filter.statuses.into_iter().filter(|status| status.is_terminal()).collect(),
+            statuses,
             limit: 500,
             ..Query::default()
         };
-        if query.statuses.is_empty() {
-            query.statuses = RuntimeStatus::ALL.into_iter().filter(|status| status.is_terminal()).collect();
-        }
         let mut purged = 0;
         loop {
             let page = self.inner.storage.list(query.clone()).await.inspect_err(|error| self.inner.note(error))?;

@@ -8,7 +8,7 @@ use super::body::BodyError;
 use super::functions::HttpCallError;
 use super::json_text::JsonObject;
 use super::reply::{self, Reply};
-use crate::durable::{JsonError, RuntimeStatus};
+use crate::durable::{Json, JsonError, RuntimeStatus};
 use crate::hub::ClientError;
 use crate::storage::StorageError;
 
@@ -32,6 +32,8 @@ enum Body {
     Text(String),
     /// `{"Message":…}`
     Message(&'static str),
+    /// A text as JSON, quotes included.
+    JsonText(&'static str),
     /// Durable Functions' envelope. Its stack trace is always empty: internals stay in the log.
     Envelope {
         message: &'static str,
@@ -97,6 +99,11 @@ impl ApiError {
         Self::envelope(StatusCode::CONFLICT, WENT_WRONG, exception.into(), "System.InvalidOperationException")
     }
 
+    /// A purge by filter that does not say from when on. The original's answer: a bare text, as JSON.
+    pub(super) fn purge_needs_a_time() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, Body::JsonText("Please provide value for 'createdTimeFrom' parameter."))
+    }
+
     /// A restart of an instance that does not exist: the original's answer, which is no 404. The typo is its own.
     pub(super) fn restart_of_unknown(id: &str) -> Self {
         Self::envelope(
@@ -127,6 +134,7 @@ impl ApiError {
             Body::Empty => reply::empty(self.status),
             Body::Text(text) => reply::text(self.status, text),
             Body::Message(message) => reply::json(self.status, JsonObject::new().string("Message", message).finish()),
+            Body::JsonText(text) => reply::json(self.status, Json::string(text).as_str().to_owned()),
             Body::Envelope { message, exception, kind } => {
                 let object = JsonObject::new()
                     .string("Message", message)

@@ -39,7 +39,7 @@ use tracing::warn;
 pub use bind::BindError;
 pub use functions::{FunctionMatch, FunctionRoutes, HttpCallError, HttpFunctions, HttpInvocation, HttpReply};
 pub use links::{InstanceUrls, MANAGEMENT_PATH, ManagementUrls, Origin};
-pub use management::DurableClient;
+pub use management::{DurableClient, history_events};
 pub use port_holder::PortHolder;
 
 use accept::{Accepted, spawn_acceptor};

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use super::{
-    ManagementUrls,
+    HistoryJson, ManagementUrls,
     contract::{self, imports::durable_client as client, imports::types},
     fault::NotGranted,
     guest::{GuestState, Role},
 };
 use crate::{
     durable::{FunctionName, Json, OverridableStates, RuntimeStatus, Timestamp, TraceContext},
-    hub::{self, Hub, StartNew, StatusWant},
+    hub::{self, HistoryDetail, Hub, StartNew, StatusWant},
 };
 
 type Answer<T> = wasmtime::Result<Result<T, client::ClientError>>;
@@ -76,10 +76,11 @@ impl client::Host for GuestState {
         options: client::StatusOptions,
     ) -> Answer<Option<client::OrchestrationStatus>> {
         let granted = self.granted("get-status")?;
-        if options.show_history {
-            return self.unsupported("get-status with show-history");
-        }
-        Ok(get_status(&granted, &instance_id, options).await)
+        let history_json = match self.shared.history_json {
+            None if options.show_history => return self.unsupported("get-status with show-history"),
+            history_json => history_json,
+        };
+        Ok(get_status(&granted, &instance_id, options, history_json).await)
     }
 
     async fn list_instances(&mut self, query: client::StatusQuery) -> Answer<client::StatusPage> {
@@ -102,20 +103,27 @@ impl client::Host for GuestState {
         Ok(async { Ok(granted.hub()?.terminate(&instance_id, &reason).await?) }.await)
     }
 
-    async fn suspend(&mut self, _instance_id: String, _reason: String) -> Answer<()> {
-        self.unsupported("suspend")
+    async fn suspend(&mut self, instance_id: String, reason: String) -> Answer<()> {
+        let granted = self.granted("suspend")?;
+        Ok(async { Ok(granted.hub()?.suspend(&instance_id, &reason).await?) }.await)
     }
 
-    async fn resume(&mut self, _instance_id: String, _reason: String) -> Answer<()> {
-        self.unsupported("resume")
+    async fn resume(&mut self, instance_id: String, reason: String) -> Answer<()> {
+        let granted = self.granted("resume")?;
+        Ok(async { Ok(granted.hub()?.resume(&instance_id, &reason).await?) }.await)
     }
 
     async fn rewind(&mut self, _instance_id: String, _reason: String) -> Answer<()> {
         self.unsupported("rewind")
     }
 
-    async fn restart(&mut self, _instance_id: String, _with_new_instance_id: bool) -> Answer<String> {
-        self.unsupported("restart")
+    async fn restart(&mut self, instance_id: String, with_new_instance_id: bool) -> Answer<String> {
+        let granted = self.granted("restart")?;
+        Ok(async {
+            let restarted = granted.hub()?.restart(&instance_id, with_new_instance_id).await?;
+            Ok(restarted.as_str().to_owned())
+        }
+        .await)
     }
 
     async fn purge(&mut self, instance_id: String) -> Answer<u32> {
@@ -130,8 +138,14 @@ impl client::Host for GuestState {
         .await)
     }
 
-    async fn purge_by(&mut self, _filter: client::PurgeFilter) -> Answer<u32> {
-        self.unsupported("purge-by")
+    async fn purge_by(&mut self, filter: client::PurgeFilter) -> Answer<u32> {
+        let granted = self.granted("purge-by")?;
+        let filter = hub::PurgeFilter {
+            created_from: filter.created_from.map(Timestamp::from_millis_f64),
+            created_to: filter.created_to.map(Timestamp::from_millis_f64),
+            statuses: filter.statuses.into_iter().map(status_from_guest).collect(),
+        };
+        Ok(async { Ok(u32::try_from(granted.hub()?.purge_by(filter).await?).unwrap_or(u32::MAX)) }.await)
     }
 
     async fn signal_entity(
@@ -195,9 +209,15 @@ async fn get_status(
     granted: &Granted,
     instance_id: &str,
     options: client::StatusOptions,
+    history_json: Option<HistoryJson>,
 ) -> Result<Option<client::OrchestrationStatus>, client::ClientError> {
-    let want = StatusWant { input: options.show_input, history: false };
-    Ok(granted.hub()?.status(instance_id, want).await?.map(|status| instance_to_guest(&status)))
+    let want = StatusWant { input: options.show_input, history: options.show_history };
+    let detail = HistoryDetail { input: options.show_input, output: options.show_history_output };
+    let status = granted.hub()?.status(instance_id, want).await?;
+    Ok(status.map(|status| client::OrchestrationStatus {
+        history: history_json.zip(status.history.as_deref()).map(|(write, records)| write(records, detail)),
+        ..instance_to_guest(&status)
+    }))
 }
 
 async fn list(granted: &Granted, query: client::StatusQuery) -> Result<client::StatusPage, client::ClientError> {

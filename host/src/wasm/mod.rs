@@ -44,8 +44,10 @@ use std::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
-    durable::{Digest, Failure, FunctionName, Json, OverridableStates},
-    hub::{ActivityCall, Executor, ExecutorFuture, GuestError, Hub, OrchestratorCall, OrchestratorGuest},
+    durable::{Digest, Failure, FunctionName, Json, OverridableStates, TurnRecord},
+    hub::{
+        ActivityCall, Executor, ExecutorFuture, GuestError, HistoryDetail, Hub, OrchestratorCall, OrchestratorGuest,
+    },
 };
 use component::{Compiled, Components};
 use cpu::{Lanes, Meter, Overrun};
@@ -55,6 +57,9 @@ use guest::GuestLimits;
 
 /// Finds the bytes of a component that is not deployed any more, in storage.
 pub type ComponentBytes = Arc<dyn Fn(Digest) -> Pin<Box<dyn Future<Output = Option<Arc<[u8]>>> + Send>> + Send + Sync>;
+
+/// Writes a history as the JSON array that durable clients are given.
+pub type HistoryJson = fn(&[Arc<TurnRecord>], HistoryDetail) -> String;
 
 /// The URLs under which an instance is managed, for the origin of a running request.
 pub type ManagementUrlsFor = Arc<dyn Fn(&str) -> ManagementUrls + Send + Sync>;
@@ -110,6 +115,8 @@ pub struct WasmConfig {
     pub settings: Vec<(String, String)>,
     /// Finds the bytes of components that are not deployed any more.
     pub component_bytes: ComponentBytes,
+    /// Writes histories for durable clients; without, they are told that this is not supported.
+    pub history_json: Option<HistoryJson>,
 }
 
 impl Default for WasmConfig {
@@ -128,6 +135,7 @@ impl Default for WasmConfig {
             residents_max: 1024,
             settings: Vec::new(),
             component_bytes: Arc::new(|_| Box::pin(async { None })),
+            history_json: None,
         }
     }
 }
@@ -229,6 +237,7 @@ pub struct DeployedComponent {
 struct Shared {
     engine: wasmtime::Engine,
     hub: OnceLock<Arc<Hub>>,
+    history_json: Option<HistoryJson>,
 }
 
 /// A function that can be called by name.
@@ -290,7 +299,7 @@ impl Wasm {
             transfer_limit,
         };
         Ok(Arc::new(Self {
-            shared: Arc::new(Shared { engine, hub: OnceLock::new() }),
+            shared: Arc::new(Shared { engine, hub: OnceLock::new(), history_json: config.history_json }),
             components: Arc::new(components),
             lanes,
             cpu_limit: config.cpu_limit,

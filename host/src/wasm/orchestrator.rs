@@ -311,10 +311,7 @@ fn action_from_guest(action: orchestrator::Action) -> Result<Action, Fault> {
     use orchestrator::Action as From;
     let unsupported = |sequence, what| Ok(Action::Unsupported { sequence: numbered(sequence)?, what });
     match action {
-        // Said, not passed over: code that counts on three attempts must not find out by the first failure.
-        From::ScheduleTask(task) if task.retry.is_some() => {
-            unsupported(task.sequence, "schedule-task with a retry policy")
-        }
+        // Said, not passed over: code that counts on a timeout must not find out by waiting for ever.
         From::ScheduleTask(task) if task.timeout.is_some() => {
             unsupported(task.sequence, "schedule-task with a timeout")
         }
@@ -410,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn retries_and_timeouts_are_refused_until_they_are_kept() {
+    fn timeouts_are_refused_until_they_are_kept_and_retries_are_kept() {
         let task = |retry_wanted: bool, timeout| {
             let retry = orchestrator::RetryPolicy {
                 max_attempts: 3,
@@ -431,7 +428,7 @@ mod tests {
             }))
         };
         assert!(matches!(task(false, None), Ok(Action::ScheduleTask(_))));
-        assert!(matches!(task(true, None), Ok(Action::Unsupported { .. })));
+        assert!(matches!(task(true, None), Ok(Action::ScheduleTask(TaskScheduled { retry: Some(_), .. }))));
         assert!(matches!(task(false, Some(1.0)), Ok(Action::Unsupported { .. })));
     }
 

@@ -1,5 +1,6 @@
 //! Activities: each returns its input, or something as simple.
 
+use serde::{Deserialize, Serialize};
 use soloist_sdk::prelude::*;
 use std::time::Duration;
 
@@ -24,6 +25,31 @@ pub fn chain_step(index: u32) -> u32 {
 #[activity]
 pub fn fan_out_step(index: u32) -> u32 {
     index
+}
+
+/// What [`flaky_step`] is to do.
+#[derive(Deserialize, Serialize)]
+pub struct FlakyStep {
+    pub token: Json,
+    pub fails: u32,
+}
+
+/// The token, and how many attempts it took.
+#[derive(Deserialize, Serialize)]
+pub struct Attempts {
+    token: Json,
+    attempts: u32,
+}
+
+/// Fails its first `fails` attempts. Each attempt writes `attempt <n> of <instance>` to the log.
+#[activity]
+pub fn flaky_step(ctx: ActivityContext, input: FlakyStep) -> Result<Attempts> {
+    let attempt = ctx.attempt();
+    log::info(format!("attempt {attempt} of {}", ctx.instance_id()));
+    if attempt <= input.fails {
+        return Err(Failure::new(format!("attempt {attempt} fails")).with_kind("Flaky"));
+    }
+    Ok(Attempts { token: input.token, attempts: attempt })
 }
 
 /// Sleeps this many milliseconds and returns the number.

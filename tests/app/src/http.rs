@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use soloist_sdk::prelude::*;
+use soloist_sdk::{PurgeFilter, StatusOptions};
 
 /// `POST orchestrators/{functionName}/{instanceId}`: one live instance per id.
 #[http_trigger]
@@ -28,6 +29,29 @@ fn start_with_id(req: &HttpRequest, client: &DurableClient) -> HttpResult {
     let id = req.required_param("instanceId")?;
     let started = client.start_new(name, &req.payload()?, StartOptions::new().with_instance_id(id))?.or_conflict()?;
     Ok(client.create_check_status_response(req, &started.instance_id)?)
+}
+
+/// `POST client/{operation}/{instanceId}`: does to the instance what the durable client can do, and says what it was told.
+#[http_trigger]
+pub fn http_client(req: HttpRequest, client: DurableClient) -> HttpResult {
+    let id = req.required_param("instanceId")?;
+    let answer = match req.required_param("operation")? {
+        "suspend" => json!(client.suspend(id, "by a function")?),
+        "resume" => json!(client.resume(id, "by a function")?),
+        "restart" => json!(client.restart(id)?),
+        "restartWithNewId" => json!(client.restart_with_new_id(id)?),
+        // The instances that were created since this one.
+        "purgeSince" => {
+            let created_from = client.get_status(id, StatusOptions::default())?.map(|status| status.created_time);
+            json!(client.purge_by(&PurgeFilter { created_from, ..PurgeFilter::default() })?)
+        }
+        "history" => {
+            let options = StatusOptions { show_history: true, show_history_output: true, ..StatusOptions::default() };
+            json!(client.get_status(id, options)?.and_then(|status| status.history))
+        }
+        _ => return Err(BadRequest::new("no such operation").into()),
+    };
+    Ok(HttpResponse::ok().json(&answer)?)
 }
 
 /// Says what it was asked: `{method, url, params: {…}, query: [[name, value]…], headers: [[name, value]…], body}`.

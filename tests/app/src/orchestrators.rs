@@ -1,5 +1,6 @@
 //! Orchestrators: small, and exact in how many steps they take.
 
+use crate::activities::{Attempts, FlakyStep};
 use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use soloist_sdk::prelude::*;
@@ -109,6 +110,44 @@ pub async fn collect(ctx: OrchestrationContext, mut input: Collected) -> Result<
     }
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FlakyInput {
+    token: Json,
+    /// So many attempts fail.
+    fails: u32,
+    /// So many attempts are made at most.
+    max: u32,
+    /// The first wait, in milliseconds; each further one is `coefficient` times as long.
+    first_ms: u64,
+    coefficient: f64,
+}
+
+/// One activity, attempted until it succeeds or may not be attempted again; returns how many attempts it took.
+#[orchestrator]
+pub async fn flaky(ctx: OrchestrationContext, input: FlakyInput) -> Result<Attempts> {
+    let policy = RetryPolicy::new(input.max, Duration::from_millis(input.first_ms)).with_backoff(input.coefficient);
+    let step = FlakyStep { token: input.token, fails: input.fails };
+    ctx.call_activity_with_retry("FlakyStep", policy, &step).await
+}
+
+#[derive(Deserialize)]
+pub struct ProgressInput {
+    steps: u32,
+}
+
+/// Sets its custom status to `{"done":n,"of":steps}` and waits for event `Next`, `steps` times.
+#[orchestrator]
+pub async fn progress(ctx: OrchestrationContext, input: ProgressInput) -> Result<u32> {
+    let set = |done: u32| ctx.set_custom_status(&serde_json::json!({ "done": done, "of": input.steps }));
+    for done in 0..input.steps {
+        set(done)?;
+        ctx.wait_for_event::<Json>("Next").await?;
+    }
+    set(input.steps)?;
+    Ok(input.steps)
+}
+
 #[derive(Deserialize, Serialize)]
 pub struct TimerInput {
     token: Json,
@@ -145,7 +184,7 @@ pub async fn eternal(ctx: OrchestrationContext) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use soloist_sdk::testing::{Outcome, Script};
+    use soloist_sdk::testing::{Action, Outcome, Script};
 
     fn json(text: &str) -> Json {
         Json::from_text(text).unwrap()
@@ -191,6 +230,32 @@ mod tests {
         let mut script = Script::start("Collect", &json(&next.input));
         script.raise("Evt", &"END");
         assert_eq!(script.output::<Json>().text(), r#"{"token":"t","events":[1,2]}"#);
+    }
+
+    #[test]
+    fn flaky_leaves_the_attempts_to_the_host() {
+        let input = r#"{"token":"t","fails":1,"max":3,"firstMs":250,"coefficient":2}"#;
+        let mut script = Script::start("Flaky", &json(input));
+        let actions = script.take_actions();
+        let [Action::ScheduleTask(task)] = actions.as_slice() else { panic!("{actions:?}") };
+        assert_eq!((task.name.as_str(), task.input.as_str()), ("FlakyStep", r#"{"token":"t","fails":1}"#));
+        let retry = task.retry.as_ref().unwrap();
+        assert_eq!((retry.max_attempts, retry.first_interval, retry.backoff_coefficient), (3, 250.0, 2.0));
+        script.complete(0, &json(r#"{"token":"t","attempts":2}"#));
+        assert_eq!(script.output::<Json>().text(), r#"{"token":"t","attempts":2}"#);
+    }
+
+    #[test]
+    fn progress_tells_how_far_it_is() {
+        let mut script = Script::start("Progress", &json(r#"{"steps":2}"#));
+        script.raise("Next", &1).raise("Next", &2);
+        let told = script.take_actions().into_iter().filter_map(|action| match action {
+            Action::SetCustomStatus(status) => Some(status),
+            _ => None,
+        });
+        let told: Vec<_> = told.collect();
+        assert_eq!(told, [r#"{"done":0,"of":2}"#, r#"{"done":1,"of":2}"#, r#"{"done":2,"of":2}"#]);
+        assert_eq!(script.output::<u32>(), 2);
     }
 
     #[test]

@@ -4,11 +4,14 @@
 
 mod bad_input;
 mod commands;
+mod continue_as_new;
 mod crashes;
 mod gate;
 mod hostile;
 mod idle;
 mod management;
+mod operations;
 mod orchestrations;
+mod retries;
 mod samples;
 mod starters;

@@ -2,8 +2,10 @@
 
 use futures::future::BoxFuture;
 
-use crate::durable::Json;
-use crate::hub::{ClientError, Hub, OrchestrationStatus, StartNew, StartOutcome, StatusPage, StatusQuery, StatusWant};
+use crate::durable::{InstanceId, Json};
+use crate::hub::{
+    ClientError, Hub, OrchestrationStatus, PurgeFilter, StartNew, StartOutcome, StatusPage, StatusQuery, StatusWant,
+};
 
 /// What the management API asks of the hub. Implemented by [`Hub`]; tests script it.
 ///
@@ -23,8 +25,16 @@ pub trait DurableClient: Send + Sync + 'static {
     fn raise_event<'a>(&'a self, id: &'a str, name: &'a str, input: Json) -> BoxFuture<'a, Result<(), ClientError>>;
     /// [`Hub::terminate`].
     fn terminate<'a>(&'a self, id: &'a str, reason: &'a str) -> BoxFuture<'a, Result<(), ClientError>>;
+    /// [`Hub::suspend`].
+    fn suspend<'a>(&'a self, id: &'a str, reason: &'a str) -> BoxFuture<'a, Result<(), ClientError>>;
+    /// [`Hub::resume`].
+    fn resume<'a>(&'a self, id: &'a str, reason: &'a str) -> BoxFuture<'a, Result<(), ClientError>>;
+    /// [`Hub::restart`].
+    fn restart<'a>(&'a self, id: &'a str, with_new_id: bool) -> BoxFuture<'a, Result<InstanceId, ClientError>>;
     /// [`Hub::purge`].
     fn purge<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), ClientError>>;
+    /// [`Hub::purge_by`].
+    fn purge_by(&self, filter: PurgeFilter) -> BoxFuture<'_, Result<u64, ClientError>>;
 }
 
 impl DurableClient for Hub {
@@ -52,7 +62,23 @@ impl DurableClient for Hub {
         Box::pin(Hub::terminate(self, id, reason))
     }
 
+    fn suspend<'a>(&'a self, id: &'a str, reason: &'a str) -> BoxFuture<'a, Result<(), ClientError>> {
+        Box::pin(Hub::suspend(self, id, reason))
+    }
+
+    fn resume<'a>(&'a self, id: &'a str, reason: &'a str) -> BoxFuture<'a, Result<(), ClientError>> {
+        Box::pin(Hub::resume(self, id, reason))
+    }
+
+    fn restart<'a>(&'a self, id: &'a str, with_new_id: bool) -> BoxFuture<'a, Result<InstanceId, ClientError>> {
+        Box::pin(Hub::restart(self, id, with_new_id))
+    }
+
     fn purge<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), ClientError>> {
         Box::pin(Hub::purge(self, id))
+    }
+
+    fn purge_by(&self, filter: PurgeFilter) -> BoxFuture<'_, Result<u64, ClientError>> {
+        Box::pin(Hub::purge_by(self, filter))
     }
 }

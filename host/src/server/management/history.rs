@@ -11,18 +11,10 @@ use super::super::time::seven_digits;
 use crate::durable::{
     ChildScheduled, Failure, HistoryEvent, Json, RuntimeStatus, Sequence, TaskScheduled, Timestamp, TurnRecord,
 };
+use crate::hub::HistoryDetail;
 
-/// What a caller asked to see of a history.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct HistoryDetail {
-    /// With inputs.
-    pub input: bool,
-    /// With results.
-    pub output: bool,
-}
-
-/// The array.
-pub(super) fn history_events(records: &[Arc<TurnRecord>], detail: HistoryDetail) -> String {
+/// The array, as JSON text: what Durable Functions shows of these records.
+pub fn history_events(records: &[Arc<TurnRecord>], detail: HistoryDetail) -> String {
     let projection = Projection::new(records, detail);
     let events = records.iter().flat_map(|record| record.events.iter().map(|event| (record.time, event)));
     array(events.filter_map(|(time, event)| projection.event(time, event)))

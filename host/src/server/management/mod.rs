@@ -14,6 +14,7 @@ use std::{future::Future, sync::Arc};
 use http::{HeaderMap, HeaderName, StatusCode, header, request};
 
 pub use client::DurableClient;
+pub use history::history_events;
 
 use super::body::{Body, BodyError};
 use super::error::ApiError;
@@ -22,9 +23,8 @@ use super::links::{ManagementUrls, Origin};
 use super::query::Query;
 use super::reply::{self, Reply};
 use crate::durable::{InstanceId, Json, JsonError, RuntimeStatus};
-use crate::hub::{OrchestrationStatus, StatusQuery, StatusWant};
-use history::HistoryDetail;
-use operation::{InstanceOperation, Operation};
+use crate::hub::{HistoryDetail, OrchestrationStatus, PurgeFilter, StatusQuery, StatusWant};
+use operation::Operation;
 use start::StartRequest;
 use status::status_json;
 
@@ -75,8 +75,12 @@ impl Management {
             Operation::List => self.list(&call).await,
             Operation::Purge(id) => self.purge(&id).await,
             Operation::RaiseEvent { id, name } => self.raise_event(&call, &id, &name, body).await,
+            Operation::PurgeBy => self.purge_by(&call).await,
             Operation::Terminate(id) => self.terminate(&call, &id).await,
-            Operation::Later(operation, id) => self.later(operation, &id).await,
+            Operation::Suspend(id) => self.suspend(&call, &id).await,
+            Operation::Resume(id) => self.resume(&call, &id).await,
+            Operation::Rewind(id) => self.rewind(&id).await,
+            Operation::Restart(id) => self.restart(&call, &id).await,
             Operation::Unsupported(what) => {
                 Err(ApiError::not_supported(format!("This host does not support {what} yet.")))
             }
@@ -124,7 +128,14 @@ impl Management {
 
     async fn purge(&self, id: &str) -> Result<Reply, ApiError> {
         self.client.purge(known_form(id)?).await?;
-        Ok(reply::json(StatusCode::OK, JsonObject::new().raw("instancesDeleted", "1").finish()))
+        Ok(deleted(1))
+    }
+
+    async fn purge_by(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
+        match self.client.purge_by(purge_filter(&call.query)?).await? {
+            0 => Err(ApiError::not_found()),
+            instances => Ok(deleted(instances)),
+        }
     }
 
     async fn raise_event(
@@ -145,62 +156,47 @@ impl Management {
     }
 
     async fn terminate(&self, call: &Call<'_>, id: &str) -> Result<Reply, ApiError> {
-        self.client.terminate(known_form(id)?, call.query.text("reason").unwrap_or("")).await?;
+        self.client.terminate(known_form(id)?, call.reason()).await?;
+        Ok(reply::empty(StatusCode::ACCEPTED))
+    }
+
+    async fn suspend(&self, call: &Call<'_>, id: &str) -> Result<Reply, ApiError> {
+        self.client.suspend(known_form(id)?, call.reason()).await?;
+        Ok(reply::empty(StatusCode::ACCEPTED))
+    }
+
+    async fn resume(&self, call: &Call<'_>, id: &str) -> Result<Reply, ApiError> {
+        self.client.resume(known_form(id)?, call.reason()).await?;
         Ok(reply::empty(StatusCode::ACCEPTED))
     }
 
     /// Answers what can be told without doing it, then that it is not supported.
-    async fn later(&self, operation: InstanceOperation, id: &str) -> Result<Reply, ApiError> {
-        let what = match operation {
-            InstanceOperation::Suspend => {
-                self.live(id).await?;
-                "suspending instances"
+    async fn rewind(&self, id: &str) -> Result<Reply, ApiError> {
+        match self.existing(id, StatusWant::default()).await?.runtime_status {
+            RuntimeStatus::Failed => {
+                Err(ApiError::not_supported("This host does not support rewinding instances yet."))
             }
-            InstanceOperation::Resume => {
-                let status = self.live(id).await?;
-                if status != RuntimeStatus::Suspended {
-                    return Err(ApiError::conflict(format!(
-                        "Cannot resume the orchestration instance {id} because instance is in the {status} state."
-                    )));
-                }
-                "resuming instances"
-            }
-            InstanceOperation::Rewind => {
-                let status = self.existing(id, StatusWant::default()).await?.runtime_status;
-                if !status.is_terminal() {
-                    return Err(ApiError::conflict(
-                        "The rewind operation is only supported on failed orchestration instances.",
-                    ));
-                }
-                if status != RuntimeStatus::Failed {
-                    return Err(ApiError::gone());
-                }
-                "rewinding instances"
-            }
-            InstanceOperation::Restart => {
-                let status = match known_form(id) {
-                    Ok(id) => self.client.status(id, StatusWant::default()).await?,
-                    Err(_) => None,
-                };
-                status.ok_or_else(|| ApiError::restart_of_unknown(id))?;
-                "restarting instances"
-            }
-        };
-        Err(ApiError::not_supported(format!("This host does not support {what} yet.")))
+            status if status.is_terminal() => Err(ApiError::gone()),
+            _ => Err(ApiError::conflict("The rewind operation is only supported on failed orchestration instances.")),
+        }
     }
 
     async fn existing(&self, id: &str, want: StatusWant) -> Result<OrchestrationStatus, ApiError> {
         self.client.status(known_form(id)?, want).await?.ok_or_else(ApiError::not_found)
     }
 
-    /// The status of an instance that has not ended.
-    async fn live(&self, id: &str) -> Result<RuntimeStatus, ApiError> {
+    /// Refuses an instance that has ended.
+    async fn live(&self, id: &str) -> Result<(), ApiError> {
         let status = self.existing(id, StatusWant::default()).await?.runtime_status;
-        if status.is_terminal() { Err(ApiError::gone()) } else { Ok(status) }
+        if status.is_terminal() { Err(ApiError::gone()) } else { Ok(()) }
     }
 }
 
 impl Call<'_> {
+    fn reason(&self) -> &str {
+        self.query.text("reason").unwrap_or("")
+    }
+
     fn detail(&self) -> HistoryDetail {
         HistoryDetail {
             // True by default: clients leave the parameter out and expect the input.
@@ -224,6 +220,28 @@ impl Call<'_> {
     fn failure_is_error(&self) -> bool {
         self.query.flag("returnInternalServerErrorOnFailure").unwrap_or(false)
     }
+}
+
+fn deleted(instances: u64) -> Reply {
+    reply::json(StatusCode::OK, JsonObject::new().raw("instancesDeleted", &instances.to_string()).finish())
+}
+
+/// What a query asks to delete. What cannot be read is refused, or matches nothing, where elsewhere it would count as absent:
+/// that would delete more than the caller meant.
+fn purge_filter(query: &Query) -> Result<PurgeFilter, ApiError> {
+    let created_from = query.time("createdTimeFrom").ok_or_else(ApiError::purge_needs_a_time)?;
+    let created_to = match query.text("createdTimeTo").filter(|text| !text.trim().is_empty()) {
+        Some(text) => Some(query.time("createdTimeTo").ok_or_else(|| {
+            ApiError::argument(format!("createdTimeTo {text:?} is not an ISO 8601 time, such as 2026-01-31T12:00:00Z"))
+        })?),
+        None => None,
+    };
+    let statuses = query.statuses("runtimeStatus");
+    let names_statuses = query.text("runtimeStatus").is_some_and(|text| !text.trim().is_empty());
+    if names_statuses && statuses.is_empty() {
+        return Err(ApiError::not_found());
+    }
+    Ok(PurgeFilter { created_from: Some(created_from), created_to, statuses })
 }
 
 /// The id, if an instance could have it: of any other there is none.

@@ -26,23 +26,22 @@ pub(super) enum Operation {
         /// The event's name.
         name: String,
     },
+    /// Delete the ended instances that a filter matches.
+    PurgeBy,
     /// End an instance.
     Terminate(String),
-    /// Something that this host does not do yet to an instance that exists.
-    Later(InstanceOperation, String),
+    /// Hold an instance.
+    Suspend(String),
+    /// Let a suspended instance go on.
+    Resume(String),
+    /// Run the failed steps of a failed instance again.
+    Rewind(String),
+    /// Start an instance again with its input.
+    Restart(String),
     /// Something that this host does not do yet.
     Unsupported(&'static str),
     /// A start whose path is not UTF-8.
     NotUtf8,
-}
-
-/// Operations on an instance that come later.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum InstanceOperation {
-    Suspend,
-    Resume,
-    Rewind,
-    Restart,
 }
 
 impl Operation {
@@ -88,7 +87,7 @@ impl Operation {
         match (method, rest) {
             (&Method::GET, []) => Some(Self::List),
             (&Method::GET, [id]) => Some(Self::Status((*id).to_owned())),
-            (&Method::DELETE, []) => Some(Self::Unsupported("purging instances by a filter")),
+            (&Method::DELETE, []) => Some(Self::PurgeBy),
             (&Method::DELETE, [id]) => Some(Self::Purge((*id).to_owned())),
             (&Method::POST, [id, operation]) => Self::instance_operation(id, operation),
             (&Method::POST, [id, operation, name]) if operation.eq_ignore_ascii_case("raiseEvent") => {
@@ -102,10 +101,10 @@ impl Operation {
         let id = id.to_owned();
         match operation.to_ascii_lowercase().as_str() {
             "terminate" => Some(Self::Terminate(id)),
-            "suspend" => Some(Self::Later(InstanceOperation::Suspend, id)),
-            "resume" => Some(Self::Later(InstanceOperation::Resume, id)),
-            "rewind" => Some(Self::Later(InstanceOperation::Rewind, id)),
-            "restart" => Some(Self::Later(InstanceOperation::Restart, id)),
+            "suspend" => Some(Self::Suspend(id)),
+            "resume" => Some(Self::Resume(id)),
+            "rewind" => Some(Self::Rewind(id)),
+            "restart" => Some(Self::Restart(id)),
             _ => None,
         }
     }
@@ -144,12 +143,14 @@ mod tests {
             ("GET /INSTANCES/a%2fb/", Operation::Status("a/b".into())),
             ("GET /instances/terminate", Operation::Status("terminate".into())),
             ("DELETE /instances/a", Operation::Purge("a".into())),
-            ("DELETE /instances/", Operation::Unsupported("purging instances by a filter")),
+            ("DELETE /instances/", Operation::PurgeBy),
             ("POST /instances/a/RaiseEvent/Go", raise),
             ("POST /instances/a/terminate", Operation::Terminate("a".into())),
             ("POST /instances/a/TERMINATE/", Operation::Terminate("a".into())),
-            ("POST /instances/a/suspend", Operation::Later(InstanceOperation::Suspend, "a".into())),
-            ("POST /instances/a/restart", Operation::Later(InstanceOperation::Restart, "a".into())),
+            ("POST /instances/a/suspend", Operation::Suspend("a".into())),
+            ("POST /instances/a/Resume", Operation::Resume("a".into())),
+            ("POST /instances/a/rewind", Operation::Rewind("a".into())),
+            ("POST /instances/a/restart", Operation::Restart("a".into())),
             ("GET /entities", Operation::Unsupported("entities")),
             ("POST /entities/counter/k", Operation::Unsupported("entities")),
             ("POST /makeprimary/", Operation::Unsupported("makeprimary")),

@@ -1,4 +1,4 @@
-//! Starting an orchestration, and waiting for its end if the caller wants to.
+//! Starting an orchestration, or one again, and waiting for its end if the caller wants to.
 
 use std::{future::Future, time::Duration};
 
@@ -8,11 +8,10 @@ use tokio::time::{Instant, sleep};
 use super::super::body::{Body, BodyError};
 use super::super::error::ApiError;
 use super::super::reply::{self, Reply};
-use super::history::HistoryDetail;
 use super::status::status_json;
-use super::{Call, Management, json_body};
-use crate::durable::{FunctionName, Json, RuntimeStatus};
-use crate::hub::{OrchestrationStatus, StartNew, StartOutcome, StatusWant};
+use super::{Call, Management, json_body, known_form};
+use crate::durable::{FunctionName, InstanceId, Json, RuntimeStatus};
+use crate::hub::{ClientError, HistoryDetail, OrchestrationStatus, StartNew, StartOutcome, StatusWant};
 
 /// Nobody waits longer over one request: connections do not live for ever.
 const WAIT_MAX: Duration = Duration::from_secs(600);
@@ -54,12 +53,29 @@ impl Management {
             StartOutcome::Started { instance_id, .. } => instance_id,
             StartOutcome::AlreadyExists { status, .. } => return Err(ApiError::already_exists(status)),
         };
+        self.started(call, &instance_id, wait).await
+    }
+
+    pub(super) async fn restart(&self, call: &Call<'_>, id: &str) -> Result<Reply, ApiError> {
+        let wait = Wait::asked_for(call)?;
+        let unknown = || ApiError::restart_of_unknown(id);
+        let known = known_form(id).map_err(|_| unknown())?;
+        let with_new_id = call.query.flag("restartWithNewInstanceId").unwrap_or(true);
+        let instance_id = self.client.restart(known, with_new_id).await.map_err(|error| match error {
+            ClientError::NotFound(_) => unknown(),
+            error => error.into(),
+        })?;
+        self.started(call, &instance_id, wait).await
+    }
+
+    /// The answer to a start, after the wait that the caller asked for.
+    async fn started(&self, call: &Call<'_>, id: &InstanceId, wait: Option<Wait>) -> Result<Reply, ApiError> {
         if let Some(wait) = wait
-            && let Some(ended) = self.wait_for_end(instance_id.as_str(), wait).await?
+            && let Some(ended) = self.wait_for_end(id.as_str(), wait).await?
         {
             return Ok(ended_reply(call, &ended));
         }
-        Ok(check_status(call, instance_id.as_str()))
+        Ok(check_status(call, id.as_str()))
     }
 
     /// Looks until the instance has ended or the time is up; none if it has not ended (or is gone).

@@ -2,9 +2,9 @@
 
 use super::super::json_text::JsonObject;
 use super::super::time::whole_seconds;
-use super::history::{HistoryDetail, history_events};
+use super::history::history_events;
 use crate::durable::RuntimeStatus;
-use crate::hub::OrchestrationStatus;
+use crate::hub::{HistoryDetail, OrchestrationStatus};
 
 /// An instance as Durable Functions shows it: eight members, always, in this order; `historyEvents` if the history was asked
 /// for and the instance is not Pending; `diagnostics`, which is ours, while the instance stalls.

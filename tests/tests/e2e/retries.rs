@@ -1,0 +1,126 @@
+//! Activities that fail are attempted again, by the host and on its clock.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use soloist_tests::{Host, eventually};
+
+/// How often an attempt of an instance's activity began, over every run of the host.
+fn attempts(host: &Host, id: &str, attempt: u32) -> usize {
+    let line = format!("attempt {attempt} of {id}");
+    host.logs().iter().flat_map(|log| log.lines()).filter(|entry| entry.contains(&line)).count()
+}
+
+async fn wait_for_attempt(host: &Host, id: &str, attempt: u32) {
+    eventually("the attempt begins", || async { (attempts(host, id, attempt) > 0).then_some(()) }).await;
+}
+
+/// Milliseconds of a history's time since midnight; the tests' spans are short.
+fn millis(time: &Value) -> u64 {
+    let text = time.as_str().unwrap();
+    let number = |range: std::ops::Range<usize>| text[range].parse::<u64>().unwrap();
+    ((number(11..13) * 60 + number(14..16)) * 60 + number(17..19)) * 1000 + number(20..23)
+}
+
+/// How long the one activity of an instance took, waits between attempts included, by the host's clock.
+async fn took(host: &Host, id: &str) -> Duration {
+    let history = host.history(id).await;
+    let ends = ["TaskCompleted", "TaskFailed"].map(json_of);
+    let ended: Vec<&Value> = history.iter().filter(|event| ends.contains(&event["EventType"])).collect();
+    let [ended] = ended.as_slice() else { panic!("one end: {history:?}") };
+    let day = 24 * 60 * 60 * 1000;
+    let millis = (day + millis(&ended["Timestamp"]) - millis(&ended["ScheduledTime"])) % day;
+    // Both times are cut to milliseconds.
+    Duration::from_millis(millis + 1)
+}
+
+fn json_of(text: &str) -> Value {
+    json!(text)
+}
+
+#[tokio::test]
+async fn an_activity_is_attempted_until_it_succeeds_and_waits_longer_each_time() {
+    retried(&Host::start_default().await).await;
+}
+
+#[tokio::test]
+async fn without_resident_guests_retries_are_the_same() {
+    retried(&Host::builder().without_residents().start().await).await;
+}
+
+async fn retried(host: &Host) {
+    let token = r#"{"b":[1.0],"a":12345678901234567890123}"#;
+    let input = format!(r#"{{"token":{token},"fails":3,"max":5,"firstMs":200,"coefficient":2}}"#);
+    host.start("Flaky", "flaky", &input).await;
+    host.wait_for_status("flaky", "Completed").await;
+    let text = host.get(&soloist_tests::instances::path("flaky")).await.text().to_owned();
+    assert!(text.contains(&format!(r#""output":{{"token":{token},"attempts":4}},"#)), "{text}");
+    for attempt in 1..=5 {
+        assert_eq!(attempts(host, "flaky", attempt), usize::from(attempt < 5), "attempt {attempt}");
+    }
+    // 200, 400 and 800 ms.
+    let took = took(host, "flaky").await;
+    assert!(took >= Duration::from_millis(1400), "{took:?}");
+}
+
+#[tokio::test]
+async fn the_last_attempts_failure_is_the_activitys() {
+    let host = Host::start_default().await;
+    host.start("Flaky", "f", r#"{"token":1,"fails":9,"max":3,"firstMs":10,"coefficient":1}"#).await;
+    let failed = host.wait_for_status("f", "Failed").await;
+    let output = failed["output"].as_str().unwrap();
+    assert!(
+        output.starts_with("Orchestrator function 'Flaky' failed: ") && output.contains("attempt 3 fails"),
+        "{output}"
+    );
+    assert_eq!([1, 2, 3, 4].map(|attempt| attempts(&host, "f", attempt)), [1, 1, 1, 0]);
+    let history = host.history("f").await;
+    let failures: Vec<_> = history.iter().filter(|event| event["EventType"] == "TaskFailed").collect();
+    assert_eq!(failures.len(), 1, "{history:?}");
+    assert_eq!(failures[0]["Reason"], "attempt 3 fails");
+
+    host.start("Flaky", "once", r#"{"token":1,"fails":1,"max":1,"firstMs":10,"coefficient":1}"#).await;
+    host.wait_for_status("once", "Failed").await;
+    assert_eq!([1, 2].map(|attempt| attempts(&host, "once", attempt)), [1, 0]);
+}
+
+#[tokio::test]
+async fn kill_9_during_a_back_off_neither_restarts_nor_shortens_it() {
+    const BACK_OFF: Duration = Duration::from_secs(5);
+    let mut host = Host::start_default().await;
+    let input = |ms: u128| format!(r#"{{"token":"t","fails":1,"max":3,"firstMs":{ms},"coefficient":1}}"#);
+    host.start("Flaky", "due", &input(BACK_OFF.as_millis())).await;
+    wait_for_attempt(&host, "due", 1).await;
+    let began = Instant::now();
+    host.start("Flaky", "later", &input(2 * BACK_OFF.as_millis())).await;
+    wait_for_attempt(&host, "later", 1).await;
+    // That the attempt failed is known a moment after its line in the log.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    host.kill9();
+    host.restart().await;
+    assert_eq!(attempts(&host, "due", 2), 0);
+    host.kill9();
+    // The back-off of the first one ends while there is no host.
+    tokio::time::sleep((BACK_OFF + Duration::from_millis(500)).saturating_sub(began.elapsed())).await;
+    host.restart().await;
+    let back = Instant::now();
+    assert_eq!(host.output("due").await, json!({"token": "t", "attempts": 2}));
+    assert!(back.elapsed() < BACK_OFF, "it did not begin anew: {:?}", back.elapsed());
+    assert_eq!(host.output("later").await, json!({"token": "t", "attempts": 2}));
+    for (id, least) in [("due", BACK_OFF), ("later", 2 * BACK_OFF)] {
+        let took = took(&host, id).await;
+        assert!(took >= least, "{id}: {took:?}");
+        assert_eq!([1, 2, 3].map(|attempt| attempts(&host, id, attempt)), [1, 1, 0], "{id}");
+    }
+}
+
+#[tokio::test]
+async fn a_terminated_instance_attempts_nothing_more() {
+    let host = Host::start_default().await;
+    host.start("Flaky", "t", r#"{"token":1,"fails":1,"max":3,"firstMs":300,"coefficient":1}"#).await;
+    wait_for_attempt(&host, "t", 1).await;
+    assert_eq!(host.post(&format!("{}/terminate", soloist_tests::instances::path("t")), "").await.status, 202);
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    assert_eq!(attempts(&host, "t", 2), 0);
+    assert_eq!(host.status("t").await["runtimeStatus"], "Terminated");
+}
