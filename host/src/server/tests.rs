@@ -167,7 +167,7 @@ fn every_path_leads_to_one_place() {
         ("GET /nothing", "404", ""),
         ("GET //", "404", ""),
         ("GET //api/echo", "404", ""),
-        ("GET /%ff", "404", ""),
+        ("GET /%ff", "400", "the path is not UTF-8: percent-encode names and ids as UTF-8"),
         ("OPTIONS *", "404", ""),
         ("PUT /api/echo", "404", ""),
         ("GET /admin/host/ping", "200", ""),
