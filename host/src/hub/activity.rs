@@ -221,3 +221,21 @@ async fn run(inner: Arc<Inner>, waiting: Waiting, stopped: AbortRegistration, sl
         inner.work_on(cell.instance).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shorter_timeout_bounds_an_attempt() {
+        let seconds = Duration::from_secs;
+        assert_eq!(shorter(None, None), None);
+        assert_eq!(shorter(None, Some(seconds(2))), Some(seconds(2)));
+        assert_eq!(shorter(Some(1_000.0), None), Some(seconds(1)));
+        assert_eq!(shorter(Some(1_000.0), Some(seconds(2))), Some(seconds(1)));
+        assert_eq!(shorter(Some(3_000.0), Some(seconds(2))), Some(seconds(2)));
+        assert_eq!(shorter(Some(f64::NAN), Some(seconds(2))), Some(seconds(2)));
+        assert_eq!(shorter(Some(-1.0), Some(seconds(2))), Some(Duration::ZERO));
+        assert_eq!(shorter(Some(f64::INFINITY), Some(seconds(2))), Some(seconds(2)));
+    }
+}

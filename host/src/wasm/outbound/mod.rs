@@ -95,11 +95,11 @@ impl Destination {
             return Err(Error::HttpRequestUriInvalid);
         }
         let is_tls = uri.scheme() == Some(&Scheme::HTTPS);
-        let port = match (authority.port_u16(), authority.port()) {
-            (Some(port), _) => port,
-            (None, Some(_)) => return Err(Error::HttpRequestUriInvalid),
-            (None, None) if is_tls => 443,
-            (None, None) => 80,
+        let after_address = authority.as_str().rsplit_once(']').map_or(authority.as_str(), |(_, after)| after);
+        let port = match after_address.split_once(':').map(|(_, port)| port) {
+            None | Some("") if is_tls => 443,
+            None | Some("") => 80,
+            Some(port) => port.parse().map_err(|_| Error::HttpRequestUriInvalid)?,
         };
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
         if host.is_empty() {

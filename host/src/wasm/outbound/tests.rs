@@ -37,7 +37,8 @@ async fn server<F: Future<Output = ()> + Send>(serve: impl Fn(TcpStream) -> F + 
     let port = listener.local_addr().unwrap().port();
     let task = tokio::spawn(async move {
         loop {
-            serve(listener.accept().await.unwrap().0).await;
+            let (stream, _) = listener.accept().await.unwrap();
+            serve(stream).await;
         }
     });
     Server { port, task }
