@@ -27,7 +27,7 @@ pub(super) enum Fault {
     /// The code called what its function's bindings do not grant.
     NotGranted(String),
     /// The call took longer than its function may.
-    Timeout(Failure),
+    Timeout(Box<Failure>),
     /// No guest can be had; not the code's fault.
     Unavailable(String),
 }
@@ -102,7 +102,7 @@ impl Fault {
         // What the bindings do not grant today they will not grant to another attempt.
         let non_retriable = matches!(self, Self::NotGranted(_));
         let (message, details) = match self {
-            Self::Timeout(failure) => return failure,
+            Self::Timeout(failure) => return *failure,
             Self::Panic(message, at) | Self::Trap(message, at) => (message, at),
             Self::Cpu(budget, at) => (
                 format!(

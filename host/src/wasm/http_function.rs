@@ -110,7 +110,7 @@ impl Wasm {
             None => call.await,
             Some(timeout) => tokio::time::timeout(timeout, call)
                 .await
-                .unwrap_or_else(|_| Err(Fault::Timeout(Failure::timed_out(&function.name, timeout)))),
+                .unwrap_or_else(|_| Err(Fault::Timeout(Box::new(Failure::timed_out(&function.name, timeout))))),
         };
         match outcome {
             Ok(reply) => {
