@@ -230,6 +230,8 @@ fn wasm_config(app: &App, data: Option<&DataFolder>, storage: &Arc<dyn Storage>)
         activities_max: durable.max_concurrent_activity_functions,
         turns_max: durable.max_concurrent_orchestrator_functions,
         residents_max: (size(soloist.resident_bytes) / RESIDENT_GUEST_BYTES).min(RESIDENTS_MAX),
+        function_timeout: app.host_json.function_timeout,
+        outbound_allow: soloist.outbound_allow.clone(),
         settings: app.settings.values().into_iter().collect(),
         component_bytes: Arc::new(move |digest| {
             let storage = storage.clone();
@@ -248,6 +250,7 @@ fn hub_config(host_json: &HostJson, wasm: &Wasm) -> HubConfig {
         resident_bytes: size(host_json.soloist.resident_bytes),
         residents_max: wasm.residents_max(),
         due_page: DUE_PAGE,
+        function_timeout: host_json.function_timeout,
     }
 }
 

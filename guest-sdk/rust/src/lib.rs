@@ -48,7 +48,7 @@ mod failure;
 // Only the host calls it.
 #[cfg_attr(not(target_arch = "wasm32"), allow(dead_code))]
 mod guest;
-mod http;
+pub mod http;
 mod json;
 pub mod log;
 mod orchestration;
@@ -84,6 +84,12 @@ pub use soloist_sdk_macros::orchestrator;
 ///
 /// All parameters may be left out; a [`DurableClient`] may be added if `function.json` binds one. An error fails the
 /// activity, with the error type's name as the failure's kind.
+///
+/// An activity does real work: it sends requests with [`http::Client`] (or any library that speaks `wasi:http`), reads the
+/// app's settings with `std::env::var`, and may block and sleep. It has no files and no sockets. One attempt may take as long
+/// as `functionTimeout` in `host.json` (30 minutes by default) and [`TaskOptions::with_timeout`] allow; then it is stopped and
+/// fails with the kind `Timeout`. It runs at least once: give [`ActivityContext::idempotency_key`] to services that can
+/// recognise a repeated request.
 pub use soloist_sdk_macros::activity;
 
 /// Makes a function an HTTP trigger: `fn(HttpRequest, DurableClient) -> HttpResponse` or `-> Result<HttpResponse, E>`.
@@ -97,6 +103,6 @@ pub mod prelude {
     pub use crate::{
         ActivityContext, BadRequest, ClientError, DurableClient, Failure, HttpError, HttpRequest, HttpResponse,
         HttpResult, Json, OrchestrationContext, OverridableStates, Result, RetryPolicy, StartOptions, StartOutcome,
-        SubOrchestrationOptions, TaskOptions, Timestamp, activity, http_trigger, log, orchestrator,
+        SubOrchestrationOptions, TaskOptions, Timestamp, activity, http, http_trigger, log, orchestrator,
     };
 }

@@ -55,10 +55,27 @@ impl RetryPolicy {
 }
 
 impl Failure {
+    /// The failure of a call that took longer than it may (kind `Timeout`); another attempt may be faster.
+    pub fn timed_out(function: &str, timeout: std::time::Duration) -> Self {
+        Self::new("Timeout", format!("Timeout value of {} exceeded by function '{function}'", time_span(timeout)))
+    }
+
     /// A failure of a kind, without further details.
     pub fn new(kind: &str, message: impl Into<String>) -> Self {
         Self { kind: kind.to_owned(), message: message.into(), ..Self::default() }
     }
+}
+
+/// A duration as Durable Functions writes it: `[d.]hh:mm:ss[.fffffff]`.
+fn time_span(duration: std::time::Duration) -> String {
+    let seconds = duration.as_secs();
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    let days = if days == 0 { String::new() } else { format!("{days}.") };
+    let fraction = match duration.subsec_nanos() / 100 {
+        0 => String::new(),
+        ticks => format!(".{ticks:07}"),
+    };
+    format!("{days}{hours:02}:{minutes:02}:{:02}{fraction}", seconds % 60)
 }
 
 /// A label.

@@ -406,3 +406,18 @@ proptest! {
         prop_assert_eq!(instance.outstanding().map(|t| t.work.sequence()).collect::<Vec<_>>(), open);
     }
 }
+
+#[test]
+fn a_timeout_is_told_as_durable_functions_tells_it() {
+    use std::time::Duration;
+    for (timeout, text) in [
+        (Duration::from_secs(1_800), "00:30:00"),
+        (Duration::from_millis(1_500), "00:00:01.5000000"),
+        (Duration::from_secs(90_061), "1.01:01:01"),
+        (Duration::ZERO, "00:00:00"),
+    ] {
+        let failure = Failure::timed_out("F", timeout);
+        assert_eq!(failure.message, format!("Timeout value of {text} exceeded by function 'F'"));
+        assert_eq!((failure.kind.as_str(), failure.non_retriable), ("Timeout", false));
+    }
+}

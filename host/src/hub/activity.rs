@@ -5,11 +5,12 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use futures::FutureExt as _;
 use futures::future::{AbortHandle, AbortRegistration, Abortable};
-use tracing::{Instrument, debug, debug_span};
+use tracing::{Instrument, debug, debug_span, warn};
 
 use super::{
     ActivityCall,
@@ -17,7 +18,7 @@ use super::{
     worker::Inner,
 };
 use crate::durable::{
-    Failure, FunctionName, GenerationKey, Instance, InstanceKey, Message, OpenTask, Sequence, TaskScheduled, Work,
+    Failure, FunctionName, GenerationKey, Instance, InstanceKey, Json, Message, OpenTask, Sequence, TaskScheduled, Work,
 };
 
 /// An activity that waits for its slot.
@@ -26,6 +27,8 @@ struct Waiting {
     generation: GenerationKey,
     sequence: Sequence,
     call: ActivityCall,
+    /// How long it may run.
+    timeout: Option<Duration>,
 }
 
 /// The activities that wait, by instance.
@@ -117,11 +120,12 @@ impl Inner {
                     continue;
                 }
                 state.activities.insert(key, Dispatched::Waiting);
-                new.push((scheduled.sequence, activity_call(instance, scheduled, task.attempt)));
+                let timeout = shorter(scheduled.timeout_ms, self.function_timeout);
+                new.push((scheduled.sequence, activity_call(instance, scheduled, task.attempt), timeout));
             }
         }
-        for (sequence, call) in new {
-            self.activities.put(Waiting { cell: cell.clone(), generation, sequence, call });
+        for (sequence, call, timeout) in new {
+            self.activities.put(Waiting { cell: cell.clone(), generation, sequence, call, timeout });
         }
         self.start_activities();
     }
@@ -167,13 +171,39 @@ fn activity_call(instance: &Instance, task: &TaskScheduled, attempt: u32) -> Act
     }
 }
 
+/// How long one attempt may take: the shorter of the call's own timeout and the host's for every function.
+fn shorter(of_call_ms: Option<f64>, of_functions: Option<Duration>) -> Option<Duration> {
+    let of_call = of_call_ms
+        .filter(|ms| !ms.is_nan())
+        .map(|ms| Duration::try_from_secs_f64(ms.max(0.0) / 1_000.0).unwrap_or(Duration::MAX));
+    [of_call, of_functions].into_iter().flatten().min()
+}
+
+/// One attempt, to its end or until its time is up. The time is monotonic and begins with the guest: waiting for a slot does
+/// not count, and an attempt that a crash cut short begins anew. The guest is gone when this returns.
+async fn attempt(inner: &Inner, mut call: ActivityCall, timeout: Option<Duration>) -> Result<Json, Failure> {
+    let Some(timeout) = timeout else { return inner.executor.activity(call).await };
+    call.deadline = Some(inner.ambient.now().plus(timeout));
+    let (name, attempt) = (call.name.clone(), call.attempt);
+    let expired = inner.ambient.sleep(timeout);
+    tokio::select! {
+        biased;
+        outcome = inner.executor.activity(call) => outcome,
+        () = expired => {
+            let failure = Failure::timed_out(name.as_str(), timeout);
+            warn!(attempt, reason = failure.message, "activity stopped");
+            Err(failure)
+        }
+    }
+}
+
 /// Runs one activity and brings its outcome to its instance; if no worker runs that, this task becomes its worker.
 ///
 /// Only the call can be stopped, not the task: it may be working on the instance by then.
 async fn run(inner: Arc<Inner>, waiting: Waiting, stopped: AbortRegistration, slot: Slot) {
-    let Waiting { cell, generation, sequence, call } = waiting;
+    let Waiting { cell, generation, sequence, call, timeout } = waiting;
     let span = debug_span!("activity", name = %call.name, instance_id = %call.instance_id, sequence);
-    let call = AssertUnwindSafe(inner.executor.activity(call).instrument(span)).catch_unwind();
+    let call = AssertUnwindSafe(attempt(&inner, call, timeout).instrument(span)).catch_unwind();
     let Ok(outcome) = Abortable::new(call, stopped).await else { return };
     let outcome =
         outcome.unwrap_or_else(|_| Err(Failure::new("HostPanic", "the host panicked while the activity ran")));
@@ -189,5 +219,23 @@ async fn run(inner: Arc<Inner>, waiting: Waiting, stopped: AbortRegistration, sl
     drop(slot);
     if begin {
         inner.work_on(cell.instance).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shorter_timeout_bounds_an_attempt() {
+        let seconds = Duration::from_secs;
+        assert_eq!(shorter(None, None), None);
+        assert_eq!(shorter(None, Some(seconds(2))), Some(seconds(2)));
+        assert_eq!(shorter(Some(1_000.0), None), Some(seconds(1)));
+        assert_eq!(shorter(Some(1_000.0), Some(seconds(2))), Some(seconds(1)));
+        assert_eq!(shorter(Some(3_000.0), Some(seconds(2))), Some(seconds(2)));
+        assert_eq!(shorter(Some(f64::NAN), Some(seconds(2))), Some(seconds(2)));
+        assert_eq!(shorter(Some(-1.0), Some(seconds(2))), Some(Duration::ZERO));
+        assert_eq!(shorter(Some(f64::INFINITY), Some(seconds(2))), Some(seconds(2)));
     }
 }

@@ -40,7 +40,7 @@ pub struct ActivityCall {
     pub sequence: Sequence,
     /// Counts attempts from 1.
     pub attempt: u32,
-    /// When it is given up.
+    /// When it is given up: told to the guest. The hub keeps the time and stops the guest.
     pub deadline: Option<Timestamp>,
     /// Labels.
     pub tags: Vec<Tag>,

@@ -17,9 +17,12 @@ mod residency;
 mod timers;
 mod worker;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use tokio::sync::{oneshot, watch};
@@ -75,6 +78,9 @@ pub struct HubConfig {
     pub residents_max: usize,
     /// Due entries that are read at once; the others are left in storage until their turn comes. 10,000 is a good number.
     pub due_page: usize,
+    /// How long one attempt of an activity may take, waiting in it included; none is without limit. The call's own timeout
+    /// applies as well.
+    pub function_timeout: Option<Duration>,
 }
 
 /// Figures of a running hub, since it started.
@@ -116,6 +122,7 @@ impl Hub {
                 guests: config.residents_max,
             }),
             counters: Counters::default(),
+            function_timeout: config.function_timeout,
             garbage: tokio::sync::Notify::new(),
             failed: watch::Sender::new(None),
             stopping: AtomicBool::new(false),

@@ -50,6 +50,8 @@ pub(super) struct Inner {
     pub limits: TurnLimits,
     pub cells: Mutex<HashMap<InstanceKey, Arc<Cell>>>,
     pub activities: ActivityQueue,
+    /// The bound on every attempt of an activity.
+    pub function_timeout: Option<Duration>,
     pub timers: Timers,
     pub residency: Residency,
     pub counters: Counters,

@@ -26,6 +26,8 @@ pub(super) enum Fault {
     TooLarge(usize, &'static str),
     /// The code called what its function's bindings do not grant.
     NotGranted(String),
+    /// The call took longer than its function may.
+    Timeout(Box<Failure>),
     /// No guest can be had; not the code's fault.
     Unavailable(String),
 }
@@ -89,6 +91,7 @@ impl Fault {
             Self::InvalidOutput(_) => "InvalidOutput",
             Self::TooLarge(..) => "ResponseTooLarge",
             Self::NotGranted(_) => "ImportNotGranted",
+            Self::Timeout(_) => "Timeout",
             Self::Unavailable(_) => "Unavailable",
         }
     }
@@ -99,6 +102,7 @@ impl Fault {
         // What the bindings do not grant today they will not grant to another attempt.
         let non_retriable = matches!(self, Self::NotGranted(_));
         let (message, details) = match self {
+            Self::Timeout(failure) => return *failure,
             Self::Panic(message, at) | Self::Trap(message, at) => (message, at),
             Self::Cpu(budget, at) => (
                 format!(

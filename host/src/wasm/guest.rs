@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use wasmtime::{ResourceLimiter, Store, UpdateDeadline, component::ResourceTable};
 use wasmtime_wasi::WasiCtx;
+use wasmtime_wasi_http::WasiHttpCtx;
 
 use super::{
     ClientGrant, ManagementUrlsFor, Shared,
     console::Console,
     cpu::Meter,
     fault::{Fault, OverBudget},
+    outbound::Outgoing,
     wasi::Replayable,
 };
 use crate::durable::{Failure, TraceContext};
@@ -52,6 +54,8 @@ pub(super) enum Role {
 pub(super) struct GuestState {
     pub(super) wasi: Option<Box<WasiCtx>>,
     pub(super) table: ResourceTable,
+    pub(super) http: WasiHttpCtx,
+    pub(super) outgoing: Outgoing,
     pub(super) memory: MemoryLimit,
     pub(super) limits: GuestLimits,
     pub(super) meter: Arc<Meter>,
@@ -128,9 +132,12 @@ pub(super) fn store(
     meter: Arc<Meter>,
     limits: GuestLimits,
 ) -> Store<GuestState> {
+    let has_effects = matches!(role, Role::Effects { .. });
     let state = GuestState {
         wasi: None,
         table: ResourceTable::new(),
+        http: WasiHttpCtx::new(),
+        outgoing: Outgoing::new(Arc::clone(&shared.outbound), Arc::clone(&console), has_effects),
         memory: MemoryLimit::new(limits.memory_bytes_max),
         limits,
         meter,

@@ -93,16 +93,25 @@ impl Wasm {
         };
         let (shared, printed, metered) = (Arc::clone(&self.shared), Arc::clone(&console), Arc::clone(&meter));
         let (limits, invocation_id, request) = (self.response_limits, call.invocation_id, call.request);
-        let outcome = self
-            .run(meter, async move {
+        let timeout = self.function_timeout;
+        let call = self.run(meter, {
+            let function = Arc::clone(&function);
+            async move {
                 let _permit = permit;
                 let mut store = guest::store(&shared, printed, role, metered, limits);
                 let request = to_guest(&function, invocation_id, request);
                 let handled = handle(&mut store, &function, &request).await;
                 let response = handled.map_err(|error| Fault::of(&error, store.data()))?;
                 from_guest(response, limits)
-            })
-            .await;
+            }
+        });
+        // Whoever gives the call up stops its guest.
+        let outcome = match timeout {
+            None => call.await,
+            Some(timeout) => tokio::time::timeout(timeout, call)
+                .await
+                .unwrap_or_else(|_| Err(Fault::Timeout(Box::new(Failure::timed_out(&function.name, timeout))))),
+        };
         match outcome {
             Ok(reply) => {
                 console.flush();

@@ -13,6 +13,9 @@ use crate::durable::FunctionName;
 /// Interfaces of WASI that languages' standard libraries always import.
 const WASI_GRANTED: [&str; 5] = ["wasi:io/", "wasi:cli/", "wasi:clocks/", "wasi:random/", "wasi:filesystem/"];
 
+/// Interfaces of WASI for outgoing requests: functions with effects may send them, without a binding.
+const OUTGOING_HTTP: [&str; 2] = ["wasi:http/types@0.2.", "wasi:http/outgoing-handler@0.2."];
+
 /// What a component holds.
 #[derive(Clone, Debug, Default)]
 pub struct ComponentInfo {
@@ -202,8 +205,8 @@ pub(super) fn check_imports(
         if effects.is_empty() {
             return refuse("which no binding can grant: orchestrators and entities decide and never act".to_owned());
         }
-        if import.starts_with("wasi:http/") {
-            return refuse("which this host does not offer yet".to_owned());
+        if OUTGOING_HTTP.iter().any(|granted| import.starts_with(granted)) {
+            continue;
         }
         return refuse("which is neither of the contract nor what a language's standard library needs".to_owned());
     }

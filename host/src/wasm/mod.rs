@@ -25,6 +25,7 @@ mod guest;
 mod http_function;
 mod inspect;
 mod orchestrator;
+mod outbound;
 #[cfg(test)]
 mod tests;
 mod wasi;
@@ -44,6 +45,7 @@ use std::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
+    app::OutboundRule,
     durable::{Digest, Failure, FunctionName, Json, OverridableStates, TurnRecord},
     hub::{
         ActivityCall, Executor, ExecutorFuture, GuestError, HistoryDetail, Hub, OrchestratorCall, OrchestratorGuest,
@@ -54,6 +56,7 @@ use cpu::{Lanes, Meter, Overrun};
 use engine::Slots;
 use fault::Fault;
 use guest::GuestLimits;
+use outbound::Outbound;
 
 /// Finds the bytes of a component that is not deployed any more, in storage.
 pub type ComponentBytes = Arc<dyn Fn(Digest) -> Pin<Box<dyn Future<Output = Option<Arc<[u8]>>> + Send>> + Send + Sync>;
@@ -111,6 +114,11 @@ pub struct WasmConfig {
     pub turns_max: usize,
     /// Orchestrators that are kept between turns, at most.
     pub residents_max: usize,
+    /// How long one run of an HTTP function may take, waiting included; none is without limit. Activities are bounded by the
+    /// hub.
+    pub function_timeout: Option<Duration>,
+    /// Where functions with effects may send requests, beside public addresses.
+    pub outbound_allow: Vec<OutboundRule>,
     /// The app's settings: the environment of functions with effects.
     pub settings: Vec<(String, String)>,
     /// Finds the bytes of components that are not deployed any more.
@@ -133,6 +141,8 @@ impl Default for WasmConfig {
             activities_max: 256,
             turns_max: 64,
             residents_max: 1024,
+            function_timeout: None,
+            outbound_allow: Vec::new(),
             settings: Vec::new(),
             component_bytes: Arc::new(|_| Box::pin(async { None })),
             history_json: None,
@@ -238,6 +248,7 @@ struct Shared {
     engine: wasmtime::Engine,
     hub: OnceLock<Arc<Hub>>,
     history_json: Option<HistoryJson>,
+    outbound: Arc<Outbound>,
 }
 
 /// A function that can be called by name.
@@ -263,6 +274,7 @@ pub struct Wasm {
     call_limits: GuestLimits,
     response_limits: GuestLimits,
     request_wait: Duration,
+    function_timeout: Option<Duration>,
     settings: Arc<[(String, String)]>,
     requests: Arc<Semaphore>,
     requests_max: usize,
@@ -299,13 +311,19 @@ impl Wasm {
             transfer_limit,
         };
         Ok(Arc::new(Self {
-            shared: Arc::new(Shared { engine, hub: OnceLock::new(), history_json: config.history_json }),
+            shared: Arc::new(Shared {
+                engine,
+                hub: OnceLock::new(),
+                history_json: config.history_json,
+                outbound: Arc::new(Outbound::new(config.outbound_allow)),
+            }),
             components: Arc::new(components),
             lanes,
             cpu_limit: config.cpu_limit,
             call_limits: limits(config.payload_bytes_max, "maxPayloadBytes"),
             response_limits: limits(config.response_bytes_max, "maxResponseBytes"),
             request_wait: config.request_wait,
+            function_timeout: config.function_timeout,
             settings: config.settings.into(),
             requests: Arc::new(Semaphore::new(slots.requests)),
             requests_max: slots.requests,

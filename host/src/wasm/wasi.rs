@@ -1,6 +1,7 @@
-//! WASI for guests: what a language's standard library needs, and no more. No files, no sockets.
+//! WASI for guests: what a language's standard library needs, and outgoing HTTP requests. No files, no sockets.
 //!
-//! Two linkers. *Effects* (HTTP functions, activities, timers): real clocks and entropy, the app's settings as environment.
+//! Two linkers. *Effects* (HTTP functions, activities, timers): real clocks and entropy, the app's settings as environment,
+//! requests (`outbound`).
 //! *Deterministic* (orchestrators, entities): the clock is the turn's time, entropy derives from the execution id, the
 //! environment is empty, and sleeping traps: whatever the code sees, it sees again when it is replayed.
 
@@ -19,17 +20,30 @@ use wasmtime_wasi::{
     },
 };
 
+use wasmtime_wasi_http::{WasiHttp, WasiHttpCtxView, WasiHttpView, p2::bindings::http};
+
 use super::{
     console::{ConsoleStream, Stream},
     contract::imports,
+    fault::NotGranted,
     guest::{GuestState, Role},
 };
 
 /// The most entropy that a guest gets in one call.
 const ENTROPY_BYTES_MAX: u64 = 1 << 20;
 
+/// The interface for outgoing requests, as this host implements it: any 0.2 that a component imports is served by it.
+const OUTGOING_HANDLER: &str = "wasi:http/outgoing-handler@0.2.12";
+
 /// What functions with effects may call.
 pub(super) fn effects_linker(engine: &Engine) -> wasmtime::Result<Linker<GuestState>> {
+    let mut linker = common_linker(engine)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    Ok(linker)
+}
+
+/// What any function may call, or finds replaced by its own world.
+fn common_linker(engine: &Engine) -> wasmtime::Result<Linker<GuestState>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     link_contract(&mut linker)?;
@@ -38,7 +52,16 @@ pub(super) fn effects_linker(engine: &Engine) -> wasmtime::Result<Linker<GuestSt
 
 /// What deterministic functions may call. The same names, so that one component may hold functions of both kinds.
 pub(super) fn deterministic_linker(engine: &Engine) -> wasmtime::Result<Linker<GuestState>> {
-    let mut linker = effects_linker(engine)?;
+    let mut linker = common_linker(engine)?;
+    http::types::add_to_linker::<_, WasiHttp>(&mut linker, &http::types::LinkOptions::default(), GuestState::http)?;
+    linker.instance(OUTGOING_HANDLER)?.func_new("handle", |store, _type, _arguments, _results| {
+        Err(NotGranted(format!(
+            "{} called wasi:http/outgoing-handler#handle: orchestrators and entities decide and never act; call an activity \
+             that sends the request",
+            store.data().console.function(),
+        ))
+        .into())
+    })?;
     linker.allow_shadowing(true);
     clocks::wall_clock::add_to_linker::<_, HasSelf<GuestState>>(&mut linker, |state| state)?;
     clocks::monotonic_clock::add_to_linker::<_, HasSelf<GuestState>>(&mut linker, |state| state)?;
@@ -83,6 +106,13 @@ impl WasiView for GuestState {
             Box::new(builder.build())
         });
         WasiCtxView { ctx, table }
+    }
+}
+
+impl WasiHttpView for GuestState {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        let Self { http, table, outgoing, .. } = self;
+        WasiHttpCtxView { ctx: http, table, hooks: outgoing }
     }
 }
 

@@ -58,3 +58,46 @@ pub fn sleep(ms: u64) -> u64 {
     std::thread::sleep(Duration::from_millis(ms));
     ms
 }
+
+#[derive(Deserialize)]
+pub struct FetchInput {
+    url: String,
+    /// With a body the request is a POST.
+    body: Option<String>,
+    /// Bounds the request, in milliseconds.
+    timeout_ms: Option<u64>,
+}
+
+#[derive(Deserialize, Serialize)]
+pub struct Fetched {
+    status: u16,
+    body: String,
+}
+
+/// Sends a request; its idempotency key goes along.
+#[activity]
+pub fn fetch_url(ctx: ActivityContext, input: FetchInput) -> Result<Fetched> {
+    let request = match input.body {
+        Some(body) => http::post(input.url).body(body),
+        None => http::get(input.url),
+    };
+    let request = match input.timeout_ms {
+        Some(ms) => request.timeout(Duration::from_millis(ms)),
+        None => request,
+    };
+    let response = request.header("idempotency-key", ctx.idempotency_key()).send()?;
+    Ok(Fetched { status: response.status(), body: response.text() })
+}
+
+/// Sleeps and then sends a request: nobody sees it if the activity is stopped before.
+#[activity]
+pub fn sleep_then_fetch(input: SleepThenFetch) -> Result<u16> {
+    std::thread::sleep(Duration::from_millis(input.ms));
+    Ok(http::get(input.url).send()?.status())
+}
+
+#[derive(Deserialize, Serialize)]
+pub struct SleepThenFetch {
+    pub ms: u64,
+    pub url: String,
+}

@@ -54,6 +54,14 @@ pub fn http_client(req: HttpRequest, client: DurableClient) -> HttpResult {
     Ok(HttpResponse::ok().json(&answer)?)
 }
 
+/// Sleeps `?ms=` milliseconds.
+#[http_trigger]
+pub fn http_sleep(req: HttpRequest) -> HttpResponse {
+    let ms = req.query("ms").and_then(|ms| ms.parse().ok()).unwrap_or(0);
+    std::thread::sleep(std::time::Duration::from_millis(ms));
+    HttpResponse::ok().text("awake")
+}
+
 /// Says what it was asked: `{method, url, params: {…}, query: [[name, value]…], headers: [[name, value]…], body}`.
 #[http_trigger]
 pub fn http_echo(req: HttpRequest) -> HttpResult {

@@ -1,6 +1,6 @@
 //! Orchestrators: small, and exact in how many steps they take.
 
-use crate::activities::{Attempts, FlakyStep};
+use crate::activities::{Attempts, FlakyStep, SleepThenFetch};
 use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use soloist_sdk::prelude::*;
@@ -174,6 +174,64 @@ pub async fn always_fails() -> Result<()> {
 
 #[orchestrator]
 pub async fn noop() {}
+
+/// One request by an activity: `{"url": U}` gives `{"status", "body"}`.
+#[orchestrator]
+pub async fn fetch(ctx: OrchestrationContext, input: Json) -> Result<Json> {
+    ctx.call_activity("FetchUrl", &input).await
+}
+
+#[derive(Deserialize)]
+pub struct TimeoutsInput {
+    /// How long the activity sleeps.
+    ms: u64,
+    /// How long it may take.
+    timeout_ms: u64,
+    #[serde(default = "one")]
+    attempts: u32,
+    /// Called after the sleep, if it comes to that; otherwise the activity only sleeps.
+    url: Option<String>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+#[derive(Serialize)]
+pub struct TimeoutsOutput {
+    kind: String,
+    message: String,
+}
+
+/// An activity that may be too slow: what it failed with, or kind `None`.
+#[orchestrator]
+pub async fn timeouts(ctx: OrchestrationContext, input: TimeoutsInput) -> TimeoutsOutput {
+    let options = TaskOptions::new()
+        .with_timeout(Duration::from_millis(input.timeout_ms))
+        .with_retry(RetryPolicy::new(input.attempts, Duration::from_millis(10)));
+    let ended: Result<Json> = match input.url {
+        Some(url) => {
+            let input = SleepThenFetch { ms: input.ms, url };
+            ctx.call_activity_with_options("SleepThenFetch", &input, options).await
+        }
+        None => ctx.call_activity_with_options("Sleep", &input.ms, options).await,
+    };
+    match ended {
+        Ok(_) => TimeoutsOutput { kind: "None".into(), message: String::new() },
+        Err(failure) => TimeoutsOutput { kind: failure.kind().into(), message: failure.message().into() },
+    }
+}
+
+/// An orchestrator that sends a request itself, which none may.
+#[orchestrator]
+pub async fn fetch_itself(_ctx: OrchestrationContext, input: FetchItself) -> Result<u16> {
+    Ok(http::get(input.url).send()?.status())
+}
+
+#[derive(Deserialize)]
+pub struct FetchItself {
+    url: String,
+}
 
 /// Waits for ten years.
 #[orchestrator]

@@ -144,7 +144,7 @@ fn check_output(program: &[Step], output: &[serde_json::Value], context: &str) -
     for step in (0..rounds).flat_map(|_| program) {
         match step {
             Step::Again(_) => sequence = 0,
-            Step::Retry(fails) if *fails < 3 => {
+            Step::Retry(fails) | Step::Slow(fails) if *fails < 3 => {
                 assert_eq!(next().to_string(), activity_result(sequence), "{context}");
                 sequence += 1;
             }
@@ -158,6 +158,10 @@ fn check_output(program: &[Step], output: &[serde_json::Value], context: &str) -
             }
             Step::FailingChild => {
                 assert_eq!(next(), "the end", "{context}");
+                sequence += 1;
+            }
+            Step::Slow(_) => {
+                assert_eq!(next(), "Timeout", "three attempts were stopped: {context}");
                 sequence += 1;
             }
             Step::Activity | Step::FanOut(_) => {

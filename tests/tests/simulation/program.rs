@@ -40,6 +40,9 @@ pub enum Step {
     Child,
     /// A sub-orchestration that fails; the failure is caught.
     FailingChild,
+    /// An activity that takes longer than it may: this many attempts are stopped, and the next, if the policy allows one, is
+    /// quick.
+    Slow(u32),
     /// Begins anew, this many times in all; only as the last step.
     Again(u32),
     /// Fails the orchestration.
@@ -49,7 +52,7 @@ pub enum Step {
 /// A random program.
 pub fn random(dice: &mut Dice) -> Vec<Step> {
     let mut steps: Vec<Step> = (0..dice.below(8))
-        .map(|_| match dice.below(15) {
+        .map(|_| match dice.below(16) {
             0..=3 => Step::Activity,
             4 => Step::FanOut(1 + u32::try_from(dice.below(6)).expect("small")),
             5 => Step::FailingActivity,
@@ -59,6 +62,7 @@ pub fn random(dice: &mut Dice) -> Vec<Step> {
             12 => Step::Child,
             13 => Step::FailingChild,
             11 => Step::Retry(u32::try_from(dice.below(4)).expect("small")),
+            14 => Step::Slow(u32::try_from(dice.below(4)).expect("small")),
             _ => Step::Status,
         })
         .collect();
@@ -84,6 +88,9 @@ pub fn retry_policy() -> RetryPolicy {
         never_retry_kinds: vec![],
     }
 }
+
+/// How long an attempt of a slow activity may take.
+const SLOW_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What an activity returns: known without running it.
 pub fn activity_result(sequence: u32) -> String {
@@ -122,11 +129,21 @@ impl Executor for Script {
 
     fn activity(&self, call: ActivityCall) -> ExecutorFuture<'_, Result<Json, Failure>> {
         let delay = self.delay();
+        let is_bounded = call.name.as_str() == "Slow";
+        assert_eq!(
+            call.deadline,
+            is_bounded.then(|| self.ambient.now().plus(SLOW_TIMEOUT)),
+            "the deadline is the timeout's"
+        );
         Box::pin(async move {
             self.ambient.sleep(delay).await;
             // The policy allows three attempts; the input tells how many fail.
             let fails: u32 = call.input.as_str().parse().unwrap_or(0);
-            if call.name.as_str() == "Fails" || call.attempt <= fails {
+            if call.name.as_str() == "Slow" && call.attempt <= fails {
+                self.ambient.sleep(Duration::from_secs(3_000)).await;
+                panic!("an activity ran on beyond its timeout");
+            }
+            if call.name.as_str() == "Fails" || (call.name.as_str() == "Works" && call.attempt <= fails) {
                 return Err(Failure::new("Planned", "as it should"));
             }
             Ok(Json::parse(activity_result(call.sequence)).expect("a JSON string"))
@@ -183,10 +200,10 @@ impl Guest {
     }
 
     fn task(&mut self, name: &str) {
-        self.retried_task(name, 0, None);
+        self.task_with(name, 0, None, None);
     }
 
-    fn retried_task(&mut self, name: &str, fails: u32, retry: Option<RetryPolicy>) {
+    fn task_with(&mut self, name: &str, fails: u32, retry: Option<RetryPolicy>, timeout: Option<Duration>) {
         let sequence = self.number();
         self.waits.tasks.insert(sequence, None);
         self.actions.push(Action::ScheduleTask(TaskScheduled {
@@ -194,7 +211,7 @@ impl Guest {
             name: name.into(),
             input: Json::parse(fails.to_string()).expect("a number"),
             retry,
-            timeout_ms: None,
+            timeout_ms: timeout.map(|timeout| timeout.as_secs_f64() * 1_000.0),
             tags: vec![],
         }));
     }
@@ -245,9 +262,10 @@ impl Guest {
                 self.actions.push(Action::SetCustomStatus(Json::string(&format!("s{}", self.at))));
                 self.end_step(vec![]);
             }
-            Step::Retry(fails) => self.retried_task("Works", fails, Some(retry_policy())),
+            Step::Retry(fails) => self.task_with("Works", fails, Some(retry_policy()), None),
             Step::Child => self.child("Child"),
             Step::FailingChild => self.child("FailingChild"),
+            Step::Slow(fails) => self.task_with("Slow", fails, Some(retry_policy()), Some(SLOW_TIMEOUT)),
             Step::Again(times) if self.rounds < times => {
                 let input = format!("[{},[{}]]", self.rounds + 1, self.output.join(","));
                 self.outcome = GuestOutcome::ContinueAsNew { input: Json::parse(input).expect("an array") };

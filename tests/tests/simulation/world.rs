@@ -208,6 +208,7 @@ impl World {
                 resident_bytes: [0, 1_000, 1_000_000][dice.below(3) as usize],
                 residents_max: 100,
                 due_page: 1 + dice.below(3) as usize,
+                function_timeout: None,
             },
         })
     }

@@ -1,7 +1,10 @@
 //! `host.json`: the settings of an app, typed, with their defaults.
 
+mod outbound;
 mod read;
 mod section;
+
+pub use outbound::OutboundRule;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -129,6 +132,8 @@ pub struct SoloistOptions {
     pub max_concurrent_guests: usize,
     /// `requestQueueSeconds`: how long a request waits for a guest before it is answered 429. Default 10; 0 does not wait.
     pub request_queue: Duration,
+    /// `outboundAllow`: destinations that functions may send requests to although they are not public. Default none.
+    pub outbound_allow: Vec<OutboundRule>,
 }
 
 impl Default for SoloistOptions {
@@ -145,6 +150,7 @@ impl Default for SoloistOptions {
             resident_bytes: 64 * MIB,
             max_concurrent_guests: 256,
             request_queue: Duration::from_secs(10),
+            outbound_allow: Vec::new(),
         }
     }
 }

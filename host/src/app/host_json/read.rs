@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::section::Section;
-use super::{DurableTaskOptions, HostJson, HttpOptions, SoloistOptions};
+use super::{DurableTaskOptions, HostJson, HttpOptions, OutboundRule, SoloistOptions};
 use crate::app::error::{AppError, Problem};
 use crate::app::json::{Document, Node, Value};
 use crate::app::settings::Settings;
@@ -87,6 +87,7 @@ const KNOWN_SOLOIST_KEYS: &[&str] = &[
     "residentBytes",
     "maxConcurrentGuests",
     "requestQueueSeconds",
+    "outboundAllow",
 ];
 
 /// The longest duration of the original, as it prints it.
@@ -295,7 +296,27 @@ fn read_soloist(section: &Section<'_>) -> Result<SoloistOptions, Problem> {
             default.request_queue.as_secs(),
             (0, 3_600),
         )?),
+        outbound_allow: read_outbound_allow(section)?,
     })
+}
+
+fn read_outbound_allow(section: &Section<'_>) -> Result<Vec<OutboundRule>, Problem> {
+    const KEY: &str = "outboundAllow";
+    let Some(node) = section.value(KEY) else { return Ok(Vec::new()) };
+    let texts = section.strings(KEY)?.unwrap_or_default();
+    let rules = texts.iter().map(|text| {
+        text.trim().parse().map_err(|reason: String| {
+            Problem::new(
+                format!(
+                    "host.json: {}.{KEY} holds '{text}': {reason}; give a host name, an IP address, a range such as \
+                     10.0.0.0/8, or *, each with a port (example.com:443, [::1]:443) or without",
+                    section.name
+                ),
+                node.origin(),
+            )
+        })
+    });
+    rules.collect()
 }
 
 /// The keys of the file that nothing here knows, as dotted paths.
@@ -366,7 +387,8 @@ mod tests {
                 "DurableTask": { "HubName": "MyHub", "maxConcurrentActivityFunctions": 3,
                           "overridableExistingInstanceStates": "anystate",
                           "httpSettings": { "useForwardedHost": true, "defaultAsyncRequestSleepTimeMilliseconds": 5 } },
-                "soloist": { "residentBytes": 0, "guestCpuMilliseconds": 100, "requestQueueSeconds": 0, "jsonDepth": 10, },
+                "soloist": { "residentBytes": 0, "guestCpuMilliseconds": 100, "requestQueueSeconds": 0, "jsonDepth": 10,
+                             "outboundAllow": ["127.0.0.1:8080", "10.0.0.0/8"] },
               },
             }"#,
         )
@@ -386,6 +408,8 @@ mod tests {
         assert_eq!(host_json.soloist.guest_cpu, Duration::from_millis(100));
         assert_eq!(host_json.soloist.request_queue, Duration::ZERO);
         assert_eq!(host_json.soloist.json_depth, 10);
+        let allowed: Vec<String> = host_json.soloist.outbound_allow.iter().map(ToString::to_string).collect();
+        assert_eq!(allowed, ["127.0.0.1:8080", "10.0.0.0/8"]);
         assert!(host_json.unknown_keys.is_empty());
     }
 
@@ -435,6 +459,9 @@ mod tests {
         );
         assert!(soloist(r#""guestCpuMilliseconds":0"#).contains("soloist.guestCpuMilliseconds"));
         assert!(soloist(r#""residentBytes":-1"#).contains("soloist.residentBytes"));
+        let outbound = soloist(r#""outboundAllow":["localhost", "10.0.0.1/8"]"#);
+        assert!(outbound.contains("soloist.outboundAllow holds '10.0.0.1/8': ") && outbound.contains("10.0.0.0/8"));
+        assert!(soloist(r#""outboundAllow":7"#).contains("soloist.outboundAllow must be an array of strings"));
         assert!(
             message(r#"{"version":"2.0","functionTimeout":"00:00:00"}"#)
                 .starts_with("FunctionTimeout must be greater than 00:00:01 and less than 10675199.02:48:05.4775807.")

@@ -152,6 +152,36 @@ async fn only_a_function_with_a_binding_may_use_the_durable_client() {
     );
 }
 
+#[tokio::test]
+async fn activities_send_requests_and_orchestrators_beside_them_do_not() {
+    let fixture = Fixture::new();
+    let orchestrator = "(param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)";
+    // The activity returns what became of its request; one without a host is refused at once.
+    let core = Core::activity("(i32.store8 (i32.const 512) (i32.add (i32.const 48) (call $send))) (i32.const 128)")
+        .export("orchestrator@1.0.0", "turn", orchestrator, "(drop (call $send)) (i32.const 320)")
+        .sending();
+    let path = fixture.write("mixed.wasm", core.component());
+    let activity = function("Act", FunctionKind::Activity, path.clone());
+    let deployed = fixture.wasm.deploy(vec![activity, function("Test", FunctionKind::Orchestrator, path)]).await;
+    let digest = deployed.into_iter().map(Result::unwrap).next().unwrap().digest;
+    assert_eq!(fixture.wasm.activity(activity_call("Act")).await.unwrap().as_str(), "1");
+    let mut guest = fixture.wasm.orchestrator(orchestrator_call(digest)).await.unwrap();
+    let Err(GuestError::Code(failure)) = guest.turn(false, 1, &[turn(0)]).await else { panic!("it may not") };
+    assert_eq!(failure.kind, "ImportNotGranted");
+    assert!(failure.message.contains("wasi:http/outgoing-handler#handle"), "{}", failure.message);
+}
+
+#[tokio::test]
+async fn an_http_function_that_takes_too_long_is_stopped() {
+    let timeout = Duration::from_millis(50);
+    let limits = WasmConfig { cpu_limit: Duration::from_secs(60), function_timeout: Some(timeout), ..config() };
+    let fixture = Fixture::with(WasmConfig { requests_max: 1, ..limits });
+    let failure = fixture.failure(&Core::http("(call $spin) (i32.const 64)").with(SPIN)).await;
+    assert_eq!(failure.kind, "Timeout");
+    assert_eq!(failure.message, "Timeout value of 00:00:00.0500000 exceeded by function 'Test'");
+    fixture.wasm.requests.acquire().await.unwrap().forget();
+}
+
 fn turn(ms: i64) -> GuestEvent {
     GuestEvent::TurnStarted(Timestamp(ms * 1000))
 }

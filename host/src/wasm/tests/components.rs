@@ -23,7 +23,38 @@ package wasi:clocks@0.2.6 { interface wall-clock {
     now: func() -> datetime;
 } }
 package wasi:sockets@0.2.6 { interface instance-network { ping: func(); } }
-package wasi:http@0.2.6 { interface outgoing-handler { ping: func(); } }
+package wasi:http@0.2.6 {
+    interface types {
+        resource fields { constructor(); }
+        resource outgoing-request { constructor(headers: fields); }
+        resource request-options;
+        resource future-incoming-response;
+        record DNS-error-payload { rcode: option<string>, info-code: option<u16> }
+        record TLS-alert-received-payload { alert-id: option<u8>, alert-message: option<string> }
+        record field-size-payload { field-name: option<string>, field-size: option<u32> }
+        variant error-code {
+            DNS-timeout, DNS-error(DNS-error-payload), destination-not-found, destination-unavailable,
+            destination-IP-prohibited, destination-IP-unroutable, connection-refused, connection-terminated,
+            connection-timeout, connection-read-timeout, connection-write-timeout, connection-limit-reached,
+            TLS-protocol-error, TLS-certificate-error, TLS-alert-received(TLS-alert-received-payload),
+            HTTP-request-denied, HTTP-request-length-required, HTTP-request-body-size(option<u64>),
+            HTTP-request-method-invalid, HTTP-request-URI-invalid, HTTP-request-URI-too-long,
+            HTTP-request-header-section-size(option<u32>), HTTP-request-header-size(option<field-size-payload>),
+            HTTP-request-trailer-section-size(option<u32>), HTTP-request-trailer-size(field-size-payload),
+            HTTP-response-incomplete, HTTP-response-header-section-size(option<u32>),
+            HTTP-response-header-size(field-size-payload), HTTP-response-body-size(option<u64>),
+            HTTP-response-trailer-section-size(option<u32>), HTTP-response-trailer-size(field-size-payload),
+            HTTP-response-transfer-coding(option<string>), HTTP-response-content-coding(option<string>),
+            HTTP-response-timeout, HTTP-upgrade-failed, HTTP-protocol-error, loop-detected, configuration-error,
+            internal-error(option<string>),
+        }
+    }
+    interface outgoing-handler {
+        use types.{outgoing-request, request-options, future-incoming-response, error-code};
+        handle: func(request: outgoing-request, options: option<request-options>)
+            -> result<future-incoming-response, error-code>;
+    }
+}
 package acme:secrets@1.0.0 { interface vault { ping: func(); } }
 package soloist:functions@2.0.0 { interface activity { invoke: func(); } }
 ";
@@ -60,6 +91,23 @@ impl Core {
         self.world += &format!("import {interface};\n");
         self.imports += &format!("(import \"{interface}\" \"{function}\" (func $imported {types}))\n");
         self
+    }
+
+    /// Adds `$send`, which hands an empty request to the host and leaves 0 if it was taken, 1 if not.
+    pub(super) fn sending(mut self) -> Self {
+        let (types, handler) = ("wasi:http/types@0.2.6", "wasi:http/outgoing-handler@0.2.6");
+        self.world += &format!("import {types};\nimport {handler};\n");
+        self.imports += &format!(
+            r#"(import "{types}" "[constructor]fields" (func $fields (result i32)))
+               (import "{types}" "[constructor]outgoing-request" (func $request (param i32) (result i32)))
+               (import "{handler}" "handle" (func $handle (param i32 i32 i32 i32)))
+"#
+        );
+        self.with(
+            "(func $send (result i32)
+               (call $handle (call $request (call $fields)) (i32.const 0) (i32.const 0) (i32.const 1024))
+               (i32.load8_u (i32.const 1024)))",
+        )
     }
 
     /// More functions and globals.

@@ -48,14 +48,17 @@ async fn an_import_that_no_binding_grants_is_named_with_what_would_grant_it() {
         ("wasi:sockets/instance-network@0.2.6", "decide and never act"),
         ("wasi:http/outgoing-handler@0.2.6", "decide and never act"),
     ] {
-        let types = if import.contains("client") { "(param i32 i32 i32)" } else { "" };
-        let name = if import.contains("client") { "management-urls" } else { "ping" };
+        let (name, types) = match import.split('@').next() {
+            Some("wasi:http/outgoing-handler") => ("handle", "(param i32 i32 i32 i32)"),
+            Some("wasi:sockets/instance-network") => ("ping", ""),
+            _ => ("management-urls", "(param i32 i32 i32)"),
+        };
         let bytes = Core::orchestrator("(i32.const 320)").import(import, name, types).component();
         let refused =
             refusal(|fixture| function("Test", FunctionKind::Orchestrator, fixture.write("o.wasm", bytes))).await;
         assert!(refused.contains(import) && refused.contains(text), "{refused}");
     }
-    for import in ["wasi:http/outgoing-handler@0.2.6", "acme:secrets/vault@1.0.0"] {
+    for import in ["wasi:sockets/instance-network@0.2.6", "acme:secrets/vault@1.0.0"] {
         let bytes = Core::activity("(i32.const 128)").import(import, "ping", "").component();
         let refused = refusal(|fixture| function("Test", FunctionKind::Activity, fixture.write("x.wasm", bytes))).await;
         assert!(refused.contains(import), "{refused}");
