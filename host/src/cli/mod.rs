@@ -72,7 +72,12 @@ fn run_build(app: &Path) -> anyhow::Result<ExitCode> {
 
 fn check_app_folder(app: &Path) -> anyhow::Result<()> {
     anyhow::ensure!(
-        app.is_dir(),
+        app.is_dir() || !app.exists(),
+        "{} is not a folder; name the folder that holds host.json and a folder per function",
+        app.display()
+    );
+    anyhow::ensure!(
+        app.exists(),
         "the app folder {} does not exist; name the folder that holds host.json and a folder per function",
         app.display()
     );

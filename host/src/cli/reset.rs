@@ -29,6 +29,10 @@ impl Reset {
             println!("nothing to delete: {} does not exist", folder.display());
             return Ok(ExitCode::SUCCESS);
         }
+        if !folder.join(crate::host::DATABASE).exists() {
+            println!("nothing to delete: {} holds no task hub", folder.display());
+            return Ok(ExitCode::SUCCESS);
+        }
         // Before asking: a running host would write on.
         let data = DataFolder::take(&folder)?;
         if !self.yes && !confirmed(&folder)? {

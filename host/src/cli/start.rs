@@ -101,7 +101,8 @@ impl Start {
             () = signals.next() => return Ok(ExitCode::SUCCESS),
             host = Host::start(&options) => host?,
         };
-        self.announce(&host, data.as_deref(), began)?;
+        self.write_ready_file(&host)?;
+        self.announce(&host, data.as_deref(), began);
         tokio::select! {
             biased;
             error = host.failed() => {
@@ -121,12 +122,16 @@ impl Start {
     }
 
     /// Says what is served, and that it is.
-    fn announce(&self, host: &Host, data: Option<&Path>, began: Instant) -> anyhow::Result<()> {
+    fn announce(&self, host: &Host, data: Option<&Path>, began: Instant) {
         let url = format!("http://{}", host.local_addr());
         print!("{}", listing(host, &url));
         let keeps = data.map_or("in memory".to_owned(), |data| format!("in {}", data.display()));
         println!("instances are kept {keeps}; no keys are asked for (--dev)");
         println!("ready in {:.2} s on {url}", began.elapsed().as_secs_f64());
+    }
+
+    fn write_ready_file(&self, host: &Host) -> anyhow::Result<()> {
+        let url = format!("http://{}", host.local_addr());
         if let Some(file) = &self.ready_file {
             // Beside it and renamed: whoever waits for the file never reads half of it.
             let aside = file.with_extension("tmp");
@@ -139,9 +144,8 @@ impl Start {
 }
 
 fn build_first(app: &Path) -> anyhow::Result<()> {
-    let report = build::build(app, &mut |line| eprintln!("{line}"))
+    build::build(app, &mut |line| eprintln!("{line}"))
         .context("building the app's functions; say --no-build to serve components that are built already")?;
-    super::report_failures(&report);
     Ok(())
 }
 
@@ -165,10 +169,18 @@ fn listing(host: &Host, url: &str) -> String {
     if !host.excluded().is_empty() {
         let _ = writeln!(text, "excluded:");
         for excluded in host.excluded() {
-            let _ = writeln!(text, "  {excluded}");
+            // Names are a stranger's: no escape sequence of theirs reaches a terminal.
+            let line: String = excluded.to_string().chars().map(printable).collect();
+            let _ = writeln!(text, "  {line}");
         }
     }
     text
+}
+
+fn printable(c: char) -> char {
+    let is_format =
+        matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    if c.is_control() || is_format { '\u{fffd}' } else { c }
 }
 
 /// The signals that end a host.

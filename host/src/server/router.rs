@@ -78,6 +78,9 @@ impl Router {
         if let Some(found) = (self.routes)(&parts.method, path) {
             return self.call_function(found, parts, body, local).await;
         }
+        if percent_encoding::percent_decode_str(path).decode_utf8().is_err() {
+            return Err(ApiError::bad_request("the path is not UTF-8: percent-encode names and ids as UTF-8"));
+        }
         if path == "/" && parts.method == Method::GET {
             return Ok(reply::text(StatusCode::OK, "Soloist is running.\n"));
         }

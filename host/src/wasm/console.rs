@@ -40,6 +40,8 @@ struct State {
     stdout: Vec<u8>,
     stderr: Vec<u8>,
     tail: Vec<u8>,
+    /// What was written to stderr since the last panic began, up to [`TAIL_BYTES`]: a long message's head says most.
+    panic: Option<Vec<u8>>,
 }
 
 /// Which of the two streams.
@@ -80,8 +82,7 @@ impl Console {
 
     /// The message of a Rust panic, if stderr ends with one.
     pub(super) fn panic_message(&self) -> Option<String> {
-        let tail = self.stderr_tail();
-        let report = &tail[tail.rfind("panicked at ")?..];
+        let report = String::from_utf8_lossy(self.lock().panic.as_ref()?).into_owned();
         let message = report.split_once('\n').map_or("", |(_place, message)| message);
         let end = message.find("\nnote: run with `RUST_BACKTRACE").unwrap_or(message.len());
         Some(message[..end].trim_end().to_owned())
@@ -99,6 +100,7 @@ impl Console {
         let mut state = self.lock();
         if stream == Stream::Err {
             keep_tail(&mut state.tail, bytes);
+            keep_panic(&mut state.panic, bytes);
         }
         if self.silent.load(Ordering::Relaxed) {
             return;
@@ -159,6 +161,24 @@ impl Console {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keeps the head of the last panic's report.
+fn keep_panic(panic: &mut Option<Vec<u8>>, bytes: &[u8]) {
+    const MARK: &[u8] = b"panicked at ";
+    let begin = bytes.windows(MARK.len()).rposition(|window| window == MARK);
+    let bytes = match (begin, panic.as_ref()) {
+        (Some(begin), _) => {
+            *panic = Some(Vec::new());
+            &bytes[begin..]
+        }
+        (None, Some(_)) => bytes,
+        (None, None) => return,
+    };
+    if let Some(report) = panic {
+        let room = TAIL_BYTES.saturating_sub(report.len());
+        report.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 }
 
@@ -241,6 +261,9 @@ mod tests {
               note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace\n",
         );
         assert_eq!(console.panic_message().as_deref(), Some("boom 7\nsecond line"));
+        console
+            .write(Stream::Err, format!("thread 'x' panicked at a.rs:1:2:\nhead {}", "y".repeat(200_000)).as_bytes());
+        assert!(console.panic_message().unwrap().starts_with("head yyy"), "a long message keeps its head");
     }
 
     #[test]

@@ -241,10 +241,9 @@ fn equal_ignoring_case(a: &str, b: &str) -> bool {
     a.eq_ignore_ascii_case(b) || (!(a.is_ascii() && b.is_ascii()) && a.to_lowercase() == b.to_lowercase())
 }
 
-/// Decodes one segment. `None` for what is not UTF-8 and for NUL, which no value of a function should carry.
+/// Decodes one segment. `None` for what is not UTF-8.
 fn decode(segment: &str) -> Option<std::borrow::Cow<'_, str>> {
-    let text = percent_encoding::percent_decode_str(segment).decode_utf8().ok()?;
-    (!text.contains('\0')).then_some(text)
+    percent_encoding::percent_decode_str(segment).decode_utf8().ok()
 }
 
 /// Reads a template character by character: a slash inside a parameter's constraint does not end a segment.

@@ -143,6 +143,9 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
 }
 
 fn try_open_writer(path: &Path) -> Result<Connection, OpenError> {
+    if std::fs::metadata(path).is_ok_and(|file| file.len() == 0) {
+        tracing::warn!(path = %path.display(), "the database is an empty file: it is taken for a new one");
+    }
     check_header(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags).map_err(|e| wrap(path, &e))?;
