@@ -1,9 +1,9 @@
 //! HTTP triggers: one request in, one response out, both buffered. And requests to others: [`Client`].
 //!
-//! - [`request`]: what came in
-//! - [`response`]: what goes out
-//! - [`error`]: how errors become responses
-//! - [`client`]: requests to other services, and `wire`, how they leave
+//! - `request`: what came in
+//! - `response`: what goes out
+//! - `error`: how errors become responses
+//! - `client`: requests to other services, and `wire`, how they leave
 
 mod client;
 mod error;
