@@ -311,10 +311,6 @@ fn action_from_guest(action: orchestrator::Action) -> Result<Action, Fault> {
     use orchestrator::Action as From;
     let unsupported = |sequence, what| Ok(Action::Unsupported { sequence: numbered(sequence)?, what });
     match action {
-        // Said, not passed over: code that counts on a timeout must not find out by waiting for ever.
-        From::ScheduleTask(task) if task.timeout.is_some() => {
-            unsupported(task.sequence, "schedule-task with a timeout")
-        }
         From::ScheduleTask(task) => Ok(Action::ScheduleTask(TaskScheduled {
             sequence: numbered(task.sequence)?,
             input: payload(&format!("the input of activity {:?}", task.name), task.input)?,
@@ -407,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn timeouts_are_refused_until_they_are_kept_and_retries_are_kept() {
+    fn an_activitys_retry_policy_and_timeout_are_kept() {
         let task = |retry_wanted: bool, timeout| {
             let retry = orchestrator::RetryPolicy {
                 max_attempts: 3,
@@ -429,7 +425,7 @@ mod tests {
         };
         assert!(matches!(task(false, None), Ok(Action::ScheduleTask(_))));
         assert!(matches!(task(true, None), Ok(Action::ScheduleTask(TaskScheduled { retry: Some(_), .. }))));
-        assert!(matches!(task(false, Some(1.0)), Ok(Action::Unsupported { .. })));
+        assert!(matches!(task(false, Some(1.0)), Ok(Action::ScheduleTask(TaskScheduled { timeout_ms: Some(_), .. }))));
     }
 
     #[test]
