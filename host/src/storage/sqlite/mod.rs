@@ -1,7 +1,7 @@
 //! Storage in one SQLite file: the embedded default.
 //!
 //! One thread commits (`writer`), a few read (`readers`); what a commit decides is `commits`, what a read returns is
-//! `reads`. The file's layout and the refusal of files that are not ours are `schema`.
+//! `reads`. The file's layout and the refusal of files that are not ours are `schema`; copies of it, `backup`.
 //!
 //! An operation is put into its thread's queue when its method is called, not when its future is first polled, and is
 //! carried out whether or not the future is kept. Nothing that the file says is kept in memory between transactions, so
@@ -9,6 +9,7 @@
 //!
 //! It does not lock the folder: the host does.
 
+mod backup;
 mod commits;
 mod error;
 mod readers;
@@ -21,7 +22,10 @@ mod writer;
 
 use std::{path::Path, sync::Arc};
 
-pub use self::schema::OpenError;
+pub use self::{
+    backup::{Copied, CopyError, Existing, backup, restore},
+    schema::OpenError,
+};
 use self::{
     readers::Readers,
     writer::{Shared, Writer},

@@ -177,6 +177,19 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
     Ok(conn)
 }
 
+/// Opens a connection that copies: it makes no file and changes nothing in one.
+pub(super) fn open_source(path: &Path, access: OpenFlags) -> Result<Connection, OpenError> {
+    check_header(path)?;
+    let conn = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(|e| wrap(path, &e))?;
+    conn.busy_timeout(BUSY_TIMEOUT).map_err(|e| wrap(path, &e))?;
+    set(path, &conn, "cell_size_check", 1)?;
+    set(path, &conn, "trusted_schema", 0)?;
+    match check_owner(path, &conn)? {
+        Owner::Ours => Ok(conn),
+        Owner::Nobody => Err(OpenError::Foreign { path: path.to_owned(), what: "it is empty".to_owned() }),
+    }
+}
+
 fn set_common(path: &Path, conn: &Connection) -> Result<(), OpenError> {
     set(path, conn, "cell_size_check", 1)?;
     set(path, conn, "trusted_schema", 0)?;
@@ -291,7 +304,7 @@ fn create(path: &Path, conn: &Connection) -> Result<(), OpenError> {
 }
 
 /// Makes the file's name durable.
-fn sync_folder(path: &Path) -> Result<(), OpenError> {
+pub(super) fn sync_folder(path: &Path) -> Result<(), OpenError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder)
         .and_then(|folder| folder.sync_all())
@@ -316,7 +329,7 @@ fn first_finding(report: &str) -> &str {
     report.lines().find(|line| !line.starts_with("***")).unwrap_or(report)
 }
 
-fn wrap(path: &Path, error: &rusqlite::Error) -> OpenError {
+pub(super) fn wrap(path: &Path, error: &rusqlite::Error) -> OpenError {
     let (path, what) = (path.to_owned(), error.to_string());
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt) => OpenError::Corrupt { path, what },
