@@ -173,7 +173,9 @@ impl Live {
 
     /// Commits a turn by which the instance continues, which must be accepted.
     pub(super) fn go_on(&mut self, storage: &dyn Storage, commit: TurnCommit) {
-        let Committed::Continued(generation) = ok(storage.commit_turn(commit)) else { panic!("it does not continue") };
+        let Committed::Continued(generation, _) = ok(storage.commit_turn(commit)) else {
+            panic!("it does not continue")
+        };
         assert!(generation > self.generation, "generations ascend");
         *self = Self { instance: self.instance, generation, number: TurnNumber::START, due: None };
     }

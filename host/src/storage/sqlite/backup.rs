@@ -109,10 +109,7 @@ fn check_free(to: &Path, existing: Existing) -> Result<(), CopyError> {
 fn check(path: &Path) -> Result<Copied, CopyError> {
     let wrap = |error| schema::wrap(path, &error);
     let conn: Connection = schema::open_source(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    let found: String = conn.pragma_query_value(None, "quick_check", |row| row.get(0)).map_err(wrap)?;
-    if found != "ok" {
-        return Err(OpenError::Corrupt { path: path.to_owned(), what: found }.into());
-    }
+    schema::check_whole(path, &conn)?;
     let instances: i64 = conn.query_row("SELECT count(*) FROM instance", (), |row| row.get(0)).map_err(wrap)?;
     let bytes = fs::metadata(path).map_err(|error| write_error(path, &error))?.len();
     Ok(Copied { instances: instances.unsigned_abs(), bytes })

@@ -46,6 +46,22 @@ pub struct Sqlite {
     shared: Arc<Shared>,
 }
 
+/// What tests set otherwise.
+#[derive(Clone, Debug)]
+struct Setup {
+    /// The name of SQLite's layer beneath files; none is its default.
+    vfs: Option<String>,
+    /// The write-ahead log is copied into the database when it has this many pages.
+    checkpoint_pages: i64,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        // 16 MB.
+        Self { vfs: None, checkpoint_pages: 4000 }
+    }
+}
+
 impl Sqlite {
     /// Opens the database file at `path`, making it if there is none (its folder must exist). Blocks for the time of some
     /// disk accesses.
@@ -53,10 +69,15 @@ impl Sqlite {
     /// # Errors
     /// [`OpenError`], which names the file and the remedy.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let conn = schema::open_writer(path)?;
+        Self::open_with(path, &Setup::default())
+    }
+
+    fn open_with(path: &Path, setup: &Setup) -> Result<Self, OpenError> {
+        let vfs = setup.vfs.as_deref();
+        let conn = schema::open_writer(path, vfs)?;
         let shared = Arc::new(Shared::default());
-        let readers = Readers::spawn(path, Arc::clone(&shared))?;
-        let writer = Writer::spawn(conn, Arc::clone(&shared))
+        let readers = Readers::spawn(path, vfs, Arc::clone(&shared))?;
+        let writer = Writer::spawn(conn, Arc::clone(&shared), setup.checkpoint_pages)
             .map_err(|error| OpenError::Io { path: path.to_owned(), what: error.to_string() })?;
         Ok(Self { readers, writer, shared })
     }
