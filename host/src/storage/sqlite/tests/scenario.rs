@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::{
     durable::{
         Digest, Failure, HistoryEvent, InboxMessage, InstanceId, Json, MessageNumber, NextExecution, OverridableStates,
-        RuntimeStatus, Summary, Timestamp, TurnNumber, TurnRecord,
+        ParentInstance, RuntimeStatus, Summary, Timestamp, TurnNumber, TurnRecord,
     },
     storage::{
         ChildStart, Committed, End, Ended, Fence, Loaded, Purged, Put, PutMessage, Query, Start, Started, Storage,
@@ -286,7 +286,8 @@ fn raised(message: MessageNumber, body: &InboxMessage) -> HistoryEvent {
 
 /// A child of any id: one that is free, taken, or the parent's own.
 fn child(random: &mut Random, live: &Loaded, sequence: u32, time: i64) -> ChildStart {
-    let mut start = start(random, &format!("a{}", random.below(6)), time);
+    let text = format!("a{}", random.below(6));
+    let mut start = start(random, &text, time);
     let parent = ParentInstance {
         name: "Echo".to_owned(),
         instance_id: live.id.as_str().to_owned(),
