@@ -101,6 +101,11 @@ impl DataFolder {
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
+    /// Where its database is, if it has one.
+    pub fn database(&self) -> PathBuf {
+        self.path.join(DATABASE)
+    }
+
     /// Deletes everything that a host keeps in it.
     ///
     /// # Errors
@@ -152,7 +157,7 @@ impl Host {
         let server = Server::bind(options.address, options.port)?;
         let data = options.data.as_deref().map(DataFolder::take).transpose()?;
         let storage: Arc<dyn Storage> = match &data {
-            Some(data) => Arc::new(Sqlite::open(&data.path.join(DATABASE))?),
+            Some(data) => Arc::new(Sqlite::open(&data.database())?),
             None => Arc::new(Memory::new()),
         };
         if !app.host_json.unknown_keys.is_empty() {

@@ -3,6 +3,7 @@
 //!
 //! Results go to standard output, the log and errors to standard error. Exit codes: 0 ok, 1 failed, 2 usage.
 
+mod backup;
 pub mod build;
 mod reset;
 mod start;
@@ -35,6 +36,10 @@ enum Command {
     },
     /// Delete an app's data: every instance and its history
     Reset(reset::Reset),
+    /// Copy an app's data into one file; the host may be running
+    Backup(backup::Backup),
+    /// Put a backup where an app's data is; the host must not be running
+    Restore(backup::Restore),
 }
 
 /// Runs the command that the process was called with.
@@ -44,6 +49,8 @@ pub fn run() -> ExitCode {
         Command::Start(start) => start.run(),
         Command::Build { app } => run_build(&app),
         Command::Reset(reset) => reset.run(),
+        Command::Backup(backup) => backup.run(),
+        Command::Restore(restore) => restore.run(),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -1,5 +1,6 @@
 //! What every backend must do: one suite, run against each by `storage_conformance!`.
 
+mod continues;
 mod gate;
 mod messages;
 mod reads;
@@ -7,14 +8,14 @@ mod turns;
 
 use std::sync::Arc;
 
-pub(super) use self::{gate::*, messages::*, reads::*, turns::*};
+pub(super) use self::{continues::*, gate::*, messages::*, reads::*, turns::*};
 use super::{
     Committed, End, Ended, Fence, Loaded, PutMessage, Query, Snapshot, Start, Started, Storage, StorageFuture,
     TurnCommit, Want,
 };
 use crate::durable::{
     Digest, ExecutionId, ExecutionStarted, GenerationKey, HistoryEvent, InboxMessage, InstanceId, InstanceKey, Json,
-    MessageNumber, OverridableStates, RuntimeStatus, Summary, Timestamp, TurnNumber, TurnRecord,
+    MessageNumber, NextExecution, OverridableStates, RuntimeStatus, Summary, Timestamp, TurnNumber, TurnRecord,
 };
 
 /// A backend's data, and how to open one more independent handle of it.
@@ -45,6 +46,12 @@ macro_rules! storage_conformance {
             message_numbers_outlive_generations,
             messages_are_dropped_when_the_instance_ends,
             a_message_for_nobody_is_refused,
+            a_continued_instance_is_pending_with_the_new_execution,
+            what_is_carried_is_in_the_inbox_again_in_order,
+            a_continued_generation_leaves_no_due_entry,
+            a_custom_status_outlives_its_generation,
+            continuing_is_fenced_like_any_turn,
+            records_of_continued_generations_are_collected,
             a_snapshot_returns_what_is_asked_for,
             a_snapshot_tells_how_the_instance_ended,
             lists_are_filtered_and_paged_in_order,
@@ -151,6 +158,26 @@ impl Live {
         let (number, due) = (commit.number, commit.record.summary.next_due);
         assert_eq!(ok(storage.commit_turn(commit)), Committed::Committed(crate::storage::Effects::default()));
         (self.number, self.due) = (number, due);
+    }
+
+    /// The commit of a turn by which the instance continues as execution `execution-{time}`, carrying these messages.
+    pub(super) fn next(&self, time: i64, carried: &[(i64, &str)]) -> TurnCommit {
+        let body = |name: &str| InboxMessage::EventRaised { name: name.to_owned(), input: Json::string(name) };
+        let next = NextExecution {
+            started: start_of("any", OverridableStates::AnyState, time).started,
+            custom_status: None,
+            carried: carried.iter().map(|&(number, name)| (MessageNumber(number), body(name))).collect(),
+        };
+        TurnCommit { next: Some(Arc::new(next)), ..self.turn(time, RuntimeStatus::ContinuedAsNew, Vec::new()) }
+    }
+
+    /// Commits a turn by which the instance continues, which must be accepted.
+    pub(super) fn go_on(&mut self, storage: &dyn Storage, commit: TurnCommit) {
+        let Committed::Continued(generation, _) = ok(storage.commit_turn(commit)) else {
+            panic!("it does not continue")
+        };
+        assert!(generation > self.generation, "generations ascend");
+        *self = Self { instance: self.instance, generation, number: TurnNumber::START, due: None };
     }
 
     /// Commits a turn that leaves the instance running.

@@ -127,6 +127,20 @@ fn everything() -> TurnRecord {
     }
 }
 
+/// The variants that joined version 1 later.
+fn later() -> TurnRecord {
+    TurnRecord {
+        time: Timestamp(1_795_217_333_372_123),
+        events: vec![
+            HistoryEvent::TaskRetryScheduled { sequence: 300, attempt: 2, failure: failure(), due: Timestamp(77) },
+            HistoryEvent::TaskRetryStarted { sequence: 300, attempt: 3 },
+            HistoryEvent::ExecutionSuspended { reason: "wait".to_owned() },
+            HistoryEvent::ExecutionResumed { reason: "go on".to_owned() },
+        ],
+        summary: summary(RuntimeStatus::Running),
+    }
+}
+
 /// Version 1, for ever: records like this one are on disks.
 const GOLDEN: &str = "\
     01b6939ab7b3afb00607010902feffffffffffffffff01030a000d01084563686f086563686f046531ababababababababab\
@@ -134,6 +148,9 @@ const GOLDEN: &str = "\
     03026b027604043030050273060a0002000241023101ac02000000000000f83f000000000000004001000000000000244002\
     000000000000344003027204026e00020000000000003e4003026b027600030102320402024b026d010264020263026e0304\
     7b7d04000580010106ffffffff0f0705080c0245023309070a0822c3bc220b086e756c6c0c024b026d000d027276c73aa4";
+const GOLDEN_LATER: &str = "\
+    01b6939ab7b3afb0060000040eac0202024b026d010264020263026e03047b7d04009a010fac0203100877616974110a676f206f\
+    6e1f999dd9";
 const GOLDEN_MESSAGE: &str = "\
     010110417070726f76616c08747275658e758f82";
 
@@ -141,6 +158,8 @@ const GOLDEN_MESSAGE: &str = "\
 fn version_1_is_what_it_always_was() {
     assert_eq!(hex(&encode(&everything()).bytes), GOLDEN);
     assert_eq!(decode(&unhex(GOLDEN), Texts::Skip).unwrap(), everything());
+    assert_eq!(hex(&encode(&later()).bytes), GOLDEN_LATER);
+    assert_eq!(decode(&unhex(GOLDEN_LATER), Texts::Skip).unwrap(), later());
     let message = InboxMessage::EventRaised { name: "Approval".to_owned(), input: Json::from_stored("true") };
     assert_eq!(hex(&encode_message(&message)), GOLDEN_MESSAGE);
     assert_eq!(decode_message(&unhex(GOLDEN_MESSAGE)).unwrap(), message);
@@ -177,11 +196,16 @@ fn a_step_of_a_sequence_is_small() {
 
 #[test]
 fn every_flipped_bit_and_every_cut_is_found() {
-    let bytes = encode(&everything()).bytes;
+    for bytes in [encode(&everything()).bytes, encode(&later()).bytes] {
+        hurt_everywhere(&bytes);
+    }
+}
+
+fn hurt_everywhere(bytes: &[u8]) {
     for at in 0..bytes.len() {
         assert!(is_corrupt(decode(&bytes[..at], Texts::Skip)), "cut at {at}");
         for bit in 0..8 {
-            let mut hurt = bytes.clone();
+            let mut hurt = bytes.to_vec();
             hurt[at] ^= 1 << bit;
             assert!(is_corrupt(decode(&hurt, Texts::Skip)), "bit {bit} of byte {at}");
             assert!(is_corrupt(head(&hurt)));
@@ -337,6 +361,12 @@ fn any_event() -> impl Strategy<Value = HistoryEvent> {
         json().prop_map(|output| HistoryEvent::ExecutionCompleted { output }),
         any_failure().prop_map(|failure| HistoryEvent::ExecutionFailed { failure }),
         text().prop_map(|reason| HistoryEvent::ExecutionTerminated { reason }),
+        (number(), number(), any_failure(), time()).prop_map(|(sequence, attempt, failure, due)| {
+            HistoryEvent::TaskRetryScheduled { sequence, attempt, failure, due }
+        }),
+        (number(), number()).prop_map(|(sequence, attempt)| HistoryEvent::TaskRetryStarted { sequence, attempt }),
+        text().prop_map(|reason| HistoryEvent::ExecutionSuspended { reason }),
+        text().prop_map(|reason| HistoryEvent::ExecutionResumed { reason }),
     ]
 }
 

@@ -1,7 +1,7 @@
 //! Storage in one SQLite file: the embedded default.
 //!
 //! One thread commits (`writer`), a few read (`readers`); what a commit decides is `commits`, what a read returns is
-//! `reads`. The file's layout and the refusal of files that are not ours are `schema`.
+//! `reads`. The file's layout and the refusal of files that are not ours are `schema`; copies of it, `backup`.
 //!
 //! An operation is put into its thread's queue when its method is called, not when its future is first polled, and is
 //! carried out whether or not the future is kept. Nothing that the file says is kept in memory between transactions, so
@@ -9,6 +9,7 @@
 //!
 //! It does not lock the folder: the host does.
 
+mod backup;
 mod commits;
 mod error;
 mod readers;
@@ -21,7 +22,10 @@ mod writer;
 
 use std::{path::Path, sync::Arc};
 
-pub use self::schema::OpenError;
+pub use self::{
+    backup::{Copied, CopyError, Existing, backup, restore},
+    schema::OpenError,
+};
 use self::{
     readers::Readers,
     writer::{Shared, Writer},
@@ -42,6 +46,22 @@ pub struct Sqlite {
     shared: Arc<Shared>,
 }
 
+/// What tests set otherwise.
+#[derive(Clone, Debug)]
+struct Setup {
+    /// The name of SQLite's layer beneath files; none is its default.
+    vfs: Option<String>,
+    /// The write-ahead log is copied into the database when it has this many pages.
+    checkpoint_pages: i64,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        // 16 MB.
+        Self { vfs: None, checkpoint_pages: 4000 }
+    }
+}
+
 impl Sqlite {
     /// Opens the database file at `path`, making it if there is none (its folder must exist). Blocks for the time of some
     /// disk accesses.
@@ -49,10 +69,15 @@ impl Sqlite {
     /// # Errors
     /// [`OpenError`], which names the file and the remedy.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let conn = schema::open_writer(path)?;
+        Self::open_with(path, &Setup::default())
+    }
+
+    fn open_with(path: &Path, setup: &Setup) -> Result<Self, OpenError> {
+        let vfs = setup.vfs.as_deref();
+        let conn = schema::open_writer(path, vfs)?;
         let shared = Arc::new(Shared::default());
-        let readers = Readers::spawn(path, Arc::clone(&shared))?;
-        let writer = Writer::spawn(conn, Arc::clone(&shared))
+        let readers = Readers::spawn(path, vfs, Arc::clone(&shared))?;
+        let writer = Writer::spawn(conn, Arc::clone(&shared), setup.checkpoint_pages)
             .map_err(|error| OpenError::Io { path: path.to_owned(), what: error.to_string() })?;
         Ok(Self { readers, writer, shared })
     }

@@ -91,12 +91,12 @@ struct Running {
 }
 
 impl Readers {
-    pub(super) fn spawn(path: &Path, shared: Arc<Shared>) -> Result<Self, OpenError> {
+    pub(super) fn spawn(path: &Path, vfs: Option<&str>, shared: Arc<Shared>) -> Result<Self, OpenError> {
         let (queue, reads) = sync_channel(QUEUE_MAX);
         let reads = Arc::new(Mutex::new(reads));
         let mut threads = Vec::new();
         for number in 0..THREADS {
-            let conn = schema::open_reader(path)?;
+            let conn = schema::open_reader(path, vfs)?;
             let reads = Arc::clone(&reads);
             let thread = std::thread::Builder::new()
                 .name(format!("soloist-read-{number}"))

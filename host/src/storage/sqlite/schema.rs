@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, config::DbConfig};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, config::DbConfig, ffi};
 
 /// Marks the file as Soloist's ("Solo").
 pub(super) const APPLICATION_ID: i32 = 0x536f_6c6f;
@@ -131,10 +131,10 @@ pub enum OpenError {
 }
 
 /// Opens the connection that writes, making the layout if the file is new.
-pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
+pub(super) fn open_writer(path: &Path, vfs: Option<&str>) -> Result<Connection, OpenError> {
     let deadline = Instant::now() + BUSY_TIMEOUT;
     loop {
-        match try_open_writer(path) {
+        match try_open_writer(path, vfs) {
             // SQLite does not wait where waiting could be a deadlock: two handles that make one new file.
             Err(OpenError::Busy { .. }) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(10)),
             result => return result,
@@ -142,14 +142,14 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, OpenError> {
     }
 }
 
-fn try_open_writer(path: &Path) -> Result<Connection, OpenError> {
+fn try_open_writer(path: &Path, vfs: Option<&str>) -> Result<Connection, OpenError> {
     if std::fs::metadata(path).is_ok_and(|file| file.len() == 0) {
         tracing::warn!(path = %path.display(), "the database is an empty file: it is taken for a new one");
     }
     check_header(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = Connection::open_with_flags(path, flags).map_err(|e| wrap(path, &e))?;
-    conn.busy_timeout(BUSY_TIMEOUT).map_err(|e| wrap(path, &e))?;
+    let conn = connect(path, flags, vfs)?;
+    tidy_on_close(&conn, false).map_err(|e| wrap(path, &e))?;
     // Look before anything is set: a file that is refused stays as it is.
     check_owner(path, &conn)?;
     set(path, &conn, "page_size", PAGE_BYTES)?;
@@ -166,15 +166,44 @@ fn try_open_writer(path: &Path) -> Result<Connection, OpenError> {
     Ok(conn)
 }
 
+/// Whether SQLite, when the last connection is closed, copies the log into the database and deletes it. It may only where
+/// everything went well: after a failed sync its copying would be another try, which may wrongly succeed.
+pub(super) fn tidy_on_close(conn: &Connection, may: bool) -> rusqlite::Result<()> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !may).map(drop)
+}
+
 /// Opens a connection that only reads.
-pub(super) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
+pub(super) fn open_reader(path: &Path, vfs: Option<&str>) -> Result<Connection, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = Connection::open_with_flags(path, flags).map_err(|e| wrap(path, &e))?;
-    conn.busy_timeout(BUSY_TIMEOUT).map_err(|e| wrap(path, &e))?;
+    let conn = connect(path, flags, vfs)?;
     set(path, &conn, "query_only", 1)?;
     set(path, &conn, "cache_size", -16 * 1024)?;
     set_common(path, &conn)?;
     Ok(conn)
+}
+
+/// Opens a connection that copies: it makes no file and changes nothing in one.
+pub(super) fn open_source(path: &Path, access: OpenFlags) -> Result<Connection, OpenError> {
+    check_header(path)?;
+    let conn = connect(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX, None)?;
+    set(path, &conn, "cell_size_check", 1)?;
+    set(path, &conn, "trusted_schema", 0)?;
+    match check_owner(path, &conn)? {
+        Owner::Ours => Ok(conn),
+        Owner::Nobody => Err(OpenError::Foreign { path: path.to_owned(), what: "it is empty".to_owned() }),
+    }
+}
+
+fn connect(path: &Path, flags: OpenFlags, vfs: Option<&str>) -> Result<Connection, OpenError> {
+    let connect = || {
+        let conn = match vfs {
+            Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs)?,
+            None => Connection::open_with_flags(path, flags)?,
+        };
+        conn.busy_timeout(BUSY_TIMEOUT)?;
+        Ok(conn)
+    };
+    connect().map_err(|e| wrap(path, &e))
 }
 
 fn set_common(path: &Path, conn: &Connection) -> Result<(), OpenError> {
@@ -191,9 +220,8 @@ fn set_common(path: &Path, conn: &Connection) -> Result<(), OpenError> {
 /// Sets a pragma and reads it back: SQLite ignores what it does not know or cannot do.
 fn set(path: &Path, conn: &Connection, pragma: &'static str, value: impl std::fmt::Display) -> Result<(), OpenError> {
     let asked = value.to_string();
-    conn.pragma_update_and_check(None, pragma, &asked, |_| Ok(()))
-        .or_else(|error| if matches!(error, rusqlite::Error::QueryReturnedNoRows) { Ok(()) } else { Err(error) })
-        .map_err(|e| wrap(path, &e))?;
+    // To its last row: a change that is committed only then (of the journal's kind) may still fail.
+    conn.pragma(None, pragma, &asked, |_| Ok(())).map_err(|e| wrap(path, &e))?;
     let got = conn.pragma_query_value(None, pragma, |row| row.get(0)).map_err(|e| wrap(path, &e))?;
     let got = shown(&got);
     if got == asked { Ok(()) } else { Err(OpenError::Setting { path: path.to_owned(), pragma, asked, got }) }
@@ -291,7 +319,7 @@ fn create(path: &Path, conn: &Connection) -> Result<(), OpenError> {
 }
 
 /// Makes the file's name durable.
-fn sync_folder(path: &Path) -> Result<(), OpenError> {
+pub(super) fn sync_folder(path: &Path) -> Result<(), OpenError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder)
         .and_then(|folder| folder.sync_all())
@@ -304,11 +332,30 @@ fn examine(path: &Path, conn: &Connection) -> Result<(), OpenError> {
     if pages > EXAMINED_PAGES_MAX {
         return Ok(());
     }
+    check_whole(path, conn)
+}
+
+/// Looks for damage in the whole file: in its structure, not in what the rows hold.
+pub(super) fn check_whole(path: &Path, conn: &Connection) -> Result<(), OpenError> {
     let found: String = conn.pragma_query_value(None, "quick_check", |row| row.get(0)).map_err(|e| wrap(path, &e))?;
-    if found == "ok" {
-        return Ok(());
+    let (path, what) = (path.to_owned(), first_finding(&found).to_owned());
+    match found.as_str() {
+        "ok" => Ok(()),
+        // The file may be whole: nobody should be told to delete it because its disk cannot be read.
+        _ if names_unreadable_page(&found) => Err(OpenError::Io { path, what }),
+        _ => Err(OpenError::Corrupt { path, what }),
     }
-    Err(OpenError::Corrupt { path: path.to_owned(), what: first_finding(&found).to_owned() })
+}
+
+/// Whether a check ended at a page that the disk did not return. That a page lies beyond the file's end is damage.
+fn names_unreadable_page(found: &str) -> bool {
+    let mut codes = found.split("error code=").skip(1).map(|rest| {
+        let digits = rest.split(|char: char| !char.is_ascii_digit()).next().unwrap_or_default();
+        digits.parse::<i32>().unwrap_or_default()
+    });
+    let is_io = |code: i32| code & 0xff == ffi::SQLITE_IOERR && code != ffi::SQLITE_IOERR_SHORT_READ;
+    // SQLite says this of a page whose number is in order.
+    codes.any(is_io) || found.contains("failed to get page")
 }
 
 /// The first of what may be a hundred lines, the next of which add little: an error is one line.
@@ -316,7 +363,7 @@ fn first_finding(report: &str) -> &str {
     report.lines().find(|line| !line.starts_with("***")).unwrap_or(report)
 }
 
-fn wrap(path: &Path, error: &rusqlite::Error) -> OpenError {
+pub(super) fn wrap(path: &Path, error: &rusqlite::Error) -> OpenError {
     let (path, what) = (path.to_owned(), error.to_string());
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt) => OpenError::Corrupt { path, what },

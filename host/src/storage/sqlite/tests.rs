@@ -1,5 +1,12 @@
 //! What only SQLite can do wrong.
 
+mod backup;
+mod crash;
+mod faults;
+mod faulty_vfs;
+mod golden;
+mod scenario;
+
 use std::{
     fs,
     io::{Seek, SeekFrom, Write},
@@ -56,7 +63,7 @@ fn refusal(path: &Path) -> OpenError {
 #[test]
 fn settings_are_what_durability_needs() {
     let (_folder, path) = temporary();
-    let conn = schema::open_writer(&path).unwrap();
+    let conn = schema::open_writer(&path, None).unwrap();
     let text = |pragma| conn.pragma_query_value(None, pragma, |row| row.get::<_, String>(0)).unwrap();
     let number = |pragma| conn.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0)).unwrap();
     assert_eq!(text("journal_mode"), "wal");

@@ -28,11 +28,9 @@ const QUEUE_MAX: usize = 65_536;
 /// last commit and come back at once miss the next.
 const GATHER_MAX: Duration = Duration::from_micros(100);
 
-/// The write-ahead log is copied into the database when it has this many pages (16 MB).
-const CHECKPOINT_PAGES: i64 = 4000;
-
-/// Beyond this many pages (128 MB) readers are held back for a moment, so that the log can begin anew.
-const LOG_PAGES_MAX: i64 = 8 * CHECKPOINT_PAGES;
+/// When the log is so many times longer than it is to become (128 MB), readers are held back for a moment, so that it can
+/// begin anew.
+const LOG_LENGTHS_MAX: i64 = 8;
 
 /// How long reads under way are waited for then; if they take longer, a later commit tries again.
 const READERS_PATIENCE: Duration = Duration::from_millis(50);
@@ -137,12 +135,12 @@ struct Running {
 }
 
 impl Writer {
-    pub(super) fn spawn(conn: Connection, shared: Arc<Shared>) -> std::io::Result<Self> {
+    pub(super) fn spawn(conn: Connection, shared: Arc<Shared>, checkpoint_pages: i64) -> std::io::Result<Self> {
         let (queue, operations) = sync_channel(QUEUE_MAX);
         let (end, ended) = oneshot::channel::<()>();
         let commits = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("soloist-commit".to_owned()).spawn(move || {
-            CommitThread { conn, shared: commits, operations, recent: 1.0 }.run();
+            CommitThread { conn, shared: commits, operations, recent: 1.0, checkpoint_pages }.run();
             drop(end);
         })?;
         Ok(Self { shared, running: Mutex::new(Some(Running { queue, thread, ended })) })
@@ -200,6 +198,8 @@ struct CommitThread {
     operations: Receiver<Box<dyn Operation>>,
     /// How many operations recent commits had.
     recent: f64,
+    /// How long the log may become.
+    checkpoint_pages: i64,
 }
 
 impl CommitThread {
@@ -213,7 +213,8 @@ impl CommitThread {
         }
         if self.shared.poisoned().is_none() {
             // The next start need not read the log, and the folder is left small.
-            if let Err(error) = checkpoint(&self.conn, "TRUNCATE") {
+            let tidied = checkpoint(&self.conn, "TRUNCATE").and_then(|_| schema::tidy_on_close(&self.conn, true));
+            if let Err(error) = tidied {
                 tracing::warn!(%error, "the last checkpoint failed; the next start continues from the log");
             }
         }
@@ -296,12 +297,12 @@ impl CommitThread {
 
     fn checkpoint_if_long(&self) {
         let result = checkpoint(&self.conn, "NOOP").and_then(|pages| {
-            if pages < CHECKPOINT_PAGES {
+            if pages < self.checkpoint_pages {
                 return Ok(());
             }
             checkpoint(&self.conn, "PASSIVE")?;
             let mut result = Ok(());
-            if log_pages(&self.conn)? >= LOG_PAGES_MAX {
+            if log_pages(&self.conn)? >= LOG_LENGTHS_MAX * self.checkpoint_pages {
                 // Everything is copied, but for readers' marks the log cannot begin anew.
                 self.shared.gate.alone(READERS_PATIENCE, || result = self.restart_log());
             }
