@@ -239,6 +239,38 @@ pub async fn eternal(ctx: OrchestrationContext) {
     ctx.create_timer(Duration::from_hours(10 * 365 * 24)).await;
 }
 
+#[derive(Deserialize)]
+pub struct ParentInput {
+    /// The child's orchestrator function, its inputs, and the id of its first instance if that is to be chosen.
+    child: String,
+    inputs: Vec<Json>,
+    id: Option<String>,
+    /// How often a child is tried, a tenth of a second apart.
+    attempts: Option<u32>,
+}
+
+/// One child per input, at once; the outputs in that order.
+#[orchestrator]
+pub async fn parent(ctx: OrchestrationContext, input: ParentInput) -> Result<Vec<Json>> {
+    let children = input.inputs.iter().enumerate().map(|(n, of_child)| {
+        let mut options = SubOrchestrationOptions::new();
+        if let (0, Some(id)) = (n, &input.id) {
+            options = options.with_instance_id(id.clone());
+        }
+        if let Some(attempts) = input.attempts {
+            options = options.with_retry(RetryPolicy::new(attempts, Duration::from_millis(100)));
+        }
+        ctx.call_sub_orchestration_with_options(&input.child, of_child, options)
+    });
+    try_join_all(children).await
+}
+
+/// Starts `Noop` under the id that is its input, without waiting for its end; returns the id that it was told.
+#[orchestrator]
+pub async fn detaches(ctx: OrchestrationContext, id: String) -> Result<String> {
+    ctx.start_orchestration("Noop", &(), StartOptions::new().with_instance_id(id)).await
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,102 @@
+//! Orchestrations that start others: as children whose results they wait for, or on their own.
+
+use serde_json::{Value, json};
+use soloist_tests::{Host, eventually, instances::path};
+
+fn parent(child: &str, inputs: Value) -> String {
+    json!({ "child": child, "inputs": inputs }).to_string()
+}
+
+/// The ids of the instances that are not `parent`.
+async fn children_of(host: &Host, parent: &str) -> Vec<String> {
+    let list = host.list("").await;
+    let ids = list.iter().map(|instance| instance["instanceId"].as_str().unwrap().to_owned());
+    ids.filter(|id| id != parent).collect()
+}
+
+#[tokio::test]
+async fn a_parent_gets_the_outputs_of_its_children_in_its_own_order() {
+    let host = Host::start_default().await;
+    let inputs = json!([{ "token": 1 }, { "token": "two" }, { "token": [3] }]);
+    host.start("Parent", "p", &parent("Echo", inputs.clone())).await;
+    assert_eq!(host.output("p").await, inputs);
+    let events = host.history("p").await;
+    let completed = |event: &&Value| event["EventType"] == "SubOrchestrationInstanceCompleted";
+    assert_eq!(events.iter().filter(completed).count(), 3);
+    assert_eq!(children_of(&host, "p").await.len(), 3);
+}
+
+#[tokio::test]
+async fn a_child_that_fails_fails_its_parent_once_its_attempts_are_used_up() {
+    let host = Host::start_default().await;
+    let input = json!({ "child": "AlwaysFails", "inputs": [null], "attempts": 3 });
+    host.start("Parent", "p", &input.to_string()).await;
+    host.wait_for_status("p", "Failed").await;
+    let output = host.status("p").await["output"].as_str().unwrap().to_owned();
+    assert!(output.contains("this orchestration always fails"), "{output}");
+    let children = children_of(&host, "p").await;
+    assert_eq!(children.len(), 3, "each attempt is an instance of its own: {children:?}");
+}
+
+#[tokio::test]
+async fn children_pass_the_gate() {
+    let host = Host::start_default().await;
+    host.start("Eternal", "taken", "").await;
+    let input = json!({ "child": "Noop", "inputs": [null], "id": "taken" });
+    host.start("Parent", "p", &input.to_string()).await;
+    host.wait_for_status("p", "Failed").await;
+    let output = host.status("p").await["output"].as_str().unwrap().to_owned();
+    assert!(output.contains("An Orchestration instance with the status Running already exists."), "{output}");
+    assert_eq!(host.status("taken").await["runtimeStatus"], "Running");
+    host.start("Parent", "q", &parent("Nowhere", json!([null]))).await;
+    host.wait_for_status("q", "Failed").await;
+    host.start("Parent", "self", &json!({ "child": "Noop", "inputs": [null], "id": "self" }).to_string()).await;
+    host.wait_for_status("self", "Failed").await;
+}
+
+#[tokio::test]
+async fn a_child_that_is_terminated_is_a_failure_of_its_parent() {
+    let host = Host::start_default().await;
+    let input = json!({ "child": "WaitForApproval", "inputs": [null], "id": "child" });
+    host.start("Parent", "p", &input.to_string()).await;
+    eventually("the child exists", || async { (host.get(&path("child")).await.status == 202).then_some(()) }).await;
+    assert_eq!(host.post(&format!("{}/terminate?reason=enough", path("child")), "").await.status, 202);
+    host.wait_for_status("p", "Failed").await;
+    let output = host.status("p").await["output"].as_str().unwrap().to_owned();
+    assert!(output.contains("enough"), "{output}");
+}
+
+#[tokio::test]
+async fn a_detached_start_is_answered_with_its_decision() {
+    let host = Host::start_default().await;
+    host.start("Detaches", "a", "\"free\"").await;
+    assert_eq!(host.output("a").await, "free");
+    host.wait_for_status("free", "Completed").await;
+    host.start("Eternal", "taken", "").await;
+    host.start("Detaches", "b", "\"taken\"").await;
+    host.wait_for_status("b", "Failed").await;
+}
+
+#[tokio::test]
+async fn children_and_parents_find_each_other_after_a_crash() {
+    let mut host = Host::start_default().await;
+    for n in 0..10 {
+        let input = json!({ "child": "WaitForApproval", "inputs": [null], "id": format!("child-{n}") });
+        host.start("Parent", &format!("parent-{n}"), &input.to_string()).await;
+    }
+    host.kill9();
+    host.restart().await;
+    for n in 0..10 {
+        let child = format!("child-{n}");
+        // The parent's start was acknowledged, its child's first turn was not.
+        eventually("the child exists", || async { (host.get(&path(&child)).await.status == 202).then_some(()) }).await;
+        host.raise(&child, "Approval", &n.to_string()).await;
+        if n == 5 {
+            host.kill9();
+            host.restart().await;
+        }
+    }
+    for n in 0..10 {
+        assert_eq!(host.output(&format!("parent-{n}")).await, json!([n]));
+    }
+}
