@@ -327,8 +327,9 @@ struct Ending<'a> {
     closed: BTreeSet<Sequence>,
     /// Activities and children made by this turn, still open, and how much each counts as outstanding.
     new_tasks: BTreeMap<Sequence, u32>,
-    /// Timers made, and attempts scheduled, by this turn.
+    /// Timers made, and attempts scheduled, by this turn; by time and by number.
     new_due: BTreeSet<(Timestamp, Sequence)>,
+    new_due_at: BTreeMap<Sequence, Timestamp>,
     events_raised: u32,
     consumed: BTreeSet<u32>,
 }
@@ -344,6 +345,7 @@ impl<'a> Ending<'a> {
             closed: BTreeSet::new(),
             new_tasks: BTreeMap::new(),
             new_due: BTreeSet::new(),
+            new_due_at: BTreeMap::new(),
             events_raised: instance.events_raised(),
             consumed: BTreeSet::new(),
         };
@@ -365,7 +367,7 @@ impl<'a> Ending<'a> {
             }
             HistoryEvent::TaskRetryScheduled { sequence, due, .. } => {
                 self.close(*sequence);
-                self.new_due.insert((*due, *sequence));
+                self.add_due(*due, *sequence);
             }
             HistoryEvent::TaskRetryStarted { sequence, .. } => {
                 self.closed.insert(*sequence);
@@ -387,6 +389,11 @@ impl<'a> Ending<'a> {
             | HistoryEvent::ExecutionResumed { .. }
             | HistoryEvent::ExecutionTerminated { .. } => {}
         }
+    }
+
+    fn add_due(&mut self, at: Timestamp, sequence: Sequence) {
+        self.new_due.insert((at, sequence));
+        self.new_due_at.insert(sequence, at);
     }
 
     /// Closes what was open before the turn.
@@ -465,7 +472,7 @@ impl<'a> Ending<'a> {
             }
             Action::CreateTimer { sequence, fire_at } => {
                 self.number_action(sequence)?;
-                self.new_due.insert((fire_at, sequence));
+                self.add_due(fire_at, sequence);
             }
             Action::Cancel { sequence } => self.cancel(sequence)?,
             Action::WaitForEvent { .. } => {}
@@ -521,7 +528,9 @@ impl<'a> Ending<'a> {
         if let Some(counts) = self.new_tasks.remove(&sequence) {
             self.summary.outstanding -= counts;
         }
-        self.new_due.retain(|(_, of)| *of != sequence);
+        if let Some(at) = self.new_due_at.remove(&sequence) {
+            self.new_due.remove(&(at, sequence));
+        }
         if self.instance.task(sequence).is_some() || self.instance.has_timer(sequence) {
             self.close(sequence);
         }

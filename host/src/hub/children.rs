@@ -1,6 +1,6 @@
 //! Children: what a turn starts, and what its commit did to other instances.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{unknown_orchestrator, worker::Inner};
 use crate::{
@@ -24,10 +24,11 @@ impl Inner {
     /// The children that a turn starts: those that its code asked for and did not give up again, and next attempts. An
     /// execution that ends waits for nobody: then only detached ones.
     pub(super) fn child_starts(&self, instance: &Instance, record: &TurnRecord, is_last: bool) -> Vec<ChildStart> {
-        let canceled = |wanted| {
-            let is_it = |event: &HistoryEvent| matches!(event, HistoryEvent::ActionCanceled { sequence } if *sequence == wanted);
-            record.events.iter().any(is_it)
-        };
+        let canceled = record.events.iter().filter_map(|event| match event {
+            HistoryEvent::ActionCanceled { sequence } => Some(*sequence),
+            _ => None,
+        });
+        let canceled: BTreeSet<_> = canceled.collect();
         let asked = record.events.iter().filter_map(|event| match event {
             HistoryEvent::ChildScheduled(child) => Some((&**child, 1)),
             HistoryEvent::TaskRetryStarted { sequence, attempt } => match &instance.task(*sequence)?.work {
@@ -37,7 +38,7 @@ impl Inner {
             _ => None,
         });
         asked
-            .filter(|(child, _)| child.detached || !(is_last || canceled(child.sequence)))
+            .filter(|(child, _)| child.detached || !(is_last || canceled.contains(&child.sequence)))
             .map(|(child, attempt)| ChildStart {
                 sequence: child.sequence,
                 detached: child.detached,

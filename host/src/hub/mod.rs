@@ -517,7 +517,6 @@ impl Inner {
     /// Forgets a generation that was ended by an operator.
     fn end_from_outside(&self, instance: InstanceKey, generation: GenerationKey) {
         self.timers.set(instance, generation, None);
-        self.residency.leave(instance);
         let Some(cell) = self.find_cell(instance) else { return };
         {
             let mut state = cell.lock();
@@ -527,6 +526,7 @@ impl Inner {
             }
             if state.held.instance.as_ref().is_some_and(|held| held.generation() == generation) {
                 state.held = cell::Held::default();
+                self.residency.leave(instance);
             }
             state.changes += 1;
             state.stalled = None;
