@@ -13,6 +13,7 @@ use std::process::Stdio;
 use anyhow::Context;
 use serde::Deserialize;
 
+use super::ignored::ignore;
 use super::toolchain::{TARGET, add_target, cannot_run, command};
 
 /// What became of the Rust crates of an app.
@@ -72,6 +73,8 @@ pub fn build(app_root: &Path, out: &mut dyn FnMut(&str)) -> anyhow::Result<Build
             Err(reason) => fail(manifest, reason, &mut report, out),
         }
     }
+    let built: Vec<PathBuf> = report.built.iter().map(|built| built.component.clone()).collect();
+    ignore(&app_root, &built, out);
     Ok(report)
 }
 

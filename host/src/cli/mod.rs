@@ -5,6 +5,7 @@
 
 mod backup;
 pub mod build;
+mod ignored;
 mod reset;
 mod start;
 mod toolchain;
