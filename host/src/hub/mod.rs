@@ -279,6 +279,35 @@ impl Hub {
         joined(task).await
     }
 
+    /// Ends an instance and, after it, every sub-orchestration that it waits for, and theirs. Returns once all of that is
+    /// durable; after a crash meanwhile some may have ended and others not.
+    ///
+    /// # Errors
+    /// As [`Hub::terminate`], for the instance itself; what has ended by then among the others is no error.
+    pub async fn terminate_with_children(&self, id: &str, reason: &str) -> Result<(), ClientError> {
+        let mut children = self.open_children(id).await?;
+        self.terminate(id, reason).await?;
+        while let Some(child) = children.pop() {
+            children.extend(self.open_children(&child).await?);
+            match self.terminate(&child, reason).await {
+                Ok(()) | Err(ClientError::NotFound(_) | ClientError::Gone(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// The ids of the sub-orchestrations that a live instance waits for.
+    async fn open_children(&self, id: &str) -> Result<Vec<String>, ClientError> {
+        let want = Want { input: false, history: true };
+        let snapshot = self.inner.storage.snapshot(InstanceId::from_stored(id), want).await;
+        let Some(snapshot) = snapshot.inspect_err(|error| self.inner.note(error))? else { return Ok(vec![]) };
+        let records = snapshot.history.unwrap_or_default();
+        let folded = Instance::fold(snapshot.instance, snapshot.id, snapshot.generation, &records);
+        let folded = folded.map_err(|error| StorageError::Corrupt(error.to_string()))?;
+        Ok(folded.open_children().collect())
+    }
+
     /// Holds an instance: its code does not run, messages, results and timers wait. Returns once that is durable; a turn that
     /// runs is let end first.
     ///

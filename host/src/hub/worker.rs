@@ -325,6 +325,7 @@ impl Inner {
             match self.storage.load(cell.instance).await {
                 Ok(Some(loaded)) => {
                     if let Err(text) = self.take_loaded(cell, held, loaded, &mut vec![]) {
+                        let _ = control.answer.send(Err(HoldError::Storage(StorageError::Corrupt(text.clone()))));
                         return Round::Stall(text);
                     }
                     // The messages that came with it are read again when a turn takes them: whatever comes of this, the

@@ -97,10 +97,16 @@ impl client::Host for GuestState {
         .await)
     }
 
-    async fn terminate(&mut self, instance_id: String, reason: String, _recursive: bool) -> Answer<()> {
-        // Without children `recursive` makes no difference.
+    async fn terminate(&mut self, instance_id: String, reason: String, recursive: bool) -> Answer<()> {
         let granted = self.granted("terminate")?;
-        Ok(async { Ok(granted.hub()?.terminate(&instance_id, &reason).await?) }.await)
+        Ok(async {
+            let hub = granted.hub()?;
+            if recursive {
+                return Ok(hub.terminate_with_children(&instance_id, &reason).await?);
+            }
+            Ok(hub.terminate(&instance_id, &reason).await?)
+        }
+        .await)
     }
 
     async fn suspend(&mut self, instance_id: String, reason: String) -> Answer<()> {

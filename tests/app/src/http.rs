@@ -36,6 +36,7 @@ fn start_with_id(req: &HttpRequest, client: &DurableClient) -> HttpResult {
 pub fn http_client(req: HttpRequest, client: DurableClient) -> HttpResult {
     let id = req.required_param("instanceId")?;
     let answer = match req.required_param("operation")? {
+        "terminateWithChildren" => json!(client.terminate_with_children(id, "by a function")?),
         "suspend" => json!(client.suspend(id, "by a function")?),
         "resume" => json!(client.resume(id, "by a function")?),
         "restart" => json!(client.restart(id)?),

@@ -67,6 +67,19 @@ async fn a_child_that_is_terminated_is_a_failure_of_its_parent() {
 }
 
 #[tokio::test]
+async fn a_parent_can_be_terminated_with_its_children() {
+    let host = Host::start_default().await;
+    let waits = json!({ "child": "WaitForApproval", "inputs": [null], "id": "grandchild" });
+    host.start("Parent", "p", &json!({ "child": "Parent", "inputs": [waits], "id": "child" }).to_string()).await;
+    let exists = || async { (host.get(&path("grandchild")).await.status == 202).then_some(()) };
+    eventually("the grandchild exists", exists).await;
+    assert_eq!(host.post("/api/client/terminateWithChildren/p", "").await.status, 200);
+    for id in ["p", "child", "grandchild"] {
+        assert_eq!(host.status(id).await["runtimeStatus"], "Terminated", "{id}");
+    }
+}
+
+#[tokio::test]
 async fn a_detached_start_is_answered_with_its_decision() {
     let host = Host::start_default().await;
     host.start("Detaches", "a", "\"free\"").await;
