@@ -80,7 +80,7 @@ pub struct DurableTaskOptions {
     pub max_concurrent_entity_functions: usize,
     /// `maxEntityOperationBatchSize`: operations handed to an entity in one call. Default 5,000.
     pub max_entity_operation_batch_size: usize,
-    /// `maxOrchestrationActions`: actions that one turn may ask for. Default 100,000.
+    /// `maxOrchestrationActions`: numbered actions that one execution may ask for. Default 100,000.
     pub max_orchestration_actions: usize,
     /// `overridableExistingInstanceStates`. Default [`OverridableStates::NonRunningStates`].
     pub overridable_existing_instance_states: OverridableStates,
