@@ -18,6 +18,7 @@ use crate::{
     ambient::{Ambient, System},
     app::{App, Excluded, Function, HostJson, RouteTable, Trigger},
     durable::{FunctionName, OverridableStates, TraceContext},
+    flight::{self, Book, Recorder},
     hub::{Functions, Hub, HubConfig, HubParts, Orchestrator},
     server::{self, FunctionMatch, HttpFunctions, HttpInvocation, HttpReply, Server, ServerOptions, Services, Serving},
     storage::{Storage, StorageError, memory::Memory, sqlite::Sqlite},
@@ -111,7 +112,8 @@ impl DataFolder {
     /// # Errors
     /// If a file cannot be deleted.
     pub fn clear(&self) -> anyhow::Result<()> {
-        for name in [DATABASE.to_owned(), format!("{DATABASE}-wal"), format!("{DATABASE}-shm")] {
+        let own = [flight::FLIGHT, flight::BOOK].map(str::to_owned);
+        for name in [DATABASE.to_owned(), format!("{DATABASE}-wal"), format!("{DATABASE}-shm")].into_iter().chain(own) {
             let file = self.path.join(name);
             if file.exists() {
                 fs::remove_file(&file).with_context(|| format!("deleting {}", file.display()))?;
@@ -163,7 +165,15 @@ impl Host {
         if !app.host_json.unknown_keys.is_empty() {
             warn!(keys = %app.host_json.unknown_keys.join(", "), "host.json has keys that mean nothing to this host");
         }
-        let wasm = Wasm::new(wasm_config(&app, data.as_ref(), &storage))?;
+        let (recorder, book) = match &data {
+            Some(data) => flight::open(&data.path),
+            None => (Arc::new(Recorder::off()), Book::default()),
+        };
+        if data.is_some() {
+            // Before the engine, whose handlers of signals must come first.
+            flight::install(&recorder).context("handling the signals that end a process")?;
+        }
+        let wasm = Wasm::new(wasm_config(&app, data.as_ref(), &storage, &recorder))?;
         let Deployed { functions, registered, mut excluded } = deploy(&app, &wasm, &storage).await?;
         let routes = RouteTable::new(&app.host_json.http.route_prefix, &functions);
         let hub = Hub::start(HubParts {
@@ -172,6 +182,8 @@ impl Host {
             ambient: Arc::new(System) as Arc<dyn Ambient>,
             functions: registered,
             config: hub_config(&app.host_json, &wasm),
+            recorder,
+            book,
         });
         wasm.set_hub(hub.clone());
         let served = functions.iter().map(|function| served(function, &app.host_json)).collect();
@@ -219,7 +231,12 @@ impl Host {
     }
 }
 
-fn wasm_config(app: &App, data: Option<&DataFolder>, storage: &Arc<dyn Storage>) -> WasmConfig {
+fn wasm_config(
+    app: &App,
+    data: Option<&DataFolder>,
+    storage: &Arc<dyn Storage>,
+    recorder: &Arc<Recorder>,
+) -> WasmConfig {
     let soloist = &app.host_json.soloist;
     let durable = &app.host_json.durable_task;
     let storage = storage.clone();
@@ -243,6 +260,7 @@ fn wasm_config(app: &App, data: Option<&DataFolder>, storage: &Arc<dyn Storage>)
             Box::pin(async move { storage.component(digest).await.ok().flatten() })
         }),
         history_json: Some(server::history_events),
+        recorder: recorder.clone(),
     }
 }
 
@@ -251,6 +269,7 @@ fn hub_config(host_json: &HostJson, wasm: &Wasm) -> HubConfig {
     HubConfig {
         policy: durable.overridable_existing_instance_states,
         concurrent_activities: durable.max_concurrent_activity_functions,
+        concurrent_turns: durable.max_concurrent_orchestrator_functions,
         actions_max: u32::try_from(durable.max_orchestration_actions).unwrap_or(u32::MAX),
         resident_bytes: size(host_json.soloist.resident_bytes),
         residents_max: wasm.residents_max(),

@@ -6,6 +6,7 @@ pub mod ambient;
 pub mod app;
 pub mod cli;
 pub mod durable;
+pub mod flight;
 pub mod host;
 pub mod hub;
 pub mod server;

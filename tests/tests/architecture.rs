@@ -9,8 +9,9 @@ use std::{
 /// What each module of the host may import. Those that are not listed know everyone.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("server", &["hub", "wasm", "app", "durable", "storage::StorageError"]),
-    ("wasm", &["hub", "app", "durable"]),
-    ("hub", &["durable", "storage", "ambient"]),
+    ("wasm", &["hub", "app", "durable", "flight"]),
+    ("hub", &["durable", "storage", "ambient", "flight"]),
+    ("flight", &[]),
     ("storage", &["durable"]),
     ("app", &["durable"]),
     // A point in time is the core's word.

@@ -6,8 +6,9 @@ use std::{
 };
 
 use super::{
-    ChildScheduled, ExecutionId, ExecutionStarted, GenerationKey, HistoryEvent, InstanceId, InstanceKey, Json,
-    MessageNumber, RetryPolicy, RuntimeStatus, Sequence, Summary, TaskScheduled, Timestamp, TurnNumber, TurnRecord,
+    ChildScheduled, ExecutionId, ExecutionStarted, GenerationKey, HistoryEvent, HistorySize, InstanceId, InstanceKey,
+    Json, MessageNumber, RetryPolicy, RuntimeStatus, Sequence, Summary, TaskScheduled, Timestamp, TurnNumber,
+    TurnRecord,
 };
 
 /// A live generation of an instance. Changed by [`Instance::apply`] and by nothing else.
@@ -36,6 +37,7 @@ pub struct Instance {
     unconsumed: BTreeMap<u32, (MessageNumber, String, Json)>,
     taken_to: Option<MessageNumber>,
     custom_status: Option<(TurnNumber, Json)>,
+    size: HistorySize,
 }
 
 /// What an [`OpenTask`] does.
@@ -146,7 +148,13 @@ impl Instance {
             unconsumed: BTreeMap::new(),
             taken_to: None,
             custom_status: None,
+            size: HistorySize::default(),
         }
+    }
+
+    /// How large the history has become, its start not counted.
+    pub fn history_size(&self) -> HistorySize {
+        self.size
     }
 
     /// The state after all records of a generation.
@@ -180,6 +188,7 @@ impl Instance {
         self.last_time = record.time;
         self.status = record.summary.status;
         self.begun |= !record.is_hold();
+        self.size = self.size + HistorySize::of(record);
         for event in &record.events {
             self.apply_event(event);
         }

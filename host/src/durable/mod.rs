@@ -13,6 +13,7 @@ mod instance;
 mod json;
 mod message;
 mod replay;
+mod size;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -31,5 +32,6 @@ pub use instance::{Instance, NotAHistory, OpenTask, Work};
 pub use json::{DEPTH_MAX, Json, JsonError};
 pub use message::{InboxMessage, Message};
 pub use replay::{Divergence, Replay};
+pub use size::HistorySize;
 pub use status::{OverridableStates, RuntimeStatus, UnknownStatus};
 pub use turn::{EndedTurn, Hold, Stall, Successor, Turn, TurnLimits};

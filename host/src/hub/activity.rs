@@ -15,10 +15,15 @@ use tracing::{Instrument, debug, debug_span, warn};
 use super::{
     ActivityCall,
     cell::{Cell, Dispatched},
+    parking::Alone,
     worker::Inner,
 };
-use crate::durable::{
-    Failure, FunctionName, GenerationKey, Instance, InstanceKey, Json, Message, OpenTask, Sequence, TaskScheduled, Work,
+use crate::{
+    durable::{
+        Failure, FunctionName, GenerationKey, Instance, InstanceKey, Json, Message, OpenTask, Sequence, TaskScheduled,
+        Work,
+    },
+    flight::{Call, CallKind},
 };
 
 /// An activity that waits for its slot.
@@ -29,6 +34,8 @@ struct Waiting {
     call: ActivityCall,
     /// How long it may run.
     timeout: Option<Duration>,
+    /// It is a suspect's, and none other runs.
+    alone: Option<Alone>,
 }
 
 /// The activities that wait, by instance.
@@ -99,7 +106,7 @@ impl Drop for Slot {
 
 impl Inner {
     /// Hands activities to the queue, but for those that are under way, or have ended: their outcome is among the `taken`, or
-    /// in the mailbox.
+    /// in the mailbox; and for one that is parked. A suspect is queued once no other one runs.
     pub(super) fn dispatch<'a>(
         self: &Arc<Self>,
         cell: &Arc<Cell>,
@@ -116,7 +123,8 @@ impl Inner {
             for task in tasks {
                 let Work::Activity(scheduled) = &task.work else { continue };
                 let key = (generation, scheduled.sequence);
-                if ended.contains(&key) || taken.contains(&key) || state.activities.contains_key(&key) {
+                let parked = self.parking.is_parked(&instance.execution().execution_id, Some(scheduled.sequence));
+                if parked || ended.contains(&key) || taken.contains(&key) || state.activities.contains_key(&key) {
                     continue;
                 }
                 state.activities.insert(key, Dispatched::Waiting);
@@ -125,9 +133,24 @@ impl Inner {
             }
         }
         for (sequence, call, timeout) in new {
-            self.activities.put(Waiting { cell: cell.clone(), generation, sequence, call, timeout });
+            let is_suspect = self.parking.is_suspect(&call.execution_id, Some(sequence));
+            let waiting = Waiting { cell: cell.clone(), generation, sequence, call, timeout, alone: None };
+            if is_suspect {
+                tokio::spawn(self.clone().queue_alone(waiting));
+            } else {
+                self.activities.put(waiting);
+            }
         }
         self.start_activities();
+    }
+
+    /// Queues a suspect once no other one runs. It holds no slot while it waits for that.
+    async fn queue_alone(self: Arc<Self>, waiting: Waiting) {
+        let alone = self.parking.alone().await;
+        if !self.is_stopping() {
+            self.activities.put(Waiting { alone: Some(alone), ..waiting });
+            self.start_activities();
+        }
     }
 
     /// Starts waiting activities while slots are free.
@@ -179,9 +202,29 @@ fn shorter(of_call_ms: Option<f64>, of_functions: Option<Duration>) -> Option<Du
     [of_call, of_functions].into_iter().flatten().min()
 }
 
+/// One attempt, noted while it runs.
+async fn attempt(
+    inner: &Inner,
+    call: ActivityCall,
+    timeout: Option<Duration>,
+    alone: Option<Alone>,
+) -> Result<Json, Failure> {
+    let flight = inner.parking.begin(&Call {
+        kind: CallKind::Activity,
+        execution: call.execution_id.as_str(),
+        number: call.sequence,
+        attempt: call.attempt,
+        function: call.name.as_str(),
+    });
+    let Some(alone) = alone else { return timed_attempt(inner, call, timeout).await };
+    let key = (call.execution_id.clone(), Some(call.sequence));
+    let call = timed_attempt(inner, call, timeout);
+    inner.parking.run_alone(&*inner.ambient, key, alone, &flight, call).await
+}
+
 /// One attempt, to its end or until its time is up. The time is monotonic and begins with the guest: waiting for a slot does
 /// not count, and an attempt that a crash cut short begins anew. The guest is gone when this returns.
-async fn attempt(inner: &Inner, mut call: ActivityCall, timeout: Option<Duration>) -> Result<Json, Failure> {
+async fn timed_attempt(inner: &Inner, mut call: ActivityCall, timeout: Option<Duration>) -> Result<Json, Failure> {
     let Some(timeout) = timeout else { return inner.executor.activity(call).await };
     call.deadline = Some(inner.ambient.now().plus(timeout));
     let (name, attempt) = (call.name.clone(), call.attempt);
@@ -201,9 +244,9 @@ async fn attempt(inner: &Inner, mut call: ActivityCall, timeout: Option<Duration
 ///
 /// Only the call can be stopped, not the task: it may be working on the instance by then.
 async fn run(inner: Arc<Inner>, waiting: Waiting, stopped: AbortRegistration, slot: Slot) {
-    let Waiting { cell, generation, sequence, call, timeout } = waiting;
+    let Waiting { cell, generation, sequence, call, timeout, alone } = waiting;
     let span = debug_span!("activity", name = %call.name, instance_id = %call.instance_id, sequence);
-    let call = AssertUnwindSafe(attempt(&inner, call, timeout).instrument(span)).catch_unwind();
+    let call = AssertUnwindSafe(attempt(&inner, call, timeout, alone).instrument(span)).catch_unwind();
     let Ok(outcome) = Abortable::new(call, stopped).await else { return };
     let outcome =
         outcome.unwrap_or_else(|_| Err(Failure::new("HostPanic", "the host panicked while the activity ran")));

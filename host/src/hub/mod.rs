@@ -12,9 +12,11 @@ mod cell;
 mod children;
 mod client;
 mod executor;
+mod parking;
 mod recovery;
 mod residency;
 mod timers;
+mod turns;
 mod worker;
 
 use std::{
@@ -42,6 +44,7 @@ use crate::{
         ExecutionId, ExecutionStarted, GenerationKey, Hold, InboxMessage, Instance, InstanceId, InstanceKey, Json,
         MessageNumber, OverridableStates, RuntimeStatus, TurnLimits,
     },
+    flight::{Book, Recorder},
     storage::{
         End, Ended, Fence, Purged, Put, PutMessage, Query, Snapshot, Start, Started, Storage, StorageError, Want,
     },
@@ -61,6 +64,10 @@ pub struct HubParts {
     pub functions: Functions,
     /// The bounds.
     pub config: HubConfig,
+    /// Notes which guest calls run.
+    pub recorder: Arc<Recorder>,
+    /// The calls that ran when the host was ended by a signal.
+    pub book: Book,
 }
 
 /// A hub's bounds.
@@ -70,6 +77,8 @@ pub struct HubConfig {
     pub policy: OverridableStates,
     /// Activities that run at once.
     pub concurrent_activities: usize,
+    /// Turns of orchestrators that run at once.
+    pub concurrent_turns: usize,
     /// Numbered actions per execution.
     pub actions_max: u32,
     /// Bytes that resident guests may hold between turns; 0 keeps none, so that every turn replays.
@@ -106,7 +115,7 @@ pub struct Hub {
 impl Hub {
     /// Starts a hub: recovery and timers begin in the background, and requests are served at once. Needs a tokio runtime.
     pub fn start(parts: HubParts) -> Arc<Self> {
-        let HubParts { storage, executor, ambient, functions, config } = parts;
+        let HubParts { storage, executor, ambient, functions, config, recorder, book } = parts;
         let inner = Arc::new(Inner {
             storage,
             executor,
@@ -116,6 +125,8 @@ impl Hub {
             limits: TurnLimits { actions_max: config.actions_max },
             cells: std::sync::Mutex::default(),
             activities: activity::ActivityQueue::new(config.concurrent_activities),
+            turns: tokio::sync::Semaphore::new(config.concurrent_turns.clamp(1, tokio::sync::Semaphore::MAX_PERMITS)),
+            parking: Arc::new(parking::Parking::new(recorder, book)),
             timers: timers::Timers::new(config.due_page),
             residency: residency::Residency::new(residency::Budget {
                 bytes: config.resident_bytes,
@@ -519,6 +530,7 @@ impl Inner {
     /// Takes up a generation that has just been started.
     fn begin(self: &Arc<Self>, instance: InstanceKey, fresh: Instance, messages_to: MessageNumber) {
         let generation = fresh.generation();
+        self.parking.ended(instance);
         let begin = self.deliver(instance, |state| {
             // Whatever came before this may have brought a message that only storage has by now: then storage is asked.
             let asked = std::mem::replace(&mut state.wake, true);
@@ -546,6 +558,7 @@ impl Inner {
     /// Forgets a generation that was ended by an operator.
     fn end_from_outside(&self, instance: InstanceKey, generation: GenerationKey) {
         self.timers.set(instance, generation, None);
+        self.parking.ended(instance);
         let Some(cell) = self.find_cell(instance) else { return };
         {
             let mut state = cell.lock();

@@ -16,19 +16,21 @@ use tokio::sync::watch;
 use tracing::{Instrument, debug, debug_span, error, info, warn};
 
 use super::{
-    Executor, Functions, GuestError, OrchestratorCall,
+    Executor, Functions,
     activity::ActivityQueue,
     cell::{Cell, Control, Held, HoldError, State},
     children::outcome_of,
+    parking::Parking,
     residency::Residency,
     timers::Timers,
+    turns::Interrupted,
 };
 use crate::{
     ambient::Ambient,
     durable::{
-        EndedTurn, ExecutionId, Failure, FunctionName, GuestOutcome, GuestTurn, HistoryEvent, Hold, Instance,
-        InstanceKey, Message, OverridableStates, Replay, RuntimeStatus, Stall, Successor, TaskScheduled, Turn,
-        TurnLimits, TurnRecord,
+        EndedTurn, ExecutionId, Failure, FunctionName, GuestTurn, HistoryEvent, HistorySize, Hold, Instance,
+        InstanceKey, Message, OverridableStates, RuntimeStatus, Stall, Successor, TaskScheduled, Turn, TurnLimits,
+        TurnRecord,
     },
     storage::{Committed, Fence, Loaded, Storage, StorageError, TurnCommit, child_ended},
 };
@@ -50,6 +52,10 @@ pub(super) struct Inner {
     pub limits: TurnLimits,
     pub cells: Mutex<HashMap<InstanceKey, Arc<Cell>>>,
     pub activities: ActivityQueue,
+    /// Turns that may run at once; the others wait, first come, first served.
+    pub turns: tokio::sync::Semaphore,
+    /// Who may not run, or only alone.
+    pub parking: Arc<Parking>,
     /// The bound on every attempt of an activity.
     pub function_timeout: Option<Duration>,
     pub timers: Timers,
@@ -71,17 +77,9 @@ pub(super) struct Counters {
 }
 
 impl Counters {
-    fn add(counter: &AtomicU64, by: u64) {
+    pub fn add(counter: &AtomicU64, by: u64) {
         counter.fetch_add(by, Ordering::Relaxed);
     }
-}
-
-/// Why a guest ran no turn, through no fault of its code.
-enum Interrupted {
-    /// It may run later.
-    Later(String),
-    /// It cannot.
-    Stall(String),
 }
 
 /// What a worker does next.
@@ -290,6 +288,11 @@ impl Inner {
             self.start_over(cell, held, messages);
             return Round::Again;
         }
+        if records.is_some()
+            && let Some(text) = self.parking.met(instance)
+        {
+            return Round::Stall(text);
+        }
         if let Some(at) = instance.starts_later(self.ambient.now()) {
             // What has come for it waits in the inbox.
             self.timers.set(cell.instance, instance.generation(), Some(at));
@@ -343,13 +346,19 @@ impl Inner {
             }
         }
         let instance = held.instance.as_deref().expect("it was held or has been loaded");
+        let resumes = control.hold == Hold::Resume;
+        let was_parked = resumes && self.parking.unpark(&instance.execution().execution_id).await;
         let ended = match instance.hold(control.hold, &control.reason, self.ambient.now()) {
             Ok(ended) => ended,
             Err(status) => {
                 // An instance that stalls is let go on by trying again.
-                let was_stalled = control.hold == Hold::Resume && cell.lock().stalled.take().is_some();
+                let was_stalled = resumes && cell.lock().stalled.take().is_some();
                 self.start_over(cell, held, vec![]);
-                let _ = control.answer.send(if was_stalled { Ok(()) } else { Err(HoldError::Status(status)) });
+                let _ = control.answer.send(if was_stalled || was_parked {
+                    Ok(())
+                } else {
+                    Err(HoldError::Status(status))
+                });
                 return Round::Again;
             }
         };
@@ -392,65 +401,6 @@ impl Inner {
         held.guest = None;
         held.instance = Some(Box::new(state));
         Ok(records)
-    }
-
-    async fn run_guest(
-        &self,
-        held: &mut Held,
-        records: Option<&[Arc<TurnRecord>]>,
-        turn: &Turn,
-    ) -> Result<Result<GuestTurn, Failure>, Interrupted> {
-        let instance = held.instance.as_deref().expect("a turn has begun");
-        if !turn.needs_guest() {
-            return Ok(Ok(GuestTurn { actions: vec![], outcome: GuestOutcome::Waiting }));
-        }
-        if held.guest.is_none() {
-            let execution = instance.execution();
-            let call = OrchestratorCall {
-                component: execution.component,
-                handler: execution.handler.clone(),
-                name: execution.name.clone(),
-                instance_id: instance.id().clone(),
-                execution_id: execution.execution_id.clone(),
-            };
-            match self.executor.orchestrator(call).await {
-                Ok(guest) => held.guest = Some(guest),
-                Err(GuestError::Code(failure)) => return Ok(Err(failure)),
-                Err(GuestError::Unavailable(text)) => return Err(Interrupted::Later(text)),
-            }
-            if let Some(replay) = records.and_then(Replay::of) {
-                let guest = held.guest.as_mut().expect("it has just been made");
-                self.replay(guest.as_mut(), &replay).await?;
-            }
-        } else {
-            Counters::add(&self.counters.resident_turns, 1);
-        }
-        Counters::add(&self.counters.turns, 1);
-        let guest = held.guest.as_mut().expect("held, or made above");
-        let events = turn.guest_events(instance);
-        match guest.turn(false, 1, &events).await {
-            Ok(result) => Ok(Ok(result)),
-            Err(error) => {
-                held.guest = None;
-                match error {
-                    GuestError::Code(failure) => Ok(Err(failure)),
-                    GuestError::Unavailable(text) => Err(Interrupted::Later(text)),
-                }
-            }
-        }
-    }
-
-    async fn replay(&self, guest: &mut dyn super::OrchestratorGuest, replay: &Replay) -> Result<(), Interrupted> {
-        Counters::add(&self.counters.replays, 1);
-        Counters::add(&self.counters.replayed_turns, u64::from(replay.turns));
-        match guest.turn(true, replay.turns, &replay.events).await {
-            Ok(result) => replay.check(&result).map_err(|divergence| Interrupted::Stall(divergence.to_string())),
-            // The code has done this before: what stops it now is not its own doing, so the instance does not fail.
-            Err(GuestError::Code(failure)) => {
-                Err(Interrupted::Stall(format!("replay was stopped: {}: {}", failure.kind, failure.message)))
-            }
-            Err(GuestError::Unavailable(text)) => Err(Interrupted::Later(text)),
-        }
     }
 
     /// Makes a turn durable, then lets it take effect.
@@ -541,7 +491,10 @@ impl Inner {
     /// Applies a durable record and acts on it. Memory only; cannot fail.
     fn perform(self: &Arc<Self>, cell: &Arc<Cell>, held: &mut Held, record: &TurnRecord) {
         let instance = held.instance.as_deref_mut().expect("a turn has been committed");
+        let size = instance.history_size();
         instance.apply(record);
+        warn_of_size(size, instance);
+        self.parking.progressed(instance, record);
         let summary = record.summary;
         debug!(
             instance_id = %instance.id(), turn = %instance.last_turn(), status = %summary.status,
@@ -602,5 +555,16 @@ impl Inner {
             first
         });
         self.timers.poke();
+    }
+}
+
+/// Warns of a history that has become very large: each replay reads all of it.
+fn warn_of_size(before: HistorySize, instance: &Instance) {
+    let size = instance.history_size();
+    if before.is_warned_at(size) {
+        warn!(
+            instance_id = %instance.id(), name = %instance.execution().name, events = size.events, bytes = size.bytes,
+            "an orchestration's history is very large: replays take long; let the orchestrator continue as new"
+        );
     }
 }

@@ -11,7 +11,10 @@ use super::{
     guest::{self, GuestLimits, Role},
     slot,
 };
-use crate::durable::{Failure, FunctionName, TraceContext};
+use crate::{
+    durable::{Failure, FunctionName, TraceContext},
+    flight::{Call, CallKind},
+};
 
 /// A request for a function.
 #[derive(Clone, Debug, Default)]
@@ -94,6 +97,13 @@ impl Wasm {
         let (shared, printed, metered) = (Arc::clone(&self.shared), Arc::clone(&console), Arc::clone(&meter));
         let (limits, invocation_id, request) = (self.response_limits, call.invocation_id, call.request);
         let timeout = self.function_timeout;
+        let _flight = self.recorder.begin(&Call {
+            kind: CallKind::Http,
+            execution: "",
+            number: 0,
+            attempt: 1,
+            function: &function.name,
+        });
         let call = self.run(meter, {
             let function = Arc::clone(&function);
             async move {

@@ -47,6 +47,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::{
     app::OutboundRule,
     durable::{Digest, Failure, FunctionName, Json, OverridableStates, TurnRecord},
+    flight::Recorder,
     hub::{
         ActivityCall, Executor, ExecutorFuture, GuestError, HistoryDetail, Hub, OrchestratorCall, OrchestratorGuest,
     },
@@ -125,6 +126,8 @@ pub struct WasmConfig {
     pub component_bytes: ComponentBytes,
     /// Writes histories for durable clients; without, they are told that this is not supported.
     pub history_json: Option<HistoryJson>,
+    /// Notes which HTTP functions run.
+    pub recorder: Arc<Recorder>,
 }
 
 impl Default for WasmConfig {
@@ -146,6 +149,7 @@ impl Default for WasmConfig {
             settings: Vec::new(),
             component_bytes: Arc::new(|_| Box::pin(async { None })),
             history_json: None,
+            recorder: Arc::new(Recorder::off()),
         }
     }
 }
@@ -281,6 +285,7 @@ pub struct Wasm {
     activities: Arc<Semaphore>,
     orchestrators: Arc<Semaphore>,
     residents_max: usize,
+    recorder: Arc<Recorder>,
     deployment: RwLock<Arc<Deployment>>,
 }
 
@@ -330,6 +335,7 @@ impl Wasm {
             activities: Arc::new(Semaphore::new(slots.activities)),
             orchestrators: Arc::new(Semaphore::new(slots.turns + slots.residents)),
             residents_max: slots.residents,
+            recorder: config.recorder,
             deployment: RwLock::default(),
         }))
     }

@@ -12,6 +12,7 @@ use std::{
 use soloist::{
     ambient::Ambient,
     durable::{Digest, FunctionName, Json, OverridableStates, RuntimeStatus},
+    flight::{Book, Recorder},
     hub::{ClientError, Functions, Hub, HubConfig, HubParts, Orchestrator, StartNew, StartOutcome, StatusWant},
     storage::{Storage, memory::Memory},
 };
@@ -204,12 +205,15 @@ impl World {
             config: HubConfig {
                 policy: OverridableStates::None,
                 concurrent_activities: 1 + dice.below(4) as usize,
+                concurrent_turns: 1 + dice.below(4) as usize,
                 actions_max: 1_000,
                 resident_bytes: [0, 1_000, 1_000_000][dice.below(3) as usize],
                 residents_max: 100,
                 due_page: 1 + dice.below(3) as usize,
                 function_timeout: None,
             },
+            recorder: Arc::new(Recorder::off()),
+            book: Book::default(),
         })
     }
 }

@@ -1,0 +1,113 @@
+//! Running a turn's code: a place among the turns that run at once, a guest, its replay, the turn.
+
+use std::sync::Arc;
+
+use super::{
+    GuestError, OrchestratorCall, OrchestratorGuest,
+    cell::Held,
+    worker::{Counters, Inner},
+};
+use crate::{
+    durable::{Failure, GuestOutcome, GuestTurn, Replay, Turn, TurnRecord},
+    flight::{Call, CallKind},
+};
+
+/// Why a guest ran no turn, through no fault of its code.
+pub(super) enum Interrupted {
+    /// It may run later.
+    Later(String),
+    /// It cannot.
+    Stall(String),
+}
+
+impl Inner {
+    /// Runs a turn's code, if it has something for it. Waits for a place among the turns that run.
+    pub(super) async fn run_guest(
+        &self,
+        held: &mut Held,
+        records: Option<&[Arc<TurnRecord>]>,
+        turn: &Turn,
+    ) -> Result<Result<GuestTurn, Failure>, Interrupted> {
+        let instance = held.instance.as_deref().expect("a turn has begun");
+        if !turn.needs_guest() {
+            return Ok(Ok(GuestTurn { actions: vec![], outcome: GuestOutcome::Waiting }));
+        }
+        let execution = instance.execution();
+        let alone = match self.parking.is_suspect(&execution.execution_id, None) {
+            true => Some((execution.execution_id.clone(), self.parking.alone().await)),
+            false => None,
+        };
+        // Before a guest is made: of guests there are enough for the turns that run.
+        let _place = self.turns.acquire().await.expect("the semaphore is never closed");
+        let flight = self.parking.begin(&Call {
+            kind: CallKind::Turn,
+            execution: execution.execution_id.as_str(),
+            number: instance.last_turn().next().0,
+            attempt: 1,
+            function: &execution.name,
+        });
+        let call = self.call_guest(held, records, turn);
+        match alone {
+            None => call.await,
+            Some((execution_id, alone)) => {
+                self.parking.run_alone(&*self.ambient, (execution_id, None), alone, &flight, call).await
+            }
+        }
+    }
+
+    async fn call_guest(
+        &self,
+        held: &mut Held,
+        records: Option<&[Arc<TurnRecord>]>,
+        turn: &Turn,
+    ) -> Result<Result<GuestTurn, Failure>, Interrupted> {
+        let instance = held.instance.as_deref().expect("a turn has begun");
+        if held.guest.is_none() {
+            let execution = instance.execution();
+            let call = OrchestratorCall {
+                component: execution.component,
+                handler: execution.handler.clone(),
+                name: execution.name.clone(),
+                instance_id: instance.id().clone(),
+                execution_id: execution.execution_id.clone(),
+            };
+            match self.executor.orchestrator(call).await {
+                Ok(guest) => held.guest = Some(guest),
+                Err(GuestError::Code(failure)) => return Ok(Err(failure)),
+                Err(GuestError::Unavailable(text)) => return Err(Interrupted::Later(text)),
+            }
+            if let Some(replay) = records.and_then(Replay::of) {
+                let guest = held.guest.as_mut().expect("it has just been made");
+                self.replay(guest.as_mut(), &replay).await?;
+            }
+        } else {
+            Counters::add(&self.counters.resident_turns, 1);
+        }
+        Counters::add(&self.counters.turns, 1);
+        let guest = held.guest.as_mut().expect("held, or made above");
+        let events = turn.guest_events(instance);
+        match guest.turn(false, 1, &events).await {
+            Ok(result) => Ok(Ok(result)),
+            Err(error) => {
+                held.guest = None;
+                match error {
+                    GuestError::Code(failure) => Ok(Err(failure)),
+                    GuestError::Unavailable(text) => Err(Interrupted::Later(text)),
+                }
+            }
+        }
+    }
+
+    async fn replay(&self, guest: &mut dyn OrchestratorGuest, replay: &Replay) -> Result<(), Interrupted> {
+        Counters::add(&self.counters.replays, 1);
+        Counters::add(&self.counters.replayed_turns, u64::from(replay.turns));
+        match guest.turn(true, replay.turns, &replay.events).await {
+            Ok(result) => replay.check(&result).map_err(|divergence| Interrupted::Stall(divergence.to_string())),
+            // The code has done this before: what stops it now is not its own doing, so the instance does not fail.
+            Err(GuestError::Code(failure)) => {
+                Err(Interrupted::Stall(format!("replay was stopped: {}: {}", failure.kind, failure.message)))
+            }
+            Err(GuestError::Unavailable(text)) => Err(Interrupted::Later(text)),
+        }
+    }
+}
