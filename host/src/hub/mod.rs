@@ -603,3 +603,6 @@ fn unknown_orchestrator(name: &crate::durable::FunctionName, functions: &Functio
         "The function '{name}' doesn't exist, is disabled, or is not an orchestrator function. Additional info: {known}"
     )
 }
+
+#[cfg(test)]
+mod tests;

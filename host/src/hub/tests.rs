@@ -1,0 +1,414 @@
+//! The hub with scripted functions: what ends the host again and again, and limits.
+
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use super::*;
+use crate::{
+    ambient::System,
+    durable::{Action, Digest, Failure, FunctionName, GuestEvent, GuestOutcome, GuestTurn, TaskScheduled},
+    flight,
+    storage::memory::Memory,
+};
+
+/// How the scripted functions behave.
+#[derive(Default)]
+struct Script {
+    /// `Poison*` never end; else they return.
+    poisonous: AtomicBool,
+    /// Replays run into a limit.
+    replay_fails: AtomicBool,
+    /// What runs now: instance ids.
+    running: Mutex<BTreeSet<String>>,
+    turns_now: AtomicUsize,
+    turns_most: AtomicUsize,
+}
+
+/// Tells that something runs, until it is dropped.
+struct Running<'a>(&'a Script, String);
+
+impl<'a> Running<'a> {
+    fn new(script: &'a Script, what: &str) -> Self {
+        script.running.lock().unwrap().insert(what.to_owned());
+        Self(script, what.to_owned())
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.running.lock().unwrap().remove(&self.1);
+    }
+}
+
+/// Runs the activity that its input names and returns its result; under the name `PoisonTurn` it never gets so far.
+struct Guest {
+    script: Arc<Script>,
+    call: OrchestratorCall,
+}
+
+impl OrchestratorGuest for Guest {
+    fn turn<'a>(
+        &'a mut self,
+        replaying: bool,
+        _: u32,
+        events: &'a [GuestEvent],
+    ) -> ExecutorFuture<'a, Result<GuestTurn, GuestError>> {
+        Box::pin(async move {
+            let script = &self.script;
+            let now = script.turns_now.fetch_add(1, Ordering::SeqCst) + 1;
+            script.turns_most.fetch_max(now, Ordering::SeqCst);
+            if self.call.name == "PoisonTurn" && script.poisonous.load(Ordering::SeqCst) {
+                let _running = Running::new(script, self.call.instance_id.as_str());
+                std::future::pending::<()>().await;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            script.turns_now.fetch_sub(1, Ordering::SeqCst);
+            let over = |limit: &str| GuestError::Code(Failure::new("CpuLimitExceeded", format!("over {limit}")));
+            if replaying && script.replay_fails.load(Ordering::SeqCst) {
+                return Err(over("guestCpuMilliseconds"));
+            }
+            let mut turn = GuestTurn { actions: vec![], outcome: GuestOutcome::Waiting };
+            for event in events {
+                match event {
+                    GuestEvent::ExecutionStarted(started) => {
+                        let name = started.input.as_str().trim_matches('"').to_owned();
+                        if name == "limit" {
+                            return Err(over("guestCpuMilliseconds"));
+                        }
+                        turn.actions.push(Action::ScheduleTask(TaskScheduled {
+                            sequence: 0,
+                            name,
+                            input: Json::null(),
+                            retry: None,
+                            timeout_ms: None,
+                            tags: vec![],
+                        }));
+                    }
+                    GuestEvent::TaskCompleted(_, output) => turn.outcome = GuestOutcome::Completed(output.clone()),
+                    _ => {}
+                }
+            }
+            Ok(turn)
+        })
+    }
+
+    fn resident_bytes(&self) -> usize {
+        1
+    }
+}
+
+struct Functions(Arc<Script>);
+
+impl Executor for Functions {
+    fn orchestrator(
+        &self,
+        call: OrchestratorCall,
+    ) -> ExecutorFuture<'_, Result<Box<dyn OrchestratorGuest>, GuestError>> {
+        let script = self.0.clone();
+        Box::pin(async move { Ok(Box::new(Guest { script, call }) as Box<dyn OrchestratorGuest>) })
+    }
+
+    fn activity(&self, call: ActivityCall) -> ExecutorFuture<'_, Result<Json, Failure>> {
+        let script = self.0.clone();
+        Box::pin(async move {
+            let _running = Running::new(&script, call.instance_id.as_str());
+            if call.name.as_str() == "Poison" && script.poisonous.load(Ordering::SeqCst) {
+                std::future::pending::<()>().await;
+            }
+            Ok(Json::string("done"))
+        })
+    }
+}
+
+/// A task hub over several lives of a host.
+struct World {
+    storage: Arc<Memory>,
+    script: Arc<Script>,
+    folder: tempfile::TempDir,
+    turns_max: usize,
+    /// The present life: a hub, and what notes its calls.
+    life: Option<(Arc<Hub>, Arc<Recorder>)>,
+}
+
+impl World {
+    fn new() -> Self {
+        let script = Arc::new(Script { poisonous: AtomicBool::new(true), ..Script::default() });
+        let folder = tempfile::tempdir().unwrap();
+        let mut world = Self { storage: Arc::new(Memory::new()), script, folder, turns_max: 10, life: None };
+        world.live();
+        world
+    }
+
+    fn live(&mut self) {
+        let (recorder, book) = flight::open(self.folder.path());
+        let orchestrator = |name: &str| {
+            let name = FunctionName::new(name);
+            let (handler, component, contract) = ("f".to_owned(), Digest([1; 32]), "1.0.0".to_owned());
+            (name.clone(), Arc::new(Orchestrator { name, handler, component, contract }))
+        };
+        let hub = Hub::start(HubParts {
+            storage: self.storage.clone(),
+            executor: Arc::new(Functions(self.script.clone())),
+            ambient: Arc::new(System),
+            functions: super::Functions {
+                orchestrators: ["Runs", "PoisonTurn"].into_iter().map(orchestrator).collect(),
+                ..super::Functions::default()
+            },
+            config: HubConfig {
+                policy: OverridableStates::AnyState,
+                concurrent_activities: 10,
+                concurrent_turns: self.turns_max,
+                actions_max: 100,
+                resident_bytes: 0,
+                residents_max: 0,
+                due_page: 10,
+                function_timeout: None,
+            },
+            recorder: recorder.clone(),
+            book,
+        });
+        self.life = Some((hub, recorder));
+    }
+
+    fn hub(&self) -> Arc<Hub> {
+        self.life.as_ref().unwrap().0.clone()
+    }
+
+    /// Ends this life, with a signal of the process's own or with one from outside, and begins the next.
+    async fn next_life(&mut self, signal: Option<i32>) {
+        let (hub, recorder) = self.life.take().unwrap();
+        if let Some(signal) = signal {
+            recorder.write_down(signal);
+        }
+        hub.inner.stopping.store(true, Ordering::SeqCst);
+        let cells: Vec<_> = hub.inner.cells.lock().unwrap().values().cloned().collect();
+        for cell in cells {
+            cell.lock().stop_activities_before(None);
+            cell.ended.notify_one();
+        }
+        tokio::time::sleep(Duration::from_secs(61)).await;
+        self.live();
+    }
+
+    async fn start(&self, function: &str, id: &str, activity: &str) {
+        let start = StartNew {
+            name: FunctionName::new(function),
+            instance_id: Some(id.to_owned()),
+            input: Json::string(activity),
+            policy: None,
+            version: None,
+            scheduled_start: None,
+            tags: vec![],
+            trace_context: None,
+        };
+        self.hub().start_new(start).await.unwrap();
+    }
+
+    async fn status(&self, id: &str) -> OrchestrationStatus {
+        self.hub().status(id, StatusWant::default()).await.unwrap().unwrap()
+    }
+
+    /// Waits for a condition, for less than a minute of its time.
+    async fn until(&self, what: &str, is_so: impl AsyncFn(&Self) -> bool) {
+        for _ in 0..500 {
+            if is_so(self).await {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{what}: it does not come to that");
+    }
+
+    fn runs(&self, id: &str) -> bool {
+        self.script.running.lock().unwrap().contains(id)
+    }
+
+    async fn until_completed(&self, id: &str) {
+        let completed = async |world: &Self| world.status(id).await.runtime_status == RuntimeStatus::Completed;
+        self.until(&format!("{id} completes"), completed).await;
+    }
+
+    async fn until_parked(&self, id: &str) -> String {
+        let parked = async |world: &Self| world.status(id).await.diagnostics.is_some();
+        self.until(&format!("{id} is parked"), parked).await;
+        let status = self.status(id).await;
+        assert_eq!(status.runtime_status, RuntimeStatus::Running);
+        status.diagnostics.unwrap()
+    }
+
+    /// The host ends whenever the poison runs, until that is parked. Returns how often.
+    async fn end_until_parked(&mut self, id: &str) -> u32 {
+        for ends in 0..20 {
+            let decided = async |world: &Self| world.runs(id) || world.status(id).await.diagnostics.is_some();
+            self.until("the poison runs, or is parked", decided).await;
+            if !self.runs(id) {
+                return ends;
+            }
+            self.next_life(Some(libc::SIGABRT)).await;
+        }
+        panic!("{id} is never parked");
+    }
+
+    async fn saved_book(&self) -> Book {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let path: &Path = self.folder.path();
+        Book::load(&path.join(flight::BOOK)).unwrap()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poisonous_activity_is_parked_and_the_others_go_on() {
+    let mut world = World::new();
+    world.start("Runs", "poison", "Poison").await;
+    world.start("Runs", "neighbour", "Step").await;
+    world.until_completed("neighbour").await;
+    assert_eq!(world.end_until_parked("poison").await, 5, "twice among others, three times alone");
+    let diagnostics = world.until_parked("poison").await;
+    assert!(
+        diagnostics.starts_with("parked: the host was ended 5 times while activity function 'Poison' (action 0) ran"),
+        "{diagnostics}"
+    );
+    assert!(diagnostics.contains("SIGABRT"), "{diagnostics}");
+    world.start("Runs", "later", "Step").await;
+    world.until_completed("later").await;
+    world.next_life(None).await;
+    assert_eq!(world.until_parked("poison").await, diagnostics, "it stays so over a restart");
+    assert!(!world.runs("poison"));
+    world.script.poisonous.store(false, Ordering::SeqCst);
+    world.hub().resume("poison", "deployed a better one").await.unwrap();
+    world.until_completed("poison").await;
+    assert!(world.saved_book().await.is_empty());
+    assert!(world.hub().resume("poison", "").await.is_err(), "it has ended");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resumed_poison_is_counted_anew() {
+    let mut world = World::new();
+    world.start("Runs", "poison", "Poison").await;
+    world.end_until_parked("poison").await;
+    world.hub().resume("poison", "").await.unwrap();
+    world.until("it runs", async |world| world.runs("poison")).await;
+    assert!(world.saved_book().await.is_empty(), "durably");
+    assert_eq!(world.end_until_parked("poison").await, 5);
+    world.hub().suspend("poison", "").await.unwrap();
+    assert_eq!(world.status("poison").await.runtime_status, RuntimeStatus::Suspended);
+    world.hub().resume("poison", "").await.unwrap();
+    world.until("it runs", async |world| world.runs("poison")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poisonous_turn_is_parked_and_can_be_terminated_or_replaced() {
+    let mut world = World::new();
+    world.start("PoisonTurn", "poison", "Step").await;
+    assert_eq!(world.end_until_parked("poison").await, 5);
+    let diagnostics = world.status("poison").await.diagnostics.unwrap();
+    assert!(diagnostics.contains("while orchestrator function 'PoisonTurn' ran"), "{diagnostics}");
+    world.start("Runs", "poison", "Step").await;
+    world.until_completed("poison").await;
+    assert!(world.saved_book().await.is_empty(), "a replaced one is forgotten");
+
+    world.start("PoisonTurn", "poison", "Step").await;
+    world.end_until_parked("poison").await;
+    world.hub().terminate("poison", "").await.unwrap();
+    assert!(world.saved_book().await.is_empty(), "a terminated one is forgotten");
+    world.hub().purge("poison").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn ends_from_outside_park_nothing() {
+    let mut world = World::new();
+    world.start("Runs", "long", "Poison").await;
+    for _ in 0..10 {
+        world.until("it runs", async |world| world.runs("long")).await;
+        world.next_life(None).await;
+    }
+    world.script.poisonous.store(false, Ordering::SeqCst);
+    world.next_life(None).await;
+    world.until_completed("long").await;
+    assert!(world.saved_book().await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn suspects_run_one_after_the_other_and_delay_nobody_else() {
+    let mut world = World::new();
+    let suspects = ["a", "b", "c"];
+    for id in suspects {
+        world.start("Runs", id, "Poison").await;
+    }
+    for _ in 0..2 {
+        world.until("all run", async |world| suspects.iter().all(|id| world.runs(id))).await;
+        world.next_life(Some(libc::SIGSEGV)).await;
+    }
+    let count = |world: &World| suspects.iter().filter(|id| world.runs(id)).count();
+    world.until("one runs", async |world| count(world) == 1).await;
+    world.start("Runs", "other", "Step").await;
+    world.until_completed("other").await;
+    assert_eq!(count(&world), 1, "the other suspects wait");
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert_eq!(count(&world), 2, "a minute alone clears it");
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert_eq!(count(&world), 3);
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert!(world.saved_book().await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_poisons_both_are_parked_and_an_innocent_bystander_is_not() {
+    let mut world = World::new();
+    for id in ["poison-1", "poison-2"] {
+        world.start("Runs", id, "Poison").await;
+    }
+    world.end_until_parked("poison-1").await;
+    world.end_until_parked("poison-2").await;
+    for id in ["poison-1", "poison-2"] {
+        world.until_parked(id).await;
+    }
+    world.start("Runs", "bystander", "Poison").await;
+    world.until("it runs", async |world| world.runs("bystander")).await;
+    assert_eq!(world.status("bystander").await.diagnostics, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_fails_new_code_by_its_name_and_stalls_a_replay() {
+    let mut world = World::new();
+    world.start("Runs", "new", "limit").await;
+    world.until("it fails", async |world| world.status("new").await.runtime_status == RuntimeStatus::Failed).await;
+
+    world.start("Runs", "replays", "Poison").await;
+    world.until("its activity runs", async |world| world.runs("replays")).await;
+    world.script.poisonous.store(false, Ordering::SeqCst);
+    world.script.replay_fails.store(true, Ordering::SeqCst);
+    world.next_life(None).await;
+    let diagnostics = world.until_parked("replays").await;
+    assert_eq!(diagnostics, "replay was stopped: CpuLimitExceeded: over guestCpuMilliseconds");
+    world.hub().resume("replays", "still too slow").await.unwrap();
+    world.until_parked("replays").await;
+    world.script.replay_fails.store(false, Ordering::SeqCst);
+    world.hub().resume("replays", "the limit was raised").await.unwrap();
+    world.until_completed("replays").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_many_turns_run_at_once() {
+    let mut world = World::new();
+    for turns_max in [1, 3] {
+        world.turns_max = turns_max;
+        world.next_life(None).await;
+        world.script.turns_most.store(0, Ordering::SeqCst);
+        let ids: Vec<String> = (0..20).map(|n| format!("{turns_max}-{n}")).collect();
+        for id in &ids {
+            world.start("Runs", id, "Step").await;
+        }
+        for id in &ids {
+            world.until_completed(id).await;
+        }
+        assert_eq!(world.script.turns_most.load(Ordering::SeqCst), turns_max);
+    }
+}
