@@ -239,6 +239,7 @@ fn wasm_config(
 ) -> WasmConfig {
     let soloist = &app.host_json.soloist;
     let durable = &app.host_json.durable_task;
+    let http = &app.host_json.http;
     let storage = storage.clone();
     WasmConfig {
         cache: data.map(|data| data.path.join(CACHE)),
@@ -247,7 +248,10 @@ fn wasm_config(
         response_bytes_max: size(soloist.max_response_bytes),
         payload_bytes_max: size(soloist.max_payload_bytes),
         component_bytes_max: soloist.max_component_bytes,
-        requests_max: soloist.max_concurrent_guests,
+        json_depth_max: soloist.json_depth,
+        // Both bound the same: the smaller one counts.
+        requests_max: http.max_concurrent_requests.unwrap_or(usize::MAX).min(soloist.max_concurrent_guests),
+        outstanding_max: http.max_outstanding_requests,
         request_wait: soloist.request_queue,
         activities_max: durable.max_concurrent_activity_functions,
         turns_max: durable.max_concurrent_orchestrator_functions,
@@ -282,6 +286,7 @@ fn server_options(host_json: &HostJson) -> ServerOptions {
     ServerOptions {
         hub_name: host_json.durable_task.hub_name.clone(),
         max_request_bytes: host_json.soloist.max_request_bytes,
+        json_depth_max: host_json.soloist.json_depth,
         custom_headers: host_json.http.custom_headers.clone().into_iter().collect(),
         use_forwarded_host: host_json.durable_task.use_forwarded_host,
         ..ServerOptions::default()
@@ -420,7 +425,7 @@ impl HttpFunctions for Guests {
             };
             match self.wasm.call_http(call).await {
                 Ok(reply) => Ok(HttpReply { status: reply.status, headers: reply.headers, body: reply.body.into() }),
-                Err(HttpCallError::Throttled(_)) => {
+                Err(HttpCallError::Throttled(_) | HttpCallError::Outstanding(_)) => {
                     Err(server::HttpCallError::Throttled { retry_after: Duration::from_secs(1) })
                 }
                 Err(HttpCallError::Guest(_)) => Err(server::HttpCallError::Failed),

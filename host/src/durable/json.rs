@@ -17,9 +17,9 @@ pub enum JsonError {
     /// It is not one JSON value.
     #[error("{0}")]
     Malformed(String),
-    /// It is nested too deeply.
-    #[error("the JSON is nested deeper than {DEPTH_MAX} levels")]
-    TooDeep,
+    /// It is nested more deeply than this.
+    #[error("the JSON is nested deeper than {0} levels (extensions.soloist.jsonDepth in host.json)")]
+    TooDeep(usize),
     /// It is not UTF-8.
     #[error("the JSON is not UTF-8")]
     NotUtf8,
@@ -31,10 +31,18 @@ impl Json {
     /// # Errors
     /// [`JsonError`] if it is not exactly one JSON value (white space around it is allowed) or too deep.
     pub fn parse(text: impl Into<Arc<str>>) -> Result<Self, JsonError> {
-        let text = text.into();
+        Self::parse_within(DEPTH_MAX, text)
+    }
+
+    /// Checks a text that may be nested so deeply; in no case deeper than [`DEPTH_MAX`].
+    ///
+    /// # Errors
+    /// As [`Json::parse`].
+    pub fn parse_within(depth_max: usize, text: impl Into<Arc<str>>) -> Result<Self, JsonError> {
+        let (text, depth_max) = (text.into(), depth_max.min(DEPTH_MAX));
         // Depth first: it is a plain scan, and a parser need not be trusted with the nesting of a stranger's text.
-        if depth(&text) > DEPTH_MAX {
-            return Err(JsonError::TooDeep);
+        if depth(&text) > depth_max {
+            return Err(JsonError::TooDeep(depth_max));
         }
         serde_json::from_str::<IgnoredAny>(&text).map_err(|e| JsonError::Malformed(e.to_string()))?;
         Ok(Self(text))
@@ -43,12 +51,12 @@ impl Json {
     /// Checks bytes. None at all are the value `null`.
     ///
     /// # Errors
-    /// As [`Json::parse`], and [`JsonError::NotUtf8`].
-    pub fn from_body(bytes: &[u8]) -> Result<Self, JsonError> {
+    /// As [`Json::parse_within`], and [`JsonError::NotUtf8`].
+    pub fn from_body(depth_max: usize, bytes: &[u8]) -> Result<Self, JsonError> {
         if bytes.is_empty() {
             return Ok(Self::null());
         }
-        Self::parse(std::str::from_utf8(bytes).map_err(|_| JsonError::NotUtf8)?)
+        Self::parse_within(depth_max, std::str::from_utf8(bytes).map_err(|_| JsonError::NotUtf8)?)
     }
 
     /// Takes a text that was checked when it was stored.
@@ -137,8 +145,11 @@ mod tests {
     fn depth_is_limited_and_strings_do_not_count() {
         let nested = |n: usize| "[".repeat(n) + &"]".repeat(n);
         assert!(Json::parse(nested(128)).is_ok());
-        assert_eq!(Json::parse(nested(129)), Err(JsonError::TooDeep));
-        assert_eq!(Json::parse(nested(10_000_000)), Err(JsonError::TooDeep));
+        assert_eq!(Json::parse(nested(129)), Err(JsonError::TooDeep(DEPTH_MAX)));
+        assert_eq!(Json::parse(nested(10_000_000)), Err(JsonError::TooDeep(DEPTH_MAX)));
+        assert_eq!(Json::parse_within(3, nested(4)), Err(JsonError::TooDeep(3)));
+        assert!(Json::parse_within(3, nested(3)).is_ok());
+        assert_eq!(Json::parse_within(1_000, nested(129)), Err(JsonError::TooDeep(DEPTH_MAX)));
         assert!(Json::parse(format!("\"{}\"", "[\\\"".repeat(1000))).is_ok());
     }
 
@@ -147,7 +158,7 @@ mod tests {
         for bad in ["", "{", "1 2", "nul", "{\"a\":}", "'x'"] {
             assert!(matches!(Json::parse(bad), Err(JsonError::Malformed(_))), "{bad:?}");
         }
-        assert_eq!(Json::from_body(b"").unwrap(), Json::null());
-        assert_eq!(Json::from_body(b"\xff"), Err(JsonError::NotUtf8));
+        assert_eq!(Json::from_body(DEPTH_MAX, b"").unwrap(), Json::null());
+        assert_eq!(Json::from_body(DEPTH_MAX, b"\xff"), Err(JsonError::NotUtf8));
     }
 }

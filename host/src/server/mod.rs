@@ -64,6 +64,8 @@ pub struct ServerOptions {
     pub hub_name: String,
     /// The largest body of a request. Default 100 MiB.
     pub max_request_bytes: u64,
+    /// The deepest nesting of a JSON payload. Default 128.
+    pub json_depth_max: usize,
     /// The memory that the bodies of all requests in work may take together; more are answered 503. Default 1 GiB.
     pub buffered_bytes_max: u64,
     /// Added to every response but those of `/admin`. Invalid ones are left out, with a warning.
@@ -82,6 +84,7 @@ impl Default for ServerOptions {
         Self {
             hub_name: "TestHubName".to_owned(),
             max_request_bytes: 100 << 20,
+            json_depth_max: crate::durable::DEPTH_MAX,
             buffered_bytes_max: 1 << 30,
             custom_headers: vec![],
             use_forwarded_host: false,

@@ -30,7 +30,7 @@ pub(super) struct Router {
 impl Router {
     pub(super) fn new(services: Services, options: ServerOptions) -> Self {
         Self {
-            management: Management::new(services.client, options.hub_name),
+            management: Management::new(services.client, options.hub_name, options.json_depth_max),
             routes: services.routes,
             functions: services.functions,
             bodies: BodyReader::new(options.max_request_bytes, options.buffered_bytes_max),

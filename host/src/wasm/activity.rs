@@ -39,8 +39,8 @@ impl Wasm {
                 let mut store = guest::store(&shared, printed, role, metered, limits);
                 let invoked = invoke(&mut store, &function, &call).await;
                 match invoked.map_err(|error| Fault::of(&error, store.data()))? {
-                    Ok(output) => contract::payload("the activity's result", output).map(Ok),
-                    Err(failure) => contract::checked_failure("the activity's failure", failure).map(Err),
+                    Ok(output) => contract::payload(limits, "the activity's result", output).map(Ok),
+                    Err(failure) => contract::checked_failure(limits, "the activity's failure", failure).map(Err),
                 }
             })
             .await;

@@ -1,7 +1,7 @@
 //! The contract with guests: types and calls generated from `wit/`, and the translation of words that several interfaces
 //! share.
 
-use super::fault::Fault;
+use super::{fault::Fault, guest::GuestLimits};
 use crate::durable::{self, Json};
 
 mod generated {
@@ -28,8 +28,12 @@ pub(super) const PACKAGE: &str = "soloist:functions";
 pub(super) const SUPPORTED: &str = "1.x";
 
 /// Checks a payload that a guest made; `what` names it in the message.
-pub(super) fn payload(what: &str, text: String) -> Result<Json, Fault> {
-    Json::parse(text).map_err(|error| Fault::InvalidOutput(format!("{what} is no payload: {error}")))
+pub(super) fn payload(limits: GuestLimits, what: &str, text: String) -> Result<Json, Fault> {
+    if text.len() > limits.transfer_bytes_max {
+        return Err(Fault::TooLarge(limits.transfer_bytes_max, limits.transfer_limit));
+    }
+    Json::parse_within(limits.json_depth_max, text)
+        .map_err(|error| Fault::InvalidOutput(format!("{what} is no payload: {error}")))
 }
 
 pub(super) fn failure_from_guest(failure: types::Failure) -> durable::Failure {
@@ -63,9 +67,13 @@ pub(super) fn failure_to_guest(failure: &durable::Failure) -> types::Failure {
 }
 
 /// As [`failure_from_guest`], for a failure that is kept: its properties must be a payload.
-pub(super) fn checked_failure(what: &str, failure: types::Failure) -> Result<durable::Failure, Fault> {
+pub(super) fn checked_failure(
+    limits: GuestLimits,
+    what: &str,
+    failure: types::Failure,
+) -> Result<durable::Failure, Fault> {
     if let Some(properties) = &failure.properties {
-        payload(&format!("the properties of {what}"), properties.clone())?;
+        payload(limits, &format!("the properties of {what}"), properties.clone())?;
     }
     Ok(failure_from_guest(failure))
 }

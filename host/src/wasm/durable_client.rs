@@ -17,6 +17,7 @@ type Answer<T> = wasmtime::Result<Result<T, client::ClientError>>;
 
 /// What a guest's binding gives it.
 struct Granted {
+    json_depth_max: usize,
     hub: Option<Arc<Hub>>,
     policy: Option<OverridableStates>,
     trace_context: Option<TraceContext>,
@@ -39,6 +40,7 @@ impl GuestState {
             Role::Effects { client: Some(grant), trace_context, .. } => Ok(Granted {
                 hub: self.shared.hub.get().cloned(),
                 policy: grant.overridable_states,
+                json_depth_max: self.limits.json_depth_max,
                 trace_context: trace_context.clone(),
             }),
             Role::Effects { client: None, .. } => Err(NotGranted(format!(
@@ -91,7 +93,7 @@ impl client::Host for GuestState {
     async fn raise_event(&mut self, instance_id: String, name: String, input: String) -> Answer<()> {
         let granted = self.granted("raise-event")?;
         Ok(async {
-            let input = argument("input", input)?;
+            let input = argument(granted.json_depth_max, "input", input)?;
             Ok(granted.hub()?.raise_event(&instance_id, &name, input).await?)
         }
         .await)
@@ -179,8 +181,9 @@ impl client::Host for GuestState {
     }
 }
 
-fn argument(what: &str, text: String) -> Result<Json, client::ClientError> {
-    Json::parse(text).map_err(|error| client::ClientError::InvalidArgument(format!("{what} is not JSON: {error}")))
+fn argument(depth_max: usize, what: &str, text: String) -> Result<Json, client::ClientError> {
+    Json::parse_within(depth_max, text)
+        .map_err(|error| client::ClientError::InvalidArgument(format!("{what} is not JSON: {error}")))
 }
 
 async fn start_new(
@@ -188,7 +191,7 @@ async fn start_new(
     request: client::StartRequest,
 ) -> Result<client::StartOutcome, client::ClientError> {
     let start = StartNew {
-        input: argument("input", request.input)?,
+        input: argument(granted.json_depth_max, "input", request.input)?,
         name: FunctionName::new(&request.name),
         instance_id: request.instance_id,
         policy: request.overridable_states.map(contract::policy_from_guest).or(granted.policy),

@@ -31,6 +31,8 @@ pub(super) struct GuestLimits {
     pub(super) transfer_bytes_max: usize,
     /// What that limit is called in host.json.
     pub(super) transfer_limit: &'static str,
+    /// Nesting of a payload.
+    pub(super) json_depth_max: usize,
 }
 
 /// As whom a guest runs.

@@ -62,8 +62,14 @@ pub struct HttpReply {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum HttpCallError {
     /// Every guest is busy, and stayed so.
-    #[error("every guest is busy: {0} requests are running (extensions.soloist.maxConcurrentGuests in host.json)")]
+    #[error(
+        "every guest is busy: {0} requests are running (extensions.soloist.maxConcurrentGuests and \
+         extensions.http.maxConcurrentRequests in host.json)"
+    )]
     Throttled(usize),
+    /// As many requests run or wait as may.
+    #[error("{0} requests are running or waiting already (extensions.http.maxOutstandingRequests in host.json)")]
+    Outstanding(usize),
     /// The code's own fault. It has been logged; clients are told nothing of it.
     #[error("{}: {}", .0.kind, .0.message)]
     Guest(Failure),
@@ -83,6 +89,10 @@ impl Wasm {
                 "http function {:?} is not deployed",
                 call.function.as_str()
             )));
+        };
+        let _outstanding = match &self.outstanding {
+            Some((most, requests)) => Some(requests.try_acquire().map_err(|_| HttpCallError::Outstanding(*most))?),
+            None => None,
         };
         let permit =
             slot(&self.requests, self.request_wait).await.ok_or(HttpCallError::Throttled(self.requests_max))?;

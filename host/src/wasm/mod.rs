@@ -103,10 +103,14 @@ pub struct WasmConfig {
     pub response_bytes_max: usize,
     /// One payload, in bytes.
     pub payload_bytes_max: usize,
+    /// Nesting of a payload.
+    pub json_depth_max: usize,
     /// A component's file, in bytes.
     pub component_bytes_max: u64,
     /// HTTP requests that run at a time.
     pub requests_max: usize,
+    /// HTTP requests that run or wait for a guest; none is without limit.
+    pub outstanding_max: Option<usize>,
     /// How long a request waits for a guest.
     pub request_wait: Duration,
     /// Activities that run at a time.
@@ -138,8 +142,10 @@ impl Default for WasmConfig {
             memory_bytes_max: 256 << 20,
             response_bytes_max: 100 << 20,
             payload_bytes_max: 100 << 20,
+            json_depth_max: crate::durable::DEPTH_MAX,
             component_bytes_max: 64 << 20,
             requests_max: 256,
+            outstanding_max: None,
             request_wait: Duration::from_secs(10),
             activities_max: 256,
             turns_max: 64,
@@ -282,6 +288,8 @@ pub struct Wasm {
     settings: Arc<[(String, String)]>,
     requests: Arc<Semaphore>,
     requests_max: usize,
+    /// How many requests run or wait, at most.
+    outstanding: Option<(usize, Semaphore)>,
     activities: Arc<Semaphore>,
     orchestrators: Arc<Semaphore>,
     residents_max: usize,
@@ -314,6 +322,7 @@ impl Wasm {
             memory_bytes_max: config.memory_bytes_max,
             transfer_bytes_max,
             transfer_limit,
+            json_depth_max: config.json_depth_max,
         };
         Ok(Arc::new(Self {
             shared: Arc::new(Shared {
@@ -332,6 +341,7 @@ impl Wasm {
             settings: config.settings.into(),
             requests: Arc::new(Semaphore::new(slots.requests)),
             requests_max: slots.requests,
+            outstanding: config.outstanding_max.map(|most| (most, Semaphore::new(most.min(Semaphore::MAX_PERMITS)))),
             activities: Arc::new(Semaphore::new(slots.activities)),
             orchestrators: Arc::new(Semaphore::new(slots.turns + slots.residents)),
             residents_max: slots.residents,

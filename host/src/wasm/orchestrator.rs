@@ -207,6 +207,7 @@ async fn run_pieces(
     context: &orchestrator::TurnContext,
     pieces: &[(Option<Timestamp>, &[orchestrator::Event])],
 ) -> Result<GuestTurn, Fault> {
+    let limits = live.store.data().limits;
     let mut turn = GuestTurn { actions: Vec::new(), outcome: GuestOutcome::Waiting };
     for (now, events) in pieces {
         if let (Some(now), Some(world)) = (now, live.world()) {
@@ -215,9 +216,9 @@ async fn run_pieces(
         let called = call(live, context, events).await;
         let result = called.map_err(|error| Fault::of(&error, live.store.data()))?;
         for action in result.actions {
-            turn.actions.push(action_from_guest(action)?);
+            turn.actions.push(action_from_guest(limits, action)?);
         }
-        turn.outcome = outcome_from_guest(result.outcome)?;
+        turn.outcome = outcome_from_guest(limits, result.outcome)?;
         if turn.outcome != GuestOutcome::Waiting {
             break;
         }
@@ -307,13 +308,13 @@ fn numbered(sequence: Sequence) -> Result<Sequence, Fault> {
     Err(Fault::InvalidOutput(format!("action number {sequence} is not below 2^31")))
 }
 
-fn action_from_guest(action: orchestrator::Action) -> Result<Action, Fault> {
+fn action_from_guest(limits: GuestLimits, action: orchestrator::Action) -> Result<Action, Fault> {
     use orchestrator::Action as From;
     let unsupported = |sequence, what| Ok(Action::Unsupported { sequence: numbered(sequence)?, what });
     match action {
         From::ScheduleTask(task) => Ok(Action::ScheduleTask(TaskScheduled {
             sequence: numbered(task.sequence)?,
-            input: payload(&format!("the input of activity {:?}", task.name), task.input)?,
+            input: payload(limits, &format!("the input of activity {:?}", task.name), task.input)?,
             name: task.name,
             retry: task.retry.map(contract::retry_from_guest),
             timeout_ms: task.timeout,
@@ -331,11 +332,11 @@ fn action_from_guest(action: orchestrator::Action) -> Result<Action, Fault> {
         From::Cancel(cancel) => Ok(Action::Cancel { sequence: numbered(cancel.sequence)? }),
         From::WaitForEvent(wait) => Ok(Action::WaitForEvent { name: wait.name }),
         From::Consumed(consumed) => Ok(Action::Consumed { index: consumed.message }),
-        From::SetCustomStatus(status) => Ok(Action::SetCustomStatus(payload("the custom status", status)?)),
+        From::SetCustomStatus(status) => Ok(Action::SetCustomStatus(payload(limits, "the custom status", status)?)),
         From::CreateSubOrchestration(child) => Ok(Action::StartChild {
             child: Box::new(ChildScheduled {
                 sequence: numbered(child.sequence)?,
-                input: payload(&format!("the input of sub-orchestration {:?}", child.name), child.input)?,
+                input: payload(limits, &format!("the input of sub-orchestration {:?}", child.name), child.input)?,
                 name: child.name,
                 instance_id: String::new(),
                 version: child.version,
@@ -350,7 +351,7 @@ fn action_from_guest(action: orchestrator::Action) -> Result<Action, Fault> {
         From::StartOrchestration(start) => Ok(Action::StartChild {
             child: Box::new(ChildScheduled {
                 sequence: numbered(start.sequence)?,
-                input: payload(&format!("the input of orchestration {:?}", start.name), start.input)?,
+                input: payload(limits, &format!("the input of orchestration {:?}", start.name), start.input)?,
                 name: start.name,
                 instance_id: String::new(),
                 version: start.version,
@@ -371,16 +372,16 @@ fn action_from_guest(action: orchestrator::Action) -> Result<Action, Fault> {
     }
 }
 
-fn outcome_from_guest(outcome: orchestrator::Outcome) -> Result<GuestOutcome, Fault> {
+fn outcome_from_guest(limits: GuestLimits, outcome: orchestrator::Outcome) -> Result<GuestOutcome, Fault> {
     use orchestrator::Outcome as From;
     Ok(match outcome {
         From::Waiting => GuestOutcome::Waiting,
-        From::Completed(output) => GuestOutcome::Completed(payload("the orchestration's output", output)?),
+        From::Completed(output) => GuestOutcome::Completed(payload(limits, "the orchestration's output", output)?),
         From::Failed(failure) => {
-            GuestOutcome::Failed(contract::checked_failure("the orchestration's failure", failure)?)
+            GuestOutcome::Failed(contract::checked_failure(limits, "the orchestration's failure", failure)?)
         }
         From::ContinueAsNew(next) => {
-            GuestOutcome::ContinueAsNew { input: payload("the next execution's input", next.input)? }
+            GuestOutcome::ContinueAsNew { input: payload(limits, "the next execution's input", next.input)? }
         }
         From::Faulted(failure) => GuestOutcome::Faulted(contract::failure_from_guest(failure)),
     })
@@ -414,14 +415,22 @@ mod tests {
                 retry_kinds: Vec::new(),
                 never_retry_kinds: Vec::new(),
             };
-            action_from_guest(orchestrator::Action::ScheduleTask(orchestrator::ScheduleTask {
-                sequence: 0,
-                name: "A".to_owned(),
-                input: "null".to_owned(),
-                retry: retry_wanted.then_some(retry),
-                timeout,
-                tags: Vec::new(),
-            }))
+            action_from_guest(
+                GuestLimits {
+                    memory_bytes_max: 1,
+                    transfer_bytes_max: 1_000,
+                    transfer_limit: "maxPayloadBytes",
+                    json_depth_max: 128,
+                },
+                orchestrator::Action::ScheduleTask(orchestrator::ScheduleTask {
+                    sequence: 0,
+                    name: "A".to_owned(),
+                    input: "null".to_owned(),
+                    retry: retry_wanted.then_some(retry),
+                    timeout,
+                    tags: Vec::new(),
+                }),
+            )
         };
         assert!(matches!(task(false, None), Ok(Action::ScheduleTask(_))));
         assert!(matches!(task(true, None), Ok(Action::ScheduleTask(TaskScheduled { retry: Some(_), .. }))));

@@ -37,6 +37,7 @@ const LARGE_BYTES: usize = 256 << 10;
 pub(super) struct Management {
     client: Arc<dyn DurableClient>,
     hub_name: String,
+    json_depth_max: usize,
 }
 
 /// What an operation may need of its request.
@@ -48,8 +49,8 @@ struct Call<'a> {
 }
 
 impl Management {
-    pub(super) fn new(client: Arc<dyn DurableClient>, hub_name: String) -> Self {
-        Self { client, hub_name }
+    pub(super) fn new(client: Arc<dyn DurableClient>, hub_name: String, json_depth_max: usize) -> Self {
+        Self { client, hub_name, json_depth_max }
     }
 
     /// Answers a request below the API's base. `tail` is the rest of the path, still percent-encoded; `body` reads the body
@@ -150,7 +151,7 @@ impl Management {
         if !is_json(call.headers) {
             return Err(ApiError::not_json());
         }
-        let input = json_body(body).await?;
+        let input = json_body(self.json_depth_max, body).await?;
         self.client.raise_event(id, name, input).await?;
         Ok(reply::empty(StatusCode::ACCEPTED))
     }
@@ -256,12 +257,14 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 /// A body as a payload; an empty one is `null`.
-async fn json_body(body: impl Future<Output = Result<Body, BodyError>>) -> Result<Json, ApiError> {
+async fn json_body(depth_max: usize, body: impl Future<Output = Result<Body, BodyError>>) -> Result<Json, ApiError> {
     let body = body.await?;
     let parsed: Result<Json, JsonError> = if body.bytes.len() > LARGE_BYTES {
-        tokio::task::spawn_blocking(move || Json::from_body(&body.bytes)).await.map_err(|_| ApiError::internal())?
+        tokio::task::spawn_blocking(move || Json::from_body(depth_max, &body.bytes))
+            .await
+            .map_err(|_| ApiError::internal())?
     } else {
-        Json::from_body(&body.bytes)
+        Json::from_body(depth_max, &body.bytes)
     };
     parsed.map_err(|error| ApiError::invalid_json(&error))
 }

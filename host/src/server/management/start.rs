@@ -42,7 +42,7 @@ impl Management {
         let start = StartNew {
             name: FunctionName::new(&request.name),
             instance_id: request.id,
-            input: json_body(body).await?,
+            input: json_body(self.json_depth_max, body).await?,
             policy: None,
             version: call.query.text("version").map(str::to_owned),
             scheduled_start: None,

@@ -167,7 +167,7 @@ struct Answer {
 /// Sends `METHOD /tail` with headers and a body.
 fn send(request: &str, headers: &[(&str, &str)], body: &str) -> Answer {
     let hub = Arc::new(ScriptedHub::new());
-    let management = Management::new(hub.clone(), "TestHubName".into());
+    let management = Management::new(hub.clone(), "TestHubName".into(), crate::durable::DEPTH_MAX);
     let (method, target) = request.split_once(' ').unwrap();
     let mut builder = http::Request::builder().method(method).uri(format!("/base{target}"));
     for (name, value) in headers {

@@ -1,0 +1,138 @@
+//! Limits: what runs at once, and what is refused or fails by the limit's name.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use soloist_tests::{Host, eventually, instances::MANAGEMENT};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_many_activities_run_at_once_in_turn_between_instances() {
+    let host = Host::builder().set("extensions.durableTask.maxConcurrentActivityFunctions", "1").start().await;
+    let began = Instant::now();
+    host.start("Sleepers", "many", r#"{"n":20,"ms":200}"#).await;
+    host.start("Sleepers", "one", r#"{"n":1,"ms":10}"#).await;
+    assert_eq!(host.output("one").await, 1);
+    assert_eq!(host.status("many").await["runtimeStatus"], "Running", "one need not wait for all of many");
+    assert_eq!(host.output("many").await, 20);
+    assert!(began.elapsed() >= Duration::from_secs(4), "one at a time: {:?}", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_many_turns_run_at_once() {
+    let builder = Host::builder().set("extensions.durableTask.maxConcurrentOrchestratorFunctions", "1");
+    let host = builder.set("extensions.soloist.guestCpuMilliseconds", "1000").start().await;
+    let began = Instant::now();
+    for id in ["a", "b", "c"] {
+        host.start("Spin", id, "").await;
+    }
+    host.start("E1_HelloSequence", "d", "").await;
+    for id in ["a", "b", "c"] {
+        host.wait_for_status(id, "Failed").await;
+    }
+    assert!(began.elapsed() >= Duration::from_secs(3), "one at a time: {:?}", began.elapsed());
+    host.output("d").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_many_requests_run_at_once_and_the_others_wait() {
+    let host = Host::builder().set("extensions.http.maxConcurrentRequests", "1").start().await;
+    let began = Instant::now();
+    let calls = (0..3).map(|_| {
+        let client = host.client();
+        tokio::spawn(async move { client.get("/api/sleep?ms=400").await.status })
+    });
+    for call in calls.collect::<Vec<_>>() {
+        assert_eq!(call.await.unwrap(), 200);
+    }
+    assert!(began.elapsed() >= Duration::from_millis(1_200), "one at a time: {:?}", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_request_more_than_may_be_outstanding_is_told_to_come_back() {
+    let host = Host::builder().set("extensions.http.maxOutstandingRequests", "2").start().await;
+    let calls: Vec<_> = (0..2)
+        .map(|_| {
+            let client = host.client();
+            tokio::spawn(async move { client.get("/api/sleep?ms=3000").await.status })
+        })
+        .collect();
+    let refused = eventually("two are in work", || async {
+        let reply = host.get("/api/sleep?ms=0").await;
+        (reply.status == 429).then_some(reply)
+    });
+    assert_eq!(refused.await.header("retry-after"), "1");
+    assert_eq!(host.get(&format!("{MANAGEMENT}/instances")).await.status, 200, "operators are not kept out");
+    for call in calls {
+        // Whoever asked first may have been refused by the one that asked for no sleep.
+        assert!(matches!(call.await.unwrap(), 200 | 429));
+    }
+    assert_eq!(host.get("/api/sleep?ms=0").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_limit_that_is_no_positive_number_keeps_the_host_from_starting() {
+    for kind in ["Activity", "Orchestrator"] {
+        let key = format!("extensions.durableTask.maxConcurrent{kind}Functions");
+        for value in ["0", "-1"] {
+            let output = Host::builder().set(&key, value).refused().await;
+            assert!(!output.status.success());
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(
+                said.contains(&format!("MaxConcurrent{kind}Functions must be a positive integer value.")),
+                "{said}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn json_may_be_nested_as_deeply_as_the_setting_says() {
+    let host = Host::builder().set("extensions.soloist.jsonDepth", "3").start().await;
+    host.start("Echo", "flat", r#"{"token":[[1]]}"#).await;
+    assert_eq!(host.output("flat").await, json!({"token": [[1]]}));
+    let deep = r#"{"token":[[[1]]]}"#;
+    for target in ["/api/orchestrators/Echo/deep".to_owned(), format!("{MANAGEMENT}/orchestrators/Echo/deep")] {
+        let reply = host.post(&target, deep).await;
+        assert_eq!(reply.status, 400, "{reply:?}");
+    }
+    let reply = host.post(&format!("{MANAGEMENT}/orchestrators/Echo/deep"), deep).await;
+    assert!(reply.text().contains("nested deeper than 3 levels"), "{}", reply.text());
+    host.start("Collect", "collects", r#"{"token":0}"#).await;
+    assert_eq!(host.raise("collects", "Evt", "[[[[0]]]]").await.status, 400);
+    assert_eq!(host.list("deep").await.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn code_that_hits_a_limit_fails_with_its_name() {
+    let builder = Host::builder().set("extensions.durableTask.maxOrchestrationActions", "5");
+    let builder = builder.set("extensions.soloist.maxPayloadBytes", "1000");
+    let host = builder.start().await;
+    host.start("FanOut", "actions", r#"{"n":10}"#).await;
+    let failed = host.wait_for_status("actions", "Failed").await;
+    let output = failed["output"].as_str().unwrap();
+    assert!(output.contains("Maximum amount of orchestration actions (5) has been reached."), "{output}");
+    assert!(output.contains("MaxOrchestrationActions"), "{output}");
+
+    let token = "x".repeat(1_000);
+    host.start("Echo", "payload", &json!({ "token": token }).to_string()).await;
+    let failed = host.wait_for_status("payload", "Failed").await;
+    let output = failed["output"].as_str().unwrap();
+    assert!(
+        output.contains("more than 1000 bytes") && output.contains("extensions.soloist.maxPayloadBytes"),
+        "{output}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_orchestrator_that_hoards_memory_fails_with_the_limits_name() {
+    let host = Host::builder().set("extensions.soloist.guestMemoryBytes", "4194304").start().await;
+    host.start("FanOut", "memory", r#"{"n":90000}"#).await;
+    let failed = host.wait_for_status("memory", "Failed").await;
+    let output = failed["output"].as_str().unwrap();
+    assert!(
+        output.contains("more than 4 MiB of memory") && output.contains("extensions.soloist.guestMemoryBytes"),
+        "{output}"
+    );
+    host.start("E1_HelloSequence", "neighbour", "").await;
+    host.output("neighbour").await;
+}

@@ -1,0 +1,95 @@
+//! An activity during which the host ends again and again is parked; the others go on.
+
+use std::{os::unix::process::ExitStatusExt as _, time::Duration};
+
+use soloist_tests::{Host, eventually};
+
+/// How long a life of a host lasts until it is ended: its activities run by then.
+const LIFE: Duration = Duration::from_millis(700);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_9_ten_times_during_one_activity_parks_nothing() {
+    let mut host = Host::start_default().await;
+    host.start("Sleepers", "long", r#"{"n":1,"ms":3000}"#).await;
+    for _ in 0..10 {
+        tokio::time::sleep(LIFE).await;
+        host.kill9();
+        host.restart().await;
+    }
+    assert_eq!(host.output("long").await, 1);
+    assert!(!host.data().join("parking.json").exists());
+    for log in host.logs() {
+        assert!(!log.contains("parked") && !log.contains("ended by a signal"), "{log}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_activity_that_ends_the_host_again_and_again_is_parked_until_it_is_resumed() {
+    let mut host = Host::start_default().await;
+    host.start("Sleepers", "poison", r#"{"n":1,"ms":4000}"#).await;
+    let mut ends = 0;
+    let diagnostics = loop {
+        let neighbour = format!("neighbour-{ends}");
+        host.start("Chain", &neighbour, r#"{"token":0,"steps":20}"#).await;
+        host.output(&neighbour).await;
+        let client = host.client();
+        let request =
+            tokio::spawn(async move { client.try_send("GET", "/api/sleep?ms=10000", &[], "").await.is_err() });
+        tokio::time::sleep(LIFE).await;
+        let status = host.status("poison").await;
+        assert_eq!(status["runtimeStatus"], "Running");
+        if let Some(diagnostics) = status["diagnostics"].as_str() {
+            break diagnostics.to_owned();
+        }
+        assert!(ends < 15, "it is never parked: {}", host.log());
+        let signal = [libc::SIGABRT, libc::SIGSEGV][ends % 2];
+        host.signal(signal);
+        assert_eq!(host.ended().await.status.signal(), Some(signal), "it ends as it would without a handler");
+        assert!(request.await.unwrap());
+        ends += 1;
+        host.restart().await;
+        assert!(host.log().contains("running_http=HttpSleep"), "{}", host.log());
+    };
+    assert!(ends >= 5, "{ends}");
+    let times = format!("parked: the host was ended {ends} times while activity function 'Sleep' (action 0) ran");
+    assert!(diagnostics.starts_with(&times), "{diagnostics}");
+    assert!(diagnostics.ends_with("deploy a corrected component and resume the instance, or terminate it"));
+    assert_eq!(host.log().matches("the instance stalls").count(), 1, "{}", host.log());
+
+    host.kill9();
+    host.restart().await;
+    let parked = async || host.status("poison").await["diagnostics"].as_str().map(str::to_owned);
+    assert_eq!(eventually("it is parked after a restart", parked).await, diagnostics);
+    let resume = format!("{}/resume?reason=fixed", soloist_tests::instances::path("poison"));
+    assert_eq!(host.post(&resume, "").await.status, 202);
+    assert_eq!(host.output("poison").await, 1);
+    host.stop().await;
+    let counts = std::fs::read_to_string(host.data().join("parking.json")).unwrap();
+    assert!(!counts.contains("Sleep"), "{counts}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_the_recorder_that_are_damaged_do_not_keep_a_host_from_starting() {
+    let mut host = Host::start_default().await;
+    host.start("E1_HelloSequence", "before", "").await;
+    host.output("before").await;
+    host.stop().await;
+    std::fs::write(host.data().join("flight"), b"no recording").unwrap();
+    std::fs::write(host.data().join("parking.json"), b"{").unwrap();
+    host.restart().await;
+    assert!(host.log().contains("the recording of the last host is no use and is ignored"), "{}", host.log());
+    assert!(host.log().contains("cannot be read, they begin anew"), "{}", host.log());
+    host.start("E1_HelloSequence", "after", "").await;
+    host.output("after").await;
+}
+
+/// Code that traps, runs out of its stack or its memory raises signals, too: the engine's, not the process's.
+#[tokio::test(flavor = "multi_thread")]
+async fn traps_of_guests_are_no_end_of_the_host() {
+    let mut host = Host::start_default().await;
+    for target in ["/api/HttpPanic", "/api/HttpRecurse", "/api/HttpOom"] {
+        assert_eq!(host.get(target).await.status, 500, "{target}");
+    }
+    host.stop().await;
+    assert_eq!(std::fs::metadata(host.data().join("flight")).unwrap().len(), 0);
+}
