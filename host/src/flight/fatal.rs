@@ -99,3 +99,71 @@ pub fn signal_name(signal: i32) -> String {
         other => format!("signal {other}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::process::ExitStatusExt as _, path::Path, process::Command};
+
+    use super::*;
+    use crate::flight::{Call, CallKind, EndOfFlight};
+
+    /// Tells a child process how to end, and where its recording goes.
+    const END: &str = "SOLOIST_TEST_FATAL_END";
+    const FILE: &str = "SOLOIST_TEST_FATAL_FILE";
+
+    #[expect(unconditional_recursion, reason = "it is to overflow the stack")]
+    fn overflow(depth: u64) -> u64 {
+        let frame = std::hint::black_box([depth; 512]);
+        overflow(depth + 1) + frame[7]
+    }
+
+    /// The child: ends in the way that it is told. Does nothing as a test of its own.
+    #[test]
+    fn ends_as_it_is_told() {
+        let (Ok(end), Ok(file)) = (std::env::var(END), std::env::var(FILE)) else { return };
+        let recorder = Arc::new(Recorder::on(std::fs::File::create(file).unwrap()));
+        install(&recorder).unwrap();
+        let call = Call { kind: CallKind::Turn, execution: "e", number: 1, attempt: 1, function: "Fatal" };
+        let _flight = recorder.begin(&call);
+        // SAFETY: the end of this process is what is wanted; no memory of the core is written to disk.
+        unsafe {
+            libc::setrlimit(libc::RLIMIT_CORE, &libc::rlimit { rlim_cur: 0, rlim_max: 0 });
+            match end.as_str() {
+                "abort" => std::process::abort(),
+                "fault" => std::ptr::null_mut::<u8>().write_volatile(std::hint::black_box(1)),
+                "overflow" => drop(std::thread::spawn(|| overflow(0)).join()),
+                "sent" => drop(libc::raise(libc::SIGFPE)),
+                "killed" => drop(libc::raise(libc::SIGKILL)),
+                _ => {}
+            }
+        }
+    }
+
+    fn end_of_a_child(end: &str, file: &Path) -> (Option<i32>, Option<EndOfFlight>) {
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", "flight::fatal::tests::ends_as_it_is_told"]).env(END, end).env(FILE, file);
+        let status = child.output().unwrap().status;
+        (status.signal(), EndOfFlight::parse(&std::fs::read(file).unwrap()).unwrap())
+    }
+
+    #[test]
+    fn a_process_ends_as_without_the_handler_and_leaves_what_it_ran() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("flight");
+        let ends = [
+            ("abort", libc::SIGABRT, libc::SIGABRT),
+            ("sent", libc::SIGFPE, libc::SIGFPE),
+            // The standard library says what has happened, and aborts.
+            ("overflow", libc::SIGSEGV, libc::SIGABRT),
+            ("fault", libc::SIGSEGV, libc::SIGSEGV),
+        ];
+        for (end, recorded, ended_by) in ends {
+            let (signal, left) = end_of_a_child(end, &file);
+            let left = left.unwrap_or_else(|| panic!("{end}: nothing is recorded"));
+            assert_eq!((signal, left.signal), (Some(ended_by), recorded), "{end}");
+            assert_eq!(left.calls.iter().map(|call| call.function.as_str()).collect::<Vec<_>>(), ["Fatal"], "{end}");
+        }
+        assert_eq!(end_of_a_child("killed", &file), (Some(libc::SIGKILL), None), "from outside");
+        assert_eq!(end_of_a_child("not at all", &file), (None, None));
+    }
+}
