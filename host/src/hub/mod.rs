@@ -328,11 +328,11 @@ impl Hub {
         self.hold(Hold::Suspend, id, reason).await
     }
 
-    /// Lets a suspended instance go on: what waited is taken in the order of its arrival. An instance that stalls is tried
+    /// Lets a suspended instance go on: what waited is taken in the order of its arrival. One that stalls or is parked is tried
     /// again.
     ///
     /// # Errors
-    /// As [`Hub::suspend`]; [`ClientError::Conflict`] if it is neither suspended nor stalls.
+    /// As [`Hub::suspend`]; [`ClientError::Conflict`] if it is neither suspended nor parked, nor stalls.
     pub async fn resume(&self, id: &str, reason: &str) -> Result<(), ClientError> {
         self.hold(Hold::Resume, id, reason).await
     }
