@@ -8,11 +8,17 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::str::FromStr;
 
-use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+use tracing_subscriber::filter::{EnvFilter, LevelFilter, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
+
+/// A replay that differs from its history, as one line: written as JSON only.
+pub const DIVERGENCE_ENTRY: &str = "soloist::divergence::entry";
+
+/// The same in two columns over several lines: written as text only.
+pub const DIVERGENCE_COLUMNS: &str = "soloist::divergence::columns";
 
 /// The form of a line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -106,9 +112,10 @@ where
 {
     let writer = CleanWriter(writer);
     let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false);
+    // What is told in both forms, once for programs and once for people, is written in the log's own.
     match format {
-        LogFormat::Text => layer.boxed(),
-        LogFormat::Json => layer.json().boxed(),
+        LogFormat::Text => layer.with_filter(filter_fn(|line| line.target() != DIVERGENCE_ENTRY)).boxed(),
+        LogFormat::Json => layer.json().with_filter(filter_fn(|line| line.target() != DIVERGENCE_COLUMNS)).boxed(),
     }
 }
 
@@ -229,6 +236,18 @@ mod tests {
         let line: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(line["fields"]["text"], EVIL);
         assert_eq!(line["fields"]["message"], "guest says");
+    }
+
+    #[test]
+    fn what_is_told_in_both_forms_is_written_in_one() {
+        let both = || {
+            tracing::error!(target: DIVERGENCE_ENTRY, history = "[]", "differs");
+            tracing::error!(target: DIVERGENCE_COLUMNS, "a | b");
+        };
+        let text = logged(LogFormat::Text, "info", both);
+        assert!(text.contains("a | b") && !text.contains("history"), "{text}");
+        let json = logged(LogFormat::Json, "info", both);
+        assert!(!json.contains("a | b") && json.contains("history"), "{json}");
     }
 
     #[test]

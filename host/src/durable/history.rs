@@ -315,6 +315,20 @@ pub enum HistoryEvent {
         /// The operator's words.
         reason: String,
     },
+    /// From here on another component runs the execution: its replay agreed with the history so far. The host's own doing, in
+    /// a turn of its own.
+    ComponentReplaced(ComponentReplaced),
+}
+
+/// The component that took another one's place in a live execution.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ComponentReplaced {
+    /// The component.
+    pub component: Digest,
+    /// What it calls the orchestrator function.
+    pub handler: String,
+    /// The version of the contract that it was made for.
+    pub contract: String,
 }
 
 impl HistoryEvent {
@@ -341,7 +355,8 @@ impl HistoryEvent {
             | Self::ExecutionFailed { .. }
             | Self::ExecutionSuspended { .. }
             | Self::ExecutionResumed { .. }
-            | Self::ExecutionTerminated { .. } => false,
+            | Self::ExecutionTerminated { .. }
+            | Self::ComponentReplaced(_) => false,
         }
     }
 }
@@ -382,10 +397,15 @@ pub struct TurnRecord {
 }
 
 impl TurnRecord {
-    /// True for an operator's hold or its end, which may come before the code has run.
+    /// True for an operator's hold or its end, and for a replaced component: these may come before the code has run.
     pub fn is_hold(&self) -> bool {
         let is_hold = |event: &HistoryEvent| {
-            matches!(event, HistoryEvent::ExecutionSuspended { .. } | HistoryEvent::ExecutionResumed { .. })
+            matches!(
+                event,
+                HistoryEvent::ExecutionSuspended { .. }
+                    | HistoryEvent::ExecutionResumed { .. }
+                    | HistoryEvent::ComponentReplaced(_)
+            )
         };
         self.events.iter().any(is_hold)
     }

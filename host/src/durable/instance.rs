@@ -253,6 +253,12 @@ impl Instance {
             HistoryEvent::EventConsumed { index } => {
                 self.unconsumed.remove(index);
             }
+            HistoryEvent::ComponentReplaced(replaced) => {
+                let started = Arc::make_mut(&mut self.started);
+                started.component = replaced.component;
+                started.handler.clone_from(&replaced.handler);
+                started.contract.clone_from(&replaced.contract);
+            }
             HistoryEvent::CustomStatusSet { status } => self.custom_status = Some((self.last_turn, status.clone())),
             HistoryEvent::ExecutionStarted(_)
             | HistoryEvent::ExecutionCompleted { .. }
@@ -311,7 +317,7 @@ impl Instance {
         self.generation
     }
 
-    /// How it was started.
+    /// How it was started; component, handler and contract are those that run it now.
     pub fn execution(&self) -> &Arc<ExecutionStarted> {
         &self.started
     }

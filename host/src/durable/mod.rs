@@ -21,8 +21,8 @@ mod turn;
 
 pub use action::{Action, GuestEvent, GuestOutcome, GuestTurn};
 pub use history::{
-    ChildScheduled, ExecutionStarted, Failure, FailureCause, HistoryEvent, NextExecution, ParentInstance, RetryPolicy,
-    Summary, Tag, TaskScheduled, TraceContext, TurnRecord,
+    ChildScheduled, ComponentReplaced, ExecutionStarted, Failure, FailureCause, HistoryEvent, NextExecution,
+    ParentInstance, RetryPolicy, Summary, Tag, TaskScheduled, TraceContext, TurnRecord,
 };
 pub use ids::{
     Digest, ExecutionId, FunctionName, GenerationKey, InstanceId, InstanceIdError, InstanceKey, MessageNumber,
@@ -31,7 +31,7 @@ pub use ids::{
 pub use instance::{Instance, NotAHistory, OpenTask, Work};
 pub use json::{DEPTH_MAX, Json, JsonError};
 pub use message::{InboxMessage, Message};
-pub use replay::{Divergence, Replay};
+pub use replay::{DiffRow, Divergence, Replay};
 pub use size::HistorySize;
 pub use status::{OverridableStates, RuntimeStatus, UnknownStatus};
 pub use turn::{EndedTurn, Hold, Stall, Successor, Turn, TurnLimits};

@@ -421,3 +421,30 @@ fn a_timeout_is_told_as_durable_functions_tells_it() {
         assert_eq!((failure.kind.as_str(), failure.non_retriable), ("Timeout", false));
     }
 }
+
+#[test]
+fn a_replaced_component_runs_the_execution_from_then_on_and_changes_nothing_else() {
+    let mut instance = fresh();
+    let mut records = vec![start_record()];
+    let replaced =
+        |n: u8| ComponentReplaced { component: Digest([n; 32]), handler: "other".into(), contract: "1.0.1".into() };
+    // Before the code has run, and after.
+    let replacing = instance.replace_component(replaced(1), Timestamp(1_500));
+    instance.apply(&replacing.record);
+    records.push(replacing.record);
+    assert!(instance.is_new() && instance.status() == RuntimeStatus::Pending);
+    records.push(turn(&mut instance, vec![], 2_000, vec![task(0), timer(1, 9_000)]));
+    let before = instance.summary();
+    let replacing = instance.replace_component(replaced(2), Timestamp(2_500));
+    instance.apply(&replacing.record);
+    records.push(replacing.record);
+    assert_eq!(instance.summary(), before);
+    assert_eq!(instance.execution().component, Digest([2; 32]));
+    assert_eq!((instance.execution().handler.as_str(), instance.execution().contract.as_str()), ("other", "1.0.1"));
+    let replay = Replay::of(&records).unwrap();
+    assert!(matches!(replay.events[..], [GuestEvent::TurnStarted(Timestamp(2_000)), GuestEvent::ExecutionStarted(_)]));
+    let folded = Instance::fold(instance.key(), instance.id().clone(), instance.generation(), &records).unwrap();
+    assert_eq!(folded, instance);
+    records.push(turn(&mut instance, vec![ended(0)], 3_000, vec![]));
+    assert_eq!(instance.outstanding().count(), 0);
+}

@@ -7,9 +7,9 @@ use std::{
 };
 
 use super::{
-    Action, ChildScheduled, Digest, ExecutionId, ExecutionStarted, Failure, GuestEvent, GuestOutcome, GuestTurn,
-    HistoryEvent, InboxMessage, Instance, Json, Message, MessageNumber, NextExecution, OpenTask, RuntimeStatus,
-    Sequence, Summary, Timestamp, TurnNumber, TurnRecord, Work,
+    Action, ChildScheduled, ComponentReplaced, Digest, ExecutionId, ExecutionStarted, Failure, GuestEvent,
+    GuestOutcome, GuestTurn, HistoryEvent, InboxMessage, Instance, Json, Message, MessageNumber, NextExecution,
+    OpenTask, RuntimeStatus, Sequence, Summary, Timestamp, TurnNumber, TurnRecord, Work,
 };
 
 /// The greatest custom status, in bytes of UTF-16 (Durable Functions' rule).
@@ -138,7 +138,8 @@ pub(super) fn guest_event(
         | HistoryEvent::CustomStatusSet { .. }
         | HistoryEvent::ExecutionCompleted { .. }
         | HistoryEvent::ExecutionFailed { .. }
-        | HistoryEvent::ExecutionTerminated { .. } => None,
+        | HistoryEvent::ExecutionTerminated { .. }
+        | HistoryEvent::ComponentReplaced(_) => None,
     }
 }
 
@@ -195,6 +196,14 @@ impl Instance {
         let summary = Summary { status, next_due, ..self.summary() };
         let record = TurnRecord { time: now.max(self.last_time()), events: vec![event], summary };
         Ok(EndedTurn { number: self.last_turn().next(), record: Arc::new(record), took: vec![], next: None })
+    }
+
+    /// Records that another component runs the execution from here on: a turn of the host's alone. The caller has seen the
+    /// component's replay agree with the whole history.
+    pub fn replace_component(&self, replaced: ComponentReplaced, now: Timestamp) -> EndedTurn {
+        let events = vec![HistoryEvent::ComponentReplaced(replaced)];
+        let record = TurnRecord { time: now.max(self.last_time()), events, summary: self.summary() };
+        EndedTurn { number: self.last_turn().next(), record: Arc::new(record), took: vec![], next: None }
     }
 
     /// Turns what the code asked for into the turn's record. An `Err` of the guest (its code panicked or exceeded a limit)
@@ -387,6 +396,7 @@ impl<'a> Ending<'a> {
             | HistoryEvent::ExecutionFailed { .. }
             | HistoryEvent::ExecutionSuspended { .. }
             | HistoryEvent::ExecutionResumed { .. }
+            | HistoryEvent::ComponentReplaced(_)
             | HistoryEvent::ExecutionTerminated { .. } => {}
         }
     }

@@ -79,6 +79,8 @@ pub(super) struct State {
     pub suspended: bool,
     /// Why it stalls. While it does no worker runs it.
     pub stalled: Option<Arc<str>>,
+    /// An operator let it go on after a stall: the component that is deployed now is tried.
+    pub try_deployed: bool,
     /// What keeps its worker from going on for now.
     pub trouble: Option<Arc<str>>,
     /// While no worker runs it.

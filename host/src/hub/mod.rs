@@ -11,9 +11,11 @@ mod activity;
 mod cell;
 mod children;
 mod client;
+mod components;
 mod executor;
 mod parking;
 mod recovery;
+mod replacement;
 mod residency;
 mod timers;
 mod turns;
@@ -135,11 +137,16 @@ impl Hub {
             counters: Counters::default(),
             function_timeout: config.function_timeout,
             garbage: tokio::sync::Notify::new(),
+            released: tokio::sync::Notify::new(),
             failed: watch::Sender::new(None),
             stopping: AtomicBool::new(false),
         });
         tokio::spawn(timers::run(inner.clone()));
-        tokio::spawn(recovery::run(inner.clone()));
+        let recovering = inner.clone();
+        tokio::spawn(async move {
+            recovery::run(recovering.clone()).await;
+            components::collect(recovering).await;
+        });
         tokio::spawn(recovery::collect_garbage(inner.clone()));
         Arc::new(Self { inner })
     }
@@ -422,6 +429,7 @@ impl Hub {
                 purged += u64::from(outcome.inspect_err(|error| self.inner.note(error))? == Purged::Done);
             }
             self.inner.garbage.notify_one();
+            self.inner.released.notify_one();
             query.after = page.next;
             if query.after.is_none() {
                 return Ok(purged);
@@ -441,6 +449,7 @@ impl Hub {
             match purged.inspect_err(|error| inner.note(error))? {
                 Purged::Done => {
                     inner.garbage.notify_one();
+                    inner.released.notify_one();
                     Ok(())
                 }
                 Purged::Live(status) => Err(ClientError::Conflict(format!(
@@ -471,6 +480,7 @@ impl Hub {
         self.inner.stopping.store(true, Ordering::Relaxed);
         self.inner.timers.poke();
         self.inner.garbage.notify_one();
+        self.inner.released.notify_one();
         let figures = self.figures();
         info!(
             turns = figures.turns,
@@ -553,12 +563,14 @@ impl Inner {
             cell.ended.notify_one();
         }
         self.garbage.notify_one();
+        self.released.notify_one();
     }
 
     /// Forgets a generation that was ended by an operator.
     fn end_from_outside(&self, instance: InstanceKey, generation: GenerationKey) {
         self.timers.set(instance, generation, None);
         self.parking.ended(instance);
+        self.released.notify_one();
         let Some(cell) = self.find_cell(instance) else { return };
         {
             let mut state = cell.lock();

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::{
     GuestError, OrchestratorCall, OrchestratorGuest,
     cell::Held,
+    replacement::log_divergence,
     worker::{Counters, Inner},
 };
 use crate::{
-    durable::{Failure, GuestOutcome, GuestTurn, Replay, Turn, TurnRecord},
+    durable::{Digest, Failure, GuestOutcome, GuestTurn, Instance, Replay, Turn, TurnRecord},
     flight::{Call, CallKind},
 };
 
@@ -78,7 +79,7 @@ impl Inner {
             }
             if let Some(replay) = records.and_then(Replay::of) {
                 let guest = held.guest.as_mut().expect("it has just been made");
-                self.replay(guest.as_mut(), &replay).await?;
+                self.replay(instance, instance.execution().component, guest.as_mut(), &replay).await?;
             }
         } else {
             Counters::add(&self.counters.resident_turns, 1);
@@ -98,11 +99,21 @@ impl Inner {
         }
     }
 
-    async fn replay(&self, guest: &mut dyn OrchestratorGuest, replay: &Replay) -> Result<(), Interrupted> {
+    /// Replays a history on a new guest of a component.
+    pub(super) async fn replay(
+        &self,
+        instance: &Instance,
+        component: Digest,
+        guest: &mut dyn OrchestratorGuest,
+        replay: &Replay,
+    ) -> Result<(), Interrupted> {
         Counters::add(&self.counters.replays, 1);
         Counters::add(&self.counters.replayed_turns, u64::from(replay.turns));
         match guest.turn(true, replay.turns, &replay.events).await {
-            Ok(result) => replay.check(&result).map_err(|divergence| Interrupted::Stall(divergence.to_string())),
+            Ok(result) => replay.check(&result).map_err(|divergence| {
+                log_divergence(instance, component, &divergence);
+                Interrupted::Stall(divergence.to_string())
+            }),
             // The code has done this before: what stops it now is not its own doing, so the instance does not fail.
             Err(GuestError::Code(failure)) => {
                 Err(Interrupted::Stall(format!("replay was stopped: {}: {}", failure.kind, failure.message)))

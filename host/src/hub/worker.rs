@@ -21,6 +21,7 @@ use super::{
     cell::{Cell, Control, Held, HoldError, State},
     children::outcome_of,
     parking::Parking,
+    replacement::Tried,
     residency::Residency,
     timers::Timers,
     turns::Interrupted,
@@ -62,6 +63,8 @@ pub(super) struct Inner {
     pub residency: Residency,
     pub counters: Counters,
     pub garbage: tokio::sync::Notify,
+    /// An instance may need its component no longer.
+    pub released: tokio::sync::Notify,
     /// What made the hub stop accepting, if something did.
     pub failed: watch::Sender<Option<StorageError>>,
     pub stopping: AtomicBool,
@@ -255,7 +258,7 @@ impl Inner {
 
     /// Drops the state and the guest, which may be ahead of storage, and keeps what would be lost: outcomes of activities.
     /// Inbox messages are storage's, and will be read again.
-    fn start_over(&self, cell: &Cell, held: &mut Held, messages: Vec<Message>) {
+    pub(super) fn start_over(&self, cell: &Cell, held: &mut Held, messages: Vec<Message>) {
         *held = Held::default();
         let mut state = cell.lock();
         let outcomes = messages.into_iter().filter(|message| matches!(message, Message::TaskEnded { .. }));
@@ -300,10 +303,22 @@ impl Inner {
             cell.lock().wake = false;
             return Round::Again;
         }
+        let mut disagrees = None;
+        if let Some(records) = records.as_deref()
+            && std::mem::take(&mut cell.lock().try_deployed)
+        {
+            match self.try_deployed(cell, held, records, &messages).await {
+                Tried::Same => {}
+                Tried::Disagrees(text) => disagrees = Some(text),
+                Tried::Round(round) => return round,
+            }
+        }
+        let instance = held.instance.as_deref().expect("it was held or has been loaded");
         let again = messages.clone();
         let Some(turn) = instance.begin_turn(messages, self.ambient.now()) else {
             self.timers.set(cell.instance, instance.generation(), instance.next_due());
-            return Round::Again;
+            // Without a turn the instance's own component is not tried: it goes on stalling.
+            return disagrees.map_or(Round::Again, Round::Stall);
         };
         let span = debug_span!("orchestration.turn", instance_id = %instance.id(), name = %instance.execution().name);
         let guest = tokio::select! {
@@ -318,7 +333,10 @@ impl Inner {
         match guest {
             Ok(guest) => self.commit(cell, held, turn, guest, again).await,
             Err(Interrupted::Later(why)) => Round::Later { messages: again, why },
-            Err(Interrupted::Stall(text)) => Round::Stall(text),
+            Err(Interrupted::Stall(text)) => Round::Stall(match disagrees {
+                Some(deployed) => format!("{deployed}; on the instance's own component: {text}"),
+                None => text,
+            }),
         }
     }
 
@@ -352,7 +370,12 @@ impl Inner {
             Ok(ended) => ended,
             Err(status) => {
                 // An instance that stalls is let go on by trying again.
-                let was_stalled = resumes && cell.lock().stalled.take().is_some();
+                let was_stalled = resumes && {
+                    let mut state = cell.lock();
+                    let was_stalled = state.stalled.take().is_some();
+                    state.try_deployed |= was_stalled;
+                    was_stalled
+                };
                 self.start_over(cell, held, vec![]);
                 let _ = control.answer.send(if was_stalled || was_parked {
                     Ok(())
@@ -441,7 +464,7 @@ impl Inner {
     }
 
     /// Commits an ended turn.
-    async fn store(
+    pub(super) async fn store(
         self: &Arc<Self>,
         cell: &Arc<Cell>,
         held: &mut Held,
@@ -474,6 +497,7 @@ impl Inner {
                 self.timers.set(cell.instance, instance.generation(), None);
                 cell.lock().stop_activities_before(None);
                 self.garbage.notify_one();
+                self.released.notify_one();
                 // What it carried over is in storage's inbox, under numbers that this cell has seen before.
                 self.start_over(cell, held, vec![]);
                 self.act(effects);
@@ -506,6 +530,7 @@ impl Inner {
                 instance_id = %instance.id(), name = %instance.execution().name, status = %summary.status,
                 "orchestration ended"
             );
+            self.released.notify_one();
             cell.lock().stop_activities_before(None);
             *held = Held::default();
             return;

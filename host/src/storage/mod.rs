@@ -369,6 +369,17 @@ pub struct Due {
     pub instance: InstanceKey,
 }
 
+/// How far a search for an instance that needs a component has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ComponentUse {
+    /// This instance needs it: it runs on it and is live, or Failed (it could be rewound).
+    By(InstanceKey),
+    /// None that was looked at needs it: the search goes on with this instance.
+    SearchFrom(InstanceKey),
+    /// No instance from where the search began needs it.
+    Nobody,
+}
+
 /// What makes a task hub durable. See the module's page for what every method promises.
 ///
 /// Commits take effect in the order in which storage decides them; a read that begins after a commit was answered sees it.
@@ -395,6 +406,16 @@ pub trait Storage: Send + Sync + 'static {
 
     /// A component's bytes.
     fn component(&self, digest: Digest) -> StorageFuture<'_, Option<Arc<[u8]>>>;
+
+    /// The digests of all components whose bytes are kept, in order.
+    fn components(&self) -> StorageFuture<'_, Vec<Digest>>;
+
+    /// Searches the instances from this one on, in order of number and at most `limit` of them, for the first that needs a
+    /// component. An instance whose records cannot be read counts as one that does.
+    fn component_use(&self, digest: Digest, from: InstanceKey, limit: usize) -> StorageFuture<'_, ComponentUse>;
+
+    /// Deletes a component's bytes; does nothing if they are not there. Whether an instance needs them the caller knows.
+    fn drop_component(&self, fence: Fence, digest: Digest) -> StorageFuture<'_, ()>;
 
     /// Gives back the space of generations that are gone: at most `limit` records. True if there may be more.
     fn collect(&self, limit: usize) -> StorageFuture<'_, bool>;

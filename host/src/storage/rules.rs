@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{ChildStart, End, Fence, Output, PutMessage, Start, Started, StorageError};
 use crate::durable::{
-    ExecutionId, ExecutionStarted, Failure, HistoryEvent, InboxMessage, InstanceId, Json, NextExecution, RuntimeStatus,
-    Summary, Timestamp, TurnNumber, TurnRecord,
+    Digest, ExecutionId, ExecutionStarted, Failure, HistoryEvent, InboxMessage, InstanceId, Json, NextExecution,
+    RuntimeStatus, Summary, Timestamp, TurnNumber, TurnRecord,
 };
 
 /// The record of a start, [`TurnNumber::START`].
@@ -122,6 +122,19 @@ pub(super) fn started(first: &TurnRecord, input: bool) -> Result<Arc<ExecutionSt
     }))
 }
 
+/// Whether an instance of this status needs its component: a live one does, and a Failed one, which could be rewound.
+pub(super) fn needs_component(status: RuntimeStatus) -> bool {
+    !status.is_terminal() || status == RuntimeStatus::Failed
+}
+
+/// The component that took another one's place in `record`, if one did.
+pub(super) fn replaced_component(record: &TurnRecord) -> Option<Digest> {
+    record.events.iter().rev().find_map(|event| match event {
+        HistoryEvent::ComponentReplaced(replaced) => Some(replaced.component),
+        _ => None,
+    })
+}
+
 /// The custom status that `record` set last.
 ///
 /// # Errors
@@ -162,6 +175,7 @@ pub(super) fn output(last: &TurnRecord) -> Option<Output> {
         | HistoryEvent::ActionCanceled { .. }
         | HistoryEvent::EventRaised { .. }
         | HistoryEvent::EventConsumed { .. }
-        | HistoryEvent::CustomStatusSet { .. } => None,
+        | HistoryEvent::CustomStatusSet { .. }
+        | HistoryEvent::ComponentReplaced(_) => None,
     })
 }

@@ -104,7 +104,8 @@ fn check_history(records: &[Arc<TurnRecord>], context: &str) {
                 | HistoryEvent::ExecutionTerminated { .. } => ended = true,
                 HistoryEvent::ActionCanceled { .. }
                 | HistoryEvent::EventConsumed { .. }
-                | HistoryEvent::CustomStatusSet { .. } => {}
+                | HistoryEvent::CustomStatusSet { .. }
+                | HistoryEvent::ComponentReplaced(_) => {}
             }
         }
     }

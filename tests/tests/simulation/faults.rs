@@ -14,8 +14,8 @@ use soloist::{
     ambient::Ambient,
     durable::{Digest, InstanceId, InstanceKey, Timestamp},
     storage::{
-        Committed, Due, End, Ended, Fence, Loaded, OpenInstance, Page, Purged, Put, PutMessage, Query, Snapshot, Start,
-        Started, Storage, StorageError, StorageFuture, TurnCommit, Want,
+        Committed, ComponentUse, Due, End, Ended, Fence, Loaded, OpenInstance, Page, Purged, Put, PutMessage, Query,
+        Snapshot, Start, Started, Storage, StorageError, StorageFuture, TurnCommit, Want,
     },
 };
 use tokio::sync::Notify;
@@ -194,6 +194,9 @@ impl<S: Storage> Storage for Faulty<S> {
         purge(fence: Fence, id: InstanceId) -> Purged;
         put_component(digest: Digest, bytes: Arc<[u8]>) -> ();
         component(digest: Digest) -> Option<Arc<[u8]>>;
+        components() -> Vec<Digest>;
+        component_use(digest: Digest, from: InstanceKey, limit: usize) -> ComponentUse;
+        drop_component(fence: Fence, digest: Digest) -> ();
         collect(limit: usize) -> bool;
         snapshot(id: InstanceId, want: Want) -> Option<Snapshot>;
         list(query: Query) -> Page;

@@ -77,7 +77,8 @@ impl<'a> Projection<'a> {
             | HistoryEvent::ExecutionResumed { .. }
             | HistoryEvent::ExecutionCompleted { .. }
             | HistoryEvent::ExecutionFailed { .. }
-            | HistoryEvent::ExecutionTerminated { .. } => {}
+            | HistoryEvent::ExecutionTerminated { .. }
+            | HistoryEvent::ComponentReplaced(_) => {}
         }
     }
 
@@ -155,7 +156,8 @@ impl<'a> Projection<'a> {
             | HistoryEvent::TaskRetryStarted { .. }
             | HistoryEvent::ActionCanceled { .. }
             | HistoryEvent::EventConsumed { .. }
-            | HistoryEvent::CustomStatusSet { .. } => return None,
+            | HistoryEvent::CustomStatusSet { .. }
+            | HistoryEvent::ComponentReplaced(_) => return None,
         };
         Some(object.finish())
     }

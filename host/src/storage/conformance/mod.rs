@@ -60,6 +60,9 @@ macro_rules! storage_conformance {
             a_purge_is_all_or_nothing,
             garbage_is_collected_in_slices,
             components_are_kept_by_digest,
+            a_component_is_needed_by_live_and_failed_instances_that_run_on_it,
+            a_replaced_component_is_needed_no_longer,
+            a_component_is_dropped_once_and_for_every_handle,
             handles_see_each_others_commits,
             everything_is_there_after_reopening,
         );

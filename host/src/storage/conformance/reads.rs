@@ -1,9 +1,11 @@
 //! Reads, purge, components, handles.
 
+use sha2::Digest as _;
+
 use super::*;
 use crate::{
-    durable::Failure,
-    storage::{Output, Purged},
+    durable::{ComponentReplaced, Failure},
+    storage::{ComponentUse, Output, Purged},
 };
 
 pub(crate) fn a_snapshot_returns_what_is_asked_for(backend: &Backend) {
@@ -144,14 +146,81 @@ pub(crate) fn garbage_is_collected_in_slices(backend: &Backend) {
 }
 
 pub(crate) fn components_are_kept_by_digest(backend: &Backend) {
-    use sha2::{Digest as _, Sha256};
     let storage = &*(backend.open)();
     let bytes: Arc<[u8]> = (0..300_000u32).map(|number| (number % 251) as u8).collect();
-    let digest = Digest(Sha256::digest(&bytes).into());
+    let digest = Digest(sha2::Sha256::digest(&bytes).into());
     assert!(ok(storage.component(digest)).is_none());
     ok(storage.put_component(digest, Arc::clone(&bytes)));
     ok(storage.put_component(digest, Arc::clone(&bytes)));
     assert_eq!(ok((backend.open)().component(digest)), Some(bytes));
+}
+
+/// What [`start_of`] starts instances on.
+const STARTED_ON: Digest = Digest([7; 32]);
+const FIRST: InstanceKey = InstanceKey(i64::MIN);
+
+fn in_use(storage: &dyn Storage, digest: Digest) -> ComponentUse {
+    ok(storage.component_use(digest, FIRST, 100))
+}
+
+pub(crate) fn a_component_is_needed_by_live_and_failed_instances_that_run_on_it(backend: &Backend) {
+    let storage = &*(backend.open)();
+    let other = Digest([9; 32]);
+    assert_eq!(in_use(storage, STARTED_ON), ComponentUse::Nobody);
+    begin(storage, "completed", 1).complete(storage, 2);
+    begin(storage, "terminated", 3);
+    terminate(storage, "terminated", 4);
+    assert_eq!(in_use(storage, STARTED_ON), ComponentUse::Nobody, "neither goes on");
+    let mut failed = begin(storage, "failed", 5);
+    let mut pending = begin(storage, "pending", 6);
+    assert_eq!(in_use(storage, STARTED_ON), ComponentUse::By(failed.instance), "the first that needs it");
+    assert_eq!(in_use(storage, other), ComponentUse::Nobody);
+    let events = vec![HistoryEvent::ExecutionFailed { failure: Failure::new("Kind", "text") }];
+    failed.commit(storage, failed.turn(7, RuntimeStatus::Failed, events));
+    assert_eq!(in_use(storage, STARTED_ON), ComponentUse::By(failed.instance), "it could be rewound");
+    assert_eq!(ok(storage.purge(Fence::default(), id("failed"))), Purged::Done);
+    assert_eq!(in_use(storage, STARTED_ON), ComponentUse::By(pending.instance));
+    // In slices: two have ended, one is gone.
+    let slice = ok(storage.component_use(STARTED_ON, FIRST, 2));
+    assert_eq!(slice, ComponentUse::SearchFrom(pending.instance));
+    assert_eq!(ok(storage.component_use(STARTED_ON, pending.instance, 1)), ComponentUse::By(pending.instance));
+    pending.complete(storage, 8);
+    assert_eq!(in_use(storage, STARTED_ON), ComponentUse::Nobody);
+}
+
+pub(crate) fn a_replaced_component_is_needed_no_longer(backend: &Backend) {
+    let storage = &*(backend.open)();
+    let mut live = begin(storage, "a", 1);
+    for number in [9, 10] {
+        live.run(storage, 2);
+        let component = Digest([number; 32]);
+        let replaced = ComponentReplaced { component, handler: "echo".into(), contract: "1.0.0".into() };
+        let turn = live.turn(3, RuntimeStatus::Running, vec![HistoryEvent::ComponentReplaced(replaced)]);
+        live.commit(storage, turn);
+        assert_eq!(in_use(storage, component), ComponentUse::By(live.instance));
+        assert_eq!(in_use(&*(backend.open)(), Digest([number - 1; 32])), ComponentUse::Nobody);
+    }
+    assert_eq!(in_use(storage, STARTED_ON), ComponentUse::Nobody);
+    // An execution that takes its place runs on what it was started on.
+    live.go_on(storage, live.next(4, &[]));
+    assert_eq!(in_use(storage, STARTED_ON), ComponentUse::By(live.instance));
+    assert_eq!(in_use(storage, Digest([10; 32])), ComponentUse::Nobody);
+}
+
+pub(crate) fn a_component_is_dropped_once_and_for_every_handle(backend: &Backend) {
+    let (one, other) = ((backend.open)(), (backend.open)());
+    let (a, b) = (Digest(sha2::Sha256::digest(b"a").into()), Digest(sha2::Sha256::digest(b"b").into()));
+    ok(one.put_component(a, Arc::from(&b"a"[..])));
+    ok(one.put_component(b, Arc::from(&b"b"[..])));
+    let mut both = vec![a, b];
+    both.sort();
+    assert_eq!(ok(other.components()), both);
+    ok(other.drop_component(Fence::default(), a));
+    ok(other.drop_component(Fence::default(), a));
+    assert!(ok(one.component(a)).is_none());
+    assert_eq!(ok(one.components()), [b]);
+    ok(one.put_component(a, Arc::from(&b"a"[..])));
+    assert_eq!(ok(other.component(a)), Some(Arc::from(&b"a"[..])));
 }
 
 pub(crate) fn handles_see_each_others_commits(backend: &Backend) {

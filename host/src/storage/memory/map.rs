@@ -12,8 +12,8 @@ use crate::{
         Summary, Timestamp, TurnRecord,
     },
     storage::{
-        Begun, ChildStart, Committed, Delivered, Due, Effects, End, Ended, Fence, Loaded, OpenInstance, Page, Purged,
-        Put, PutMessage, Query, Snapshot, Start, Started, StorageError, TurnCommit, Want, record, rules,
+        Begun, ChildStart, Committed, ComponentUse, Delivered, Due, Effects, End, Ended, Fence, Loaded, OpenInstance,
+        Page, Purged, Put, PutMessage, Query, Snapshot, Start, Started, StorageError, TurnCommit, Want, record, rules,
     },
 };
 
@@ -54,6 +54,12 @@ impl Row {
 
     fn status(&self) -> RuntimeStatus {
         self.summary().status
+    }
+
+    /// The component that runs it.
+    fn component(&self) -> Option<Digest> {
+        let replaced = self.records.iter().rev().find_map(|record| rules::replaced_component(record));
+        replaced.or_else(|| Some(rules::started(&self.records[0], false).ok()?.component))
     }
 
     fn snapshot(&self, instance: InstanceKey, want: Want) -> Result<Snapshot, StorageError> {
@@ -275,6 +281,26 @@ impl Map {
 
     pub(super) fn component(&self, digest: Digest) -> Option<Arc<[u8]>> {
         self.components.get(&digest).cloned()
+    }
+
+    pub(super) fn components(&self) -> Vec<Digest> {
+        self.components.keys().copied().collect()
+    }
+
+    pub(super) fn component_use(&self, digest: Digest, from: InstanceKey, limit: usize) -> ComponentUse {
+        for (examined, (&instance, row)) in self.instances.range(from..).enumerate() {
+            if examined == limit {
+                return ComponentUse::SearchFrom(instance);
+            }
+            if rules::needs_component(row.status()) && row.component().is_none_or(|component| component == digest) {
+                return ComponentUse::By(instance);
+            }
+        }
+        ComponentUse::Nobody
+    }
+
+    pub(super) fn drop_component(&mut self, digest: Digest) {
+        self.commits += u64::from(self.components.remove(&digest).is_some());
     }
 
     pub(super) fn collect(&mut self, limit: usize) -> bool {

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use self::map::Map;
 use super::{
-    Committed, Due, End, Ended, Fence, Loaded, OpenInstance, Page, Purged, Put, PutMessage, Query, Snapshot, Start,
-    Started, Storage, StorageError, StorageFuture, TurnCommit, Want,
+    Committed, ComponentUse, Due, End, Ended, Fence, Loaded, OpenInstance, Page, Purged, Put, PutMessage, Query,
+    Snapshot, Start, Started, Storage, StorageError, StorageFuture, TurnCommit, Want,
 };
 use crate::durable::{Digest, InstanceId, InstanceKey};
 
@@ -71,6 +71,21 @@ impl Storage for Memory {
 
     fn component(&self, digest: Digest) -> StorageFuture<'_, Option<Arc<[u8]>>> {
         self.with(|map| Ok(map.component(digest)))
+    }
+
+    fn components(&self) -> StorageFuture<'_, Vec<Digest>> {
+        self.with(|map| Ok(map.components()))
+    }
+
+    fn component_use(&self, digest: Digest, from: InstanceKey, limit: usize) -> StorageFuture<'_, ComponentUse> {
+        self.with(|map| Ok(map.component_use(digest, from, limit)))
+    }
+
+    fn drop_component(&self, _fence: Fence, digest: Digest) -> StorageFuture<'_, ()> {
+        self.with(|map| {
+            map.drop_component(digest);
+            Ok(())
+        })
     }
 
     fn collect(&self, limit: usize) -> StorageFuture<'_, bool> {

@@ -153,6 +153,7 @@ mod number {
         pub const CHILD_SCHEDULED: u8 = 18;
         pub const CHILD_COMPLETED: u8 = 19;
         pub const CHILD_FAILED: u8 = 20;
+        pub const COMPONENT_REPLACED: u8 = 23;
     }
     pub mod message {
         pub const EVENT_RAISED: u8 = 1;

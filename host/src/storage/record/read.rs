@@ -5,9 +5,9 @@ use std::{borrow::Cow, sync::Arc};
 use super::{Texts, VERSION, number, status_of};
 use crate::{
     durable::{
-        ChildScheduled, Digest, ExecutionId, ExecutionStarted, Failure, FailureCause, HistoryEvent, InboxMessage, Json,
-        MessageNumber, OverridableStates, ParentInstance, RetryPolicy, Summary, Tag, TaskScheduled, Timestamp,
-        TraceContext, TurnNumber,
+        ChildScheduled, ComponentReplaced, Digest, ExecutionId, ExecutionStarted, Failure, FailureCause, HistoryEvent,
+        InboxMessage, Json, MessageNumber, OverridableStates, ParentInstance, RetryPolicy, Summary, Tag, TaskScheduled,
+        Timestamp, TraceContext, TurnNumber,
     },
     storage::StorageError,
 };
@@ -118,6 +118,11 @@ impl<'a, 't> Reader<'a, 't> {
             kind::EXECUTION_SUSPENDED => HistoryEvent::ExecutionSuspended { reason: self.text()? },
             kind::EXECUTION_RESUMED => HistoryEvent::ExecutionResumed { reason: self.text()? },
             kind::EXECUTION_TERMINATED => HistoryEvent::ExecutionTerminated { reason: self.text()? },
+            kind::COMPONENT_REPLACED => HistoryEvent::ComponentReplaced(ComponentReplaced {
+                component: Digest(*self.chunk()?),
+                handler: self.text()?,
+                contract: self.text()?,
+            }),
             kind => return Err(corrupt(&format!("a history event has the unknown number {kind}"))),
         })
     }

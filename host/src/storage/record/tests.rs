@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::durable::{
-    Digest, ExecutionId, ExecutionStarted, Failure, FailureCause, HistoryEvent, Json, MessageNumber, ParentInstance,
-    RetryPolicy, Tag, TaskScheduled, TraceContext, TurnNumber,
+    ComponentReplaced, Digest, ExecutionId, ExecutionStarted, Failure, FailureCause, HistoryEvent, Json, MessageNumber,
+    ParentInstance, RetryPolicy, Tag, TaskScheduled, TraceContext, TurnNumber,
 };
 
 /// The payloads of a record that was just encoded.
@@ -141,6 +141,14 @@ fn later() -> TurnRecord {
     }
 }
 
+/// A component that was replaced.
+fn replaced() -> TurnRecord {
+    let (handler, contract) = ("echo".to_owned(), "1.0.1".to_owned());
+    let replaced = ComponentReplaced { component: Digest([0xcd; 32]), handler, contract };
+    let events = vec![HistoryEvent::ComponentReplaced(replaced)];
+    TurnRecord { time: Timestamp(1), events, summary: summary(RuntimeStatus::Running) }
+}
+
 /// Version 1, for ever: records like this one are on disks.
 const GOLDEN: &str = "\
     01b6939ab7b3afb00607010902feffffffffffffffff01030a000d01084563686f086563686f046531ababababababababab\
@@ -151,6 +159,9 @@ const GOLDEN: &str = "\
 const GOLDEN_LATER: &str = "\
     01b6939ab7b3afb0060000040eac0202024b026d010264020263026e03047b7d04009a010fac0203100877616974110a676f206f\
     6e1f999dd9";
+/// Of the variants that joined last.
+const GOLDEN_REPLACED: &str = "\
+    010200000117cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd086563686f0a312e302e312ed9ec23";
 const GOLDEN_MESSAGE: &str = "\
     010110417070726f76616c08747275658e758f82";
 
@@ -160,6 +171,8 @@ fn version_1_is_what_it_always_was() {
     assert_eq!(decode(&unhex(GOLDEN), Texts::Skip).unwrap(), everything());
     assert_eq!(hex(&encode(&later()).bytes), GOLDEN_LATER);
     assert_eq!(decode(&unhex(GOLDEN_LATER), Texts::Skip).unwrap(), later());
+    assert_eq!(hex(&encode(&replaced()).bytes), GOLDEN_REPLACED);
+    assert_eq!(decode(&unhex(GOLDEN_REPLACED), Texts::Skip).unwrap(), replaced());
     let message = InboxMessage::EventRaised { name: "Approval".to_owned(), input: Json::from_stored("true") };
     assert_eq!(hex(&encode_message(&message)), GOLDEN_MESSAGE);
     assert_eq!(decode_message(&unhex(GOLDEN_MESSAGE)).unwrap(), message);
@@ -367,6 +380,9 @@ fn any_event() -> impl Strategy<Value = HistoryEvent> {
         (number(), number()).prop_map(|(sequence, attempt)| HistoryEvent::TaskRetryStarted { sequence, attempt }),
         text().prop_map(|reason| HistoryEvent::ExecutionSuspended { reason }),
         text().prop_map(|reason| HistoryEvent::ExecutionResumed { reason }),
+        (any::<[u8; 32]>(), text(), text()).prop_map(|(digest, handler, contract)| {
+            HistoryEvent::ComponentReplaced(ComponentReplaced { component: Digest(digest), handler, contract })
+        }),
     ]
 }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{CROWDED, CROWDED_INLINE_MAX, Encoded, INLINE_MAX, VERSION, number, status_number};
 use crate::durable::{
-    ChildScheduled, ExecutionStarted, Failure, HistoryEvent, InboxMessage, Json, OverridableStates, RetryPolicy,
-    Summary, Tag, TaskScheduled, Timestamp, TurnRecord,
+    ChildScheduled, ComponentReplaced, ExecutionStarted, Failure, HistoryEvent, InboxMessage, Json, OverridableStates,
+    RetryPolicy, Summary, Tag, TaskScheduled, Timestamp, TurnRecord,
 };
 
 pub(super) struct Writer {
@@ -155,6 +155,13 @@ impl Writer {
             HistoryEvent::ExecutionTerminated { reason } => {
                 self.byte(kind::EXECUTION_TERMINATED);
                 self.text(reason);
+            }
+            HistoryEvent::ComponentReplaced(replaced) => {
+                let ComponentReplaced { component, handler, contract } = replaced;
+                self.byte(kind::COMPONENT_REPLACED);
+                self.bytes.extend_from_slice(&component.0);
+                self.text(handler);
+                self.text(contract);
             }
         }
     }

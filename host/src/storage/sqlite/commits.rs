@@ -95,6 +95,9 @@ pub(super) fn commit_turn(batch: &Batch<'_>, commit: &TurnCommit, record: &Encod
         return Ok(Committed::Fenced);
     }
     rows::insert_payloads(conn, *generation, *number, record)?;
+    if rules::replaced_component(turn).is_some() {
+        rows::note_replaced_component(conn, *generation, *number)?;
+    }
     take_messages(conn, *instance, took)?;
     move_due(conn, *instance, *generation, *previous_due, rules::due_after(&turn.summary))?;
     if turn.summary.status.is_terminal() {
@@ -257,6 +260,12 @@ pub(super) fn put_component(batch: &Batch<'_>, digest: Digest, bytes: &Arc<[u8]>
     Ok(())
 }
 
+/// Deletes a component.
+pub(super) fn drop_component(batch: &Batch<'_>, digest: Digest) -> Decided<()> {
+    batch.conn().prepare_cached("DELETE FROM component WHERE digest = ?1")?.execute([digest.0])?;
+    Ok(())
+}
+
 /// Deletes up to `limit` records of generations that are gone; whether there may be more.
 pub(super) fn collect(batch: &Batch<'_>, limit: usize) -> Decided<bool> {
     let conn = batch.conn();
@@ -284,6 +293,7 @@ pub(super) fn collect(batch: &Batch<'_>, limit: usize) -> Decided<bool> {
             }
             None => {
                 conn.prepare_cached("DELETE FROM garbage WHERE generation = ?1")?.execute([generation])?;
+                rows::forget_replaced_component(conn, GenerationKey(generation))?;
             }
         }
     }

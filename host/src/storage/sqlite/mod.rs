@@ -31,8 +31,8 @@ use self::{
     writer::{Shared, Writer},
 };
 use super::{
-    Committed, Due, End, Ended, Fence, Loaded, OpenInstance, Page, Purged, Put, PutMessage, Query, Snapshot, Start,
-    Started, Storage, StorageFuture, TurnCommit, Want, record, rules,
+    Committed, ComponentUse, Due, End, Ended, Fence, Loaded, OpenInstance, Page, Purged, Put, PutMessage, Query,
+    Snapshot, Start, Started, Storage, StorageFuture, TurnCommit, Want, record, rules,
 };
 use crate::durable::{Digest, InstanceId, InstanceKey};
 
@@ -114,6 +114,18 @@ impl Storage for Sqlite {
 
     fn component(&self, digest: Digest) -> StorageFuture<'_, Option<Arc<[u8]>>> {
         self.readers.submit(move |conn| reads::component(conn, digest))
+    }
+
+    fn components(&self) -> StorageFuture<'_, Vec<Digest>> {
+        self.readers.submit(reads::components)
+    }
+
+    fn component_use(&self, digest: Digest, from: InstanceKey, limit: usize) -> StorageFuture<'_, ComponentUse> {
+        self.readers.submit(move |conn| reads::component_use(conn, digest, from, limit))
+    }
+
+    fn drop_component(&self, _fence: Fence, digest: Digest) -> StorageFuture<'_, ()> {
+        self.writer.submit(move |batch| commits::drop_component(batch, digest))
     }
 
     fn collect(&self, limit: usize) -> StorageFuture<'_, bool> {

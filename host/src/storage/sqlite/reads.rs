@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use super::rows::{self, COLUMNS, Instance, Stored};
 use crate::{
     durable::{Digest, GenerationKey, InstanceId, InstanceKey, MessageNumber, Timestamp, TurnNumber},
-    storage::{Due, Loaded, OpenInstance, Page, Query, Snapshot, StorageError, Want, record, rules},
+    storage::{ComponentUse, Due, Loaded, OpenInstance, Page, Query, Snapshot, StorageError, Want, record, rules},
 };
 
 type Read<T> = Result<T, StorageError>;
@@ -159,6 +159,34 @@ pub(super) fn component(conn: &Connection, digest: Digest) -> Read<Option<Arc<[u
         return Err(StorageError::Corrupt(format!("the bytes of component {digest} do not have its digest")));
     }
     Ok(Some(bytes.into()))
+}
+
+pub(super) fn components(conn: &Connection) -> Read<Vec<Digest>> {
+    let mut select = conn.prepare_cached("SELECT digest FROM component ORDER BY digest")?;
+    let digests = select.query_map((), |row| row.get(0).map(Digest))?;
+    Ok(digests.collect::<Result<_, _>>()?)
+}
+
+pub(super) fn component_use(conn: &Connection, digest: Digest, from: InstanceKey, limit: usize) -> Read<ComponentUse> {
+    let mut select =
+        conn.prepare_cached(&format!("SELECT {COLUMNS} FROM instance WHERE key >= ?1 ORDER BY key LIMIT ?2"))?;
+    let mut rows = select.query([from.0, rows_max(limit.saturating_add(1))])?;
+    let mut examined = 0;
+    while let Some(row) = rows.next()? {
+        let row = Instance::read(row)?;
+        if examined == limit {
+            return Ok(ComponentUse::SearchFrom(row.key));
+        }
+        examined += 1;
+        if row.ended.is_none_or(rules::needs_component) {
+            match rows::component_of(conn, row.generation) {
+                Ok(component) if component != digest => {}
+                Ok(_) | Err(StorageError::Corrupt(_)) => return Ok(ComponentUse::By(row.key)),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(ComponentUse::Nobody)
 }
 
 fn rows_max(limit: usize) -> i64 {

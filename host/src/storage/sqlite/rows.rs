@@ -5,10 +5,13 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::{
-    durable::{GenerationKey, InstanceId, InstanceKey, RuntimeStatus, Summary, Timestamp, TurnNumber, TurnRecord},
+    durable::{
+        Digest, GenerationKey, InstanceId, InstanceKey, RuntimeStatus, Summary, Timestamp, TurnNumber, TurnRecord,
+    },
     storage::{
         StorageError,
         record::{self, Encoded, Payloads, Texts},
+        rules,
     },
 };
 
@@ -159,6 +162,44 @@ pub(super) fn history(conn: &Connection, generation: GenerationKey) -> Result<Ve
         return Err(StorageError::Corrupt(format!("generation {generation} has no records")));
     }
     Ok(records)
+}
+
+/// Begins the names of the rows of `meta` that tell in which turn of a generation its component was replaced last.
+const REPLACED: &str = "replaced:";
+
+/// Notes that this turn's record replaces the component.
+pub(super) fn note_replaced_component(
+    conn: &Connection,
+    generation: GenerationKey,
+    turn: TurnNumber,
+) -> Result<(), StorageError> {
+    conn.prepare_cached("INSERT OR REPLACE INTO meta(name, value) VALUES (?1, ?2)")?
+        .execute(params![format!("{REPLACED}{generation}"), turn.0])?;
+    Ok(())
+}
+
+/// The generation is gone.
+pub(super) fn forget_replaced_component(conn: &Connection, generation: GenerationKey) -> Result<(), StorageError> {
+    conn.prepare_cached("DELETE FROM meta WHERE name = ?1")?.execute([format!("{REPLACED}{generation}")])?;
+    Ok(())
+}
+
+/// The component that runs a generation.
+pub(super) fn component_of(conn: &Connection, generation: GenerationKey) -> Result<Digest, StorageError> {
+    let replaced: Option<u32> = conn
+        .prepare_cached("SELECT value FROM meta WHERE name = ?1")?
+        .query_row([format!("{REPLACED}{generation}")], |row| row.get(0))
+        .optional()?;
+    let Some(turn) = replaced else {
+        let first = Stored::of(conn, generation, TurnNumber::START)?.decode_without_payloads()?;
+        return Ok(rules::started(&first, false)?.component);
+    };
+    let record = Stored::of(conn, generation, TurnNumber(turn))?.decode_without_payloads()?;
+    rules::replaced_component(&record).ok_or_else(|| {
+        StorageError::Corrupt(format!(
+            "generation {generation} has no other component in turn {turn}, though it should"
+        ))
+    })
 }
 
 /// The payloads beside one record.

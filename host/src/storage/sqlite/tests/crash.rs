@@ -31,7 +31,7 @@ const BATCHES: usize = 40;
 
 /// A mixed scenario in batches whose operations wait together.
 fn script() -> Vec<Vec<Op>> {
-    let (mut random, mut model) = (Random(11), Model::new());
+    let (mut random, mut model) = (Random(13), Model::new());
     let mut batches = Vec::new();
     for _ in 0..BATCHES {
         let limit = 1 + random.below(3) as usize;
@@ -42,7 +42,9 @@ fn script() -> Vec<Vec<Op>> {
         batches.push(batch);
     }
     let of_kind = |kind| batches.iter().flatten().any(|op: &Op| op.kind() == kind);
-    for kind in ["start", "turn", "message", "end", "purge", "continue-as-new", "component", "collect"] {
+    for kind in
+        ["start", "turn", "message", "end", "purge", "continue-as-new", "component", "component dropped", "collect"]
+    {
         assert!(of_kind(kind), "the scenario has no {kind}");
     }
     batches

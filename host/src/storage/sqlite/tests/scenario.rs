@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use crate::{
     durable::{
-        Digest, Failure, HistoryEvent, InboxMessage, InstanceId, Json, MessageNumber, NextExecution, OverridableStates,
-        ParentInstance, RuntimeStatus, Summary, Timestamp, TurnNumber, TurnRecord,
+        ComponentReplaced, Digest, Failure, HistoryEvent, InboxMessage, InstanceId, InstanceKey, Json, MessageNumber,
+        NextExecution, OverridableStates, ParentInstance, RuntimeStatus, Summary, Timestamp, TurnNumber, TurnRecord,
     },
     storage::{
-        ChildStart, Committed, End, Ended, Fence, Loaded, Purged, Put, PutMessage, Query, Start, Started, Storage,
-        StorageError, StorageFuture, TurnCommit, Want,
+        ChildStart, Committed, ComponentUse, End, Ended, Fence, Loaded, Purged, Put, PutMessage, Query, Start, Started,
+        Storage, StorageError, StorageFuture, TurnCommit, Want,
         conformance::{event, id, ok, start_of, wait},
         memory::Memory,
         rules,
@@ -54,6 +54,7 @@ pub(super) enum Op {
     End(End),
     Purge(InstanceId),
     Component(Digest, Arc<[u8]>),
+    DropComponent(Digest),
     Collect(usize),
 }
 
@@ -85,6 +86,7 @@ impl Op {
             Self::End(end) => mapped(storage.end(end), Answer::Ended),
             Self::Purge(id) => mapped(storage.purge(Fence::default(), id), Answer::Purged),
             Self::Component(digest, bytes) => mapped(storage.put_component(digest, bytes), |()| Answer::Done),
+            Self::DropComponent(digest) => mapped(storage.drop_component(Fence::default(), digest), |()| Answer::Done),
             Self::Collect(limit) => mapped(storage.collect(limit), |_| Answer::Done),
         }
     }
@@ -100,6 +102,7 @@ impl Op {
             Self::End(_) => "end",
             Self::Purge(_) => "purge",
             Self::Component(..) => "component",
+            Self::DropComponent(_) => "component dropped",
             Self::Collect(_) => "collect",
         }
     }
@@ -123,6 +126,20 @@ impl Picture {
         for number in 0..COMPONENTS {
             let component = wait(storage.component(component(number).0))?;
             lines.push(format!("component {number}: {:?}", component.map(|bytes| crc32fast::hash(&bytes))));
+        }
+        lines.push(format!("{:?}", wait(storage.components())?));
+        for digest in (0..COMPONENTS).map(|number| component(number).0).chain([STARTED_ON]) {
+            let mut from = InstanceKey(i64::MIN);
+            loop {
+                // Every user, one after the other, in slices of two.
+                let found = wait(storage.component_use(digest, from, 2))?;
+                lines.push(format!("{digest}: {found:?}"));
+                match found {
+                    ComponentUse::By(user) => from = InstanceKey(user.0 + 1),
+                    ComponentUse::SearchFrom(next) => from = next,
+                    ComponentUse::Nobody => break,
+                }
+            }
         }
         Ok(Self(lines))
     }
@@ -176,7 +193,7 @@ impl Model {
         match (random.below(100), live) {
             (0..4, _) => {
                 let (digest, bytes) = component(random.below(COMPONENTS));
-                Op::Component(digest, bytes)
+                if random.percent(30) { Op::DropComponent(digest) } else { Op::Component(digest, bytes) }
             }
             (4..9, _) => Op::Collect(1 + random.below(5) as usize),
             (9..45, None) => Op::Purge(id(text)),
@@ -192,6 +209,9 @@ impl Model {
 }
 
 const COMPONENTS: u64 = 3;
+
+/// What [`start_of`] starts instances on.
+const STARTED_ON: Digest = Digest([7; 32]);
 
 pub(super) fn component(number: u64) -> (Digest, Arc<[u8]>) {
     use sha2::{Digest as _, Sha256};
@@ -237,6 +257,11 @@ fn turn(random: &mut Random, live: &Loaded, time: i64) -> TurnCommit {
     if random.percent(15) {
         events.push(HistoryEvent::CustomStatusSet { status: payload(random) });
         custom_status = Some(number);
+    }
+    if random.percent(15) {
+        let (handler, contract) = ("echo".to_owned(), "1.0.0".to_owned());
+        let (component, _) = component(random.below(COMPONENTS));
+        events.push(HistoryEvent::ComponentReplaced(ComponentReplaced { component, handler, contract }));
     }
     match status {
         RuntimeStatus::Completed => events.push(HistoryEvent::ExecutionCompleted { output: payload(random) }),
@@ -312,6 +337,7 @@ pub(super) fn assert_sound(conn: &rusqlite::Connection) {
         ("messages for nobody", format!("SELECT count(*) FROM inbox WHERE instance NOT IN {open}")),
         ("due entries of nobody", format!("SELECT count(*) FROM due WHERE generation NOT IN {open_generation}")),
         ("instances that are garbage", "SELECT count(*) FROM instance WHERE generation IN (SELECT generation FROM garbage)".to_owned()),
+        ("replaced components of nobody", format!("SELECT count(*) FROM meta WHERE name LIKE 'replaced:%' AND CAST(substr(name, 10) AS INTEGER) NOT IN {known}")),
         ("keys beyond the last", "SELECT count(*) FROM instance WHERE max(key, generation) > (SELECT value FROM meta WHERE name = 'last_key')".to_owned()),
         ("messages beyond the last", "SELECT count(*) FROM inbox WHERE message > (SELECT last_message FROM instance WHERE key = inbox.instance)".to_owned()),
     ] {
