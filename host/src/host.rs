@@ -2,7 +2,7 @@
 //! together, and takes them apart in the right order.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
@@ -17,7 +17,7 @@ use tracing::{error, warn};
 use crate::{
     ambient::{Ambient, System},
     app::{App, Excluded, Function, HostJson, RouteTable, Trigger},
-    durable::{FunctionName, OverridableStates, TraceContext},
+    durable::{Digest, FunctionName, OverridableStates, TraceContext},
     flight::{self, Book, Recorder},
     hub::{Functions, Hub, HubConfig, HubParts, Orchestrator},
     server::{self, FunctionMatch, HttpFunctions, HttpInvocation, HttpReply, Server, ServerOptions, Services, Serving},
@@ -174,7 +174,9 @@ impl Host {
             flight::install(&recorder).context("handling the signals that end a process")?;
         }
         let wasm = Wasm::new(wasm_config(&app, data.as_ref(), &storage, &recorder))?;
-        let Deployed { functions, registered, mut excluded } = deploy(&app, &wasm, &storage).await?;
+        let Deployed { functions, registered, components, mut excluded } = deploy(&app, &wasm, &storage).await?;
+        let stored = storage.components().await.context("reading which components are stored")?;
+        wasm.tidy_cache(components.into_iter().chain(stored).collect()).await;
         let routes = RouteTable::new(&app.host_json.http.route_prefix, &functions);
         let hub = Hub::start(HubParts {
             storage: storage.clone(),
@@ -301,6 +303,7 @@ fn size(bytes: u64) -> usize {
 struct Deployed {
     functions: Vec<Function>,
     registered: Functions,
+    components: BTreeSet<Digest>,
     excluded: Vec<Excluded>,
 }
 
@@ -309,7 +312,8 @@ async fn deploy(app: &App, wasm: &Wasm, storage: &Arc<dyn Storage>) -> anyhow::R
     let enabled: Vec<&Function> = app.functions.iter().filter(|function| !function.disabled).collect();
     let requests = enabled.iter().map(|function| deployed_function(function)).collect();
     let results = wasm.deploy(requests).await;
-    let mut deployed = Deployed { functions: vec![], registered: Functions::default(), excluded: vec![] };
+    let mut deployed =
+        Deployed { functions: vec![], registered: Functions::default(), components: BTreeSet::new(), excluded: vec![] };
     let mut orchestrators = BTreeMap::new();
     for (function, result) in enabled.into_iter().zip(results) {
         let component = match result {
@@ -324,6 +328,7 @@ async fn deploy(app: &App, wasm: &Wasm, storage: &Arc<dyn Storage>) -> anyhow::R
                 continue;
             }
         };
+        deployed.components.insert(component.digest);
         match &function.trigger {
             Trigger::Orchestration { name } => {
                 storage

@@ -1,7 +1,7 @@
 //! Components: compiled once, by digest, off the serving threads, and cached on disk.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
@@ -205,6 +205,32 @@ impl Components {
             effects,
             deterministic,
         })
+    }
+
+    /// Deletes entries of other components than these and of other engines, and what an end in the midst of writing left.
+    pub(super) async fn tidy_cache(self: &Arc<Self>, keep: BTreeSet<Digest>) {
+        let Some(folder) = self.cache.clone() else { return };
+        let keep: BTreeSet<String> = keep.into_iter().map(|digest| self.entry_name(digest)).collect();
+        let deleted = blocking(move || -> io::Result<usize> {
+            let mut deleted = 0;
+            for entry in fs::read_dir(&folder)? {
+                let entry = entry?;
+                let name = entry.file_name();
+                let name = name.to_string_lossy();
+                // What others may have put there is not ours to delete.
+                let is_ours = name.ends_with(".cwasm") || name.contains(".tmp-");
+                if is_ours && !keep.contains(&*name) {
+                    fs::remove_file(entry.path())?;
+                    deleted += 1;
+                }
+            }
+            Ok(deleted)
+        });
+        match deleted.await {
+            Ok(0) => {}
+            Ok(deleted) => tracing::info!(deleted, "compiled components that nobody needs were deleted"),
+            Err(error) => tracing::warn!(%error, "compiled components that nobody needs could not be deleted"),
+        }
     }
 
     /// Names what an entry depends on: the component, and everything about the engine that decides what code it makes.

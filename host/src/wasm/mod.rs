@@ -34,7 +34,7 @@ pub use http_function::{HttpCall, HttpCallError, HttpReply, HttpRequest};
 pub use inspect::{ComponentInfo, LoadError};
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     future::Future,
     path::{Path, PathBuf},
     pin::Pin,
@@ -411,6 +411,12 @@ impl Wasm {
             bytes: Arc::clone(&file.bytes),
         };
         Ok((compiled, deployed))
+    }
+
+    /// Deletes what the folder for compiled components has of components other than these, and of other engines (an older
+    /// version of this program). Best effort: what cannot be deleted costs space and nothing else.
+    pub async fn tidy_cache(&self, keep: BTreeSet<Digest>) {
+        self.components.tidy_cache(keep).await;
     }
 
     fn deployment(&self) -> Arc<Deployment> {

@@ -6,3 +6,4 @@ pub mod activities;
 pub mod hostile;
 pub mod http;
 pub mod orchestrators;
+pub mod versions;

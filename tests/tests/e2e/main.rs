@@ -18,3 +18,4 @@ mod parking;
 mod retries;
 mod samples;
 mod starters;
+mod versions;
