@@ -28,9 +28,8 @@ const WARM_UP: Duration = Duration::from_millis(300);
 const RACERS: usize = 1000;
 const RACES: usize = 5;
 
-/// Activities of the fan-out, and how often it is run.
-const FAN_OUT: usize = 1000;
-const FAN_OUTS: usize = 10;
+/// Activities of the fan-outs, and how often each is run.
+const FAN_OUTS: [(usize, usize); 3] = [(100, 20), (1000, 10), (10_000, 5)];
 
 /// How long one orchestration may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -64,7 +63,8 @@ pub fn chains() -> Result<()> {
 
 /// W2: many activities at once.
 pub fn fan_outs() -> Result<()> {
-    Bench::new()?.fan_out()
+    let bench = Bench::new()?;
+    FAN_OUTS.into_iter().try_for_each(|(activities, times)| bench.fan_out(activities, times))
 }
 
 /// W3: starts.
@@ -92,15 +92,15 @@ pub fn functions() -> Result<()> {
 }
 
 /// What all measurements share.
-struct Bench {
-    crowd: Crowd,
-    program: PathBuf,
-    app: PathBuf,
+pub(crate) struct Bench {
+    pub(crate) crowd: Crowd,
+    pub(crate) program: PathBuf,
+    pub(crate) app: PathBuf,
     cache: tempfile::TempDir,
 }
 
 impl Bench {
-    fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         guests::build_app()?;
         let bench =
             Self { crowd: Crowd::new()?, program: process::program()?, app: guests::app(), cache: crate::scratch()? };
@@ -109,8 +109,12 @@ impl Bench {
         Ok(bench)
     }
 
-    fn host(&self, log_level: &str) -> Result<HostProcess> {
-        HostProcess::start(&self.program, &self.app, self.cache.path(), log_level)
+    pub(crate) fn host(&self, log_level: &str) -> Result<HostProcess> {
+        self.host_with(log_level, &[])
+    }
+
+    pub(crate) fn host_with(&self, log_level: &str, settings: &[(&str, &str)]) -> Result<HostProcess> {
+        HostProcess::start(&self.program, &self.app, self.cache.path(), log_level, settings)
     }
 
     fn load(&self, suite: &'static str, name: &str, load: Load, clients: usize, log_level: &str) -> Result<()> {
@@ -150,25 +154,27 @@ impl Bench {
     }
 
     /// W2: many activities at once.
-    fn fan_out(&self) -> Result<()> {
+    fn fan_out(&self, activities: usize, times: usize) -> Result<()> {
         let host = self.host("info")?;
         let address = host.address();
         let (samples, _) = self.crowd.measure(1, |_| async move {
             let mut connection = Connection::open(address).await?;
             let mut tally = Tally::default();
-            for number in 0..FAN_OUTS {
+            for number in 0..times {
                 let began = Instant::now();
-                let (id, input) = (format!("fan-{number}"), format!(r#"{{"n":{FAN_OUT}}}"#));
+                let (id, input) = (format!("fan-{number}"), format!(r#"{{"n":{activities}}}"#));
                 start_on(&mut connection, "FanOut", &id, &input).await?;
                 let status = until_completed(&mut connection, &id, began, Duration::from_millis(1)).await?;
-                ensure!(status.contains(&format!(r#""output":{FAN_OUT}"#)), "unexpected: {status}");
+                ensure!(status.contains(&format!(r#""output":{activities}"#)), "unexpected: {status}");
                 tally.add(began);
             }
             Ok(tally)
         })?;
-        let name = format!("fan-out of {FAN_OUT}, start to end seen");
+        let name = format!("fan-out of {activities}, start to end seen");
         let done = host.stop()?;
-        Row::new("W2", name, samples).commits(done.commits).note(done.cpu_each(FAN_OUTS)).print();
+        let each = samples.percentile(50).as_secs_f64() * 1e6 / activities as f64;
+        let note = format!("{each:.1} us per activity; {}", done.cpu_each(times));
+        Row::new("W2", name, samples).commits(done.commits).note(note).print();
         Ok(())
     }
 }
@@ -230,14 +236,19 @@ async fn start(address: SocketAddr, path: String) -> Result<u16> {
     }
 }
 
-async fn start_on(connection: &mut Connection, function: &str, id: &str, input: &str) -> Result<()> {
+pub(crate) async fn start_on(connection: &mut Connection, function: &str, id: &str, input: &str) -> Result<()> {
     let response = connection.post(&format!("/api/orchestrators/{function}/{id}"), input).await?;
     ensure!(response.status == 202, "starting {id}: {response:?}");
     Ok(())
 }
 
 /// Reads the status until it is Completed, and returns it.
-async fn until_completed(connection: &mut Connection, id: &str, began: Instant, step: Duration) -> Result<String> {
+pub(crate) async fn until_completed(
+    connection: &mut Connection,
+    id: &str,
+    began: Instant,
+    step: Duration,
+) -> Result<String> {
     let path = format!("/runtime/webhooks/durabletask/instances/{id}");
     loop {
         let response = connection.get(&path).await?;

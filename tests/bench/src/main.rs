@@ -11,6 +11,7 @@ mod fresh_guest;
 mod guests;
 mod process;
 mod report;
+mod scale;
 mod turns;
 
 use std::path::Path;
@@ -21,7 +22,7 @@ use anyhow::{Result, bail};
 type Suite = (&'static str, fn() -> Result<()>);
 
 /// The benchmarks, in the order in which they are run; those over HTTP can also be chosen one by one.
-const SUITES: [Suite; 8] = [
+const SUITES: [Suite; 11] = [
     ("commit", commit_path::run),
     ("guest", fresh_guest::run),
     ("turn", turns::run),
@@ -29,11 +30,14 @@ const SUITES: [Suite; 8] = [
     ("W2", end_to_end::fan_outs),
     ("W3", end_to_end::starts),
     ("W4", end_to_end::races),
+    ("W5", scale::overdue_timers),
+    ("W6", scale::waiting_instances),
+    ("steps", scale::long_histories),
     ("hello", end_to_end::functions),
 ];
 
 /// What `http` stands for.
-const HTTP: [&str; 5] = ["W1", "W2", "W3", "W4", "hello"];
+const HTTP: [&str; 8] = ["W1", "W2", "W3", "W4", "W5", "W6", "steps", "hello"];
 
 fn main() -> Result<()> {
     let wanted: Vec<String> = std::env::args().skip(1).collect();

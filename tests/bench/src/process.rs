@@ -5,8 +5,9 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::Arc,
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -53,7 +54,9 @@ pub struct HostProcess {
     child: Child,
     address: SocketAddr,
     log: PathBuf,
-    folder: tempfile::TempDir,
+    folder: Arc<tempfile::TempDir>,
+    spawned: SystemTime,
+    ready: SystemTime,
 }
 
 impl HostProcess {
@@ -61,12 +64,45 @@ impl HostProcess {
     ///
     /// # Errors
     /// If it does not get ready.
-    pub fn start(program: &Path, app: &Path, cache: &Path, log_level: &str) -> Result<Self> {
+    pub fn start(program: &Path, app: &Path, cache: &Path, log_level: &str, settings: &[(&str, &str)]) -> Result<Self> {
         let folder = super::scratch()?;
         let data = folder.path().join("data");
         copy_files(cache, &data.join("cache"))?;
+        let host = Self::start_in(Arc::new(folder), program, app, log_level, settings)?;
+        copy_files(&data.join("cache"), cache)?;
+        Ok(host)
+    }
+
+    /// Kills it as `kill -9` does and, after this time, starts it again on the same data.
+    ///
+    /// # Errors
+    /// If it does not get ready.
+    pub fn kill_and_start(mut self, dead_for: Duration, program: &Path, app: &Path, log_level: &str) -> Result<Self> {
+        self.child.kill()?;
+        self.child.wait()?;
+        thread::sleep(dead_for);
+        Self::start_in(Arc::clone(&self.folder), program, app, log_level, &[])
+    }
+
+    fn start_in(
+        folder: Arc<tempfile::TempDir>,
+        program: &Path,
+        app: &Path,
+        log_level: &str,
+        settings: &[(&str, &str)],
+    ) -> Result<Self> {
+        let data = folder.path().join("data");
         let (ready, log) = (folder.path().join("ready"), folder.path().join("log"));
+        if ready.exists() {
+            fs::remove_file(&ready)?;
+        }
+        let spawned = SystemTime::now();
         let mut child = Command::new(program)
+            .envs(
+                settings
+                    .iter()
+                    .map(|(name, value)| (format!("AzureFunctionsJobHost__{}", name.replace('.', "__")), value)),
+            )
             .args(["start", "--no-build", "--dev", "--port", "0", "--log-level", log_level, "--log-format", "json"])
             .arg("--data")
             .arg(&data)
@@ -85,17 +121,48 @@ impl HostProcess {
                 let _ = child.wait();
                 bail!("the host did not get ready: {}", fs::read_to_string(&log).unwrap_or_default());
             }
-            thread::sleep(Duration::from_millis(5));
+            thread::sleep(Duration::from_millis(1));
         }
+        let readied = SystemTime::now();
         let url = fs::read_to_string(&ready)?;
         let address = url.trim().trim_start_matches("http://").parse().with_context(|| format!("{url:?}"))?;
-        copy_files(&data.join("cache"), cache)?;
-        Ok(Self { child, address, log, folder })
+        Ok(Self { child, address, log, folder, spawned, ready: readied })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// When its process was made, and when it was ready for requests.
+    pub fn began(&self) -> (SystemTime, SystemTime) {
+        (self.spawned, self.ready)
+    }
+
+    /// How much memory it has in RAM, in bytes.
+    ///
+    /// # Errors
+    /// Where the system does not tell.
+    pub fn resident_memory(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
+        Ok(kib << 10)
+    }
+
+    /// When each orchestration ended, as its log at level info tells.
+    ///
+    /// # Errors
+    /// If the log cannot be read.
+    pub fn ends(&self) -> Result<Vec<SystemTime>> {
+        let log = fs::read_to_string(&self.log)?;
+        let ends = log.lines().filter(|line| line.contains("\"orchestration ended\""));
+        ends.map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line)?;
+            let time = line["timestamp"].as_str().context("a line has its time")?;
+            Ok(SystemTime::from(time.parse::<jiff::Timestamp>()?))
+        })
+        .collect()
     }
 
     /// Ends it and returns what it has done.

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// How many turns came before, and how often the next one is measured.
-const REPLAYS: [(u32, usize); 4] = [(0, 2000), (10, 2000), (100, 500), (1000, 100)];
+const REPLAYS: [(u32, usize); 5] = [(0, 2000), (10, 2000), (100, 500), (1000, 100), (10_000, 20)];
 
 /// Turns of a resident guest.
 const RESIDENT_TURNS: u32 = 5000;
@@ -36,8 +36,9 @@ pub fn run() -> Result<()> {
     for (steps, samples) in REPLAYS {
         let samples = crowd.run(replayed(&app, steps, samples))?;
         let ratio = samples.percentile(50).as_secs_f64() / base.as_secs_f64();
+        let per_step = samples.percentile(50).as_secs_f64() * 1e6 / f64::from(steps.max(1));
         Row::new("turn", format!("new guest, replay of {steps} steps"), samples)
-            .note(format!("{ratio:.1} resident turns"))
+            .note(format!("{ratio:.1} resident turns, {per_step:.2} us per step"))
             .print();
     }
     Ok(())
