@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::Context as _;
 use futures::future::BoxFuture;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use crate::{
     ambient::{Ambient, System},
@@ -174,6 +174,13 @@ impl Host {
             flight::install(&recorder).context("handling the signals that end a process")?;
         }
         let wasm = Wasm::new(wasm_config(&app, data.as_ref(), &storage, &recorder))?;
+        info!(
+            resident_bytes = app.host_json.soloist.resident_bytes,
+            guests_max = wasm.residents_max(),
+            guests_at_once = wasm.guests_max(),
+            memory_mappings_max = wasm.mappings_max(),
+            "orchestrators stay in memory between turns within these bounds"
+        );
         let Deployed { functions, registered, components, mut excluded } = deploy(&app, &wasm, &storage).await?;
         let stored = storage.components().await.context("reading which components are stored")?;
         wasm.tidy_cache(components.into_iter().chain(stored).collect()).await;

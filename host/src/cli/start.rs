@@ -64,6 +64,7 @@ impl Start {
         let began = Instant::now();
         self.check()?;
         telemetry::init(&self.log_level, self.log_format)?;
+        bound_arenas();
         let is_build_wanted = self.build || !self.no_build;
         if is_build_wanted {
             build_first(&self.app)?;
@@ -140,6 +141,16 @@ impl Start {
                 .with_context(|| format!("writing the ready file {}", file.display()))?;
         }
         Ok(())
+    }
+}
+
+/// Lets the C library's allocator have two arenas. Its default is eight per core, each of which keeps what it was given: with
+/// 50,000 instances 20 MB more in RAM, at the same CPU time per orchestration.
+fn bound_arenas() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: a plain call of the C library, which takes two numbers.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 2);
     }
 }
 

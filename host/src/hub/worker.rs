@@ -22,7 +22,7 @@ use super::{
     children::outcome_of,
     parking::Parking,
     replacement::Tried,
-    residency::Residency,
+    residency::{Residency, Stay},
     timers::Timers,
     turns::Interrupted,
 };
@@ -220,21 +220,27 @@ impl Inner {
         }
         state.running = false;
         let bytes = held.guest.as_ref().map_or(0, |guest| guest.resident_bytes());
-        let keep = held.guest.is_some() && self.residency.admits(bytes) && self.wakes_soon(held);
-        state.held = if keep { std::mem::take(held) } else { Held::default() };
+        let stay = self.stay(held, bytes).filter(|_| held.guest.is_some() && self.residency.admits(bytes));
+        state.held = if stay.is_some() { std::mem::take(held) } else { Held::default() };
         // Entered under the cell's lock: the next worker's `leave` must not come before it.
-        let victims = if keep { self.residency.enter(cell.instance, bytes) } else { Vec::new() };
+        let victims = stay.map_or_else(Vec::new, |stay| self.residency.enter(cell.instance, stay));
         drop(state);
         victims.into_iter().for_each(|victim| self.evict(victim));
         self.remove_if_idle(cell);
         None
     }
 
-    /// False if all that an instance waits for is a timer that is far away.
-    fn wakes_soon(&self, held: &Held) -> bool {
-        let Some(instance) = &held.instance else { return false };
-        let far = |at| self.ambient.now().until(at) > KEEP_FOR_TIMER_WITHIN;
-        instance.outstanding().next().is_some() || !instance.next_due().is_some_and(far)
+    /// What speaks for keeping a guest; none if all that its instance waits for is a timer that is far away.
+    fn stay(&self, held: &Held, bytes: usize) -> Option<Stay> {
+        let instance = held.instance.as_ref()?;
+        let is_near = |at| self.ambient.now().until(at) <= KEEP_FOR_TIMER_WITHIN;
+        let timer = instance.next_due().map(is_near);
+        let runs = instance.outstanding().next().is_some();
+        (runs || timer != Some(false)).then(|| Stay {
+            bytes,
+            turns: instance.last_turn().0,
+            soon: runs || timer == Some(true),
+        })
     }
 
     fn evict(&self, instance: InstanceKey) {

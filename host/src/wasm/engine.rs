@@ -31,7 +31,7 @@ pub(super) struct Slots {
 
 impl Slots {
     /// All of them, and a few more: a guest's slot is free a little later than its quota.
-    fn total(self) -> usize {
+    pub(super) fn total(self) -> usize {
         self.requests + self.activities + self.turns + self.residents + 32
     }
 
@@ -93,7 +93,8 @@ pub(super) fn new(slots: Slots, memory_bytes_max: usize) -> anyhow::Result<(Engi
     Err(anyhow::Error::from(failure)).context("reserving address space for guests: raise the limit (ulimit -v)")
 }
 
-fn mappings_max() -> usize {
+/// The system's limit of memory mappings.
+pub(super) fn mappings_max() -> usize {
     std::fs::read_to_string("/proc/sys/vm/max_map_count")
         .ok()
         .and_then(|text| text.trim().parse().ok())

@@ -294,6 +294,7 @@ pub struct Wasm {
     orchestrators: Arc<Semaphore>,
     residents_max: usize,
     recorder: Arc<Recorder>,
+    guests_max: usize,
     deployment: RwLock<Arc<Deployment>>,
 }
 
@@ -346,6 +347,7 @@ impl Wasm {
             orchestrators: Arc::new(Semaphore::new(slots.turns + slots.residents)),
             residents_max: slots.residents,
             recorder: config.recorder,
+            guests_max: slots.total(),
             deployment: RwLock::default(),
         }))
     }
@@ -359,6 +361,16 @@ impl Wasm {
     /// How many orchestrators can be kept between turns: the configured number, or what the system allows.
     pub fn residents_max(&self) -> usize {
         self.residents_max
+    }
+
+    /// How many guests of all kinds can live at once.
+    pub fn guests_max(&self) -> usize {
+        self.guests_max
+    }
+
+    /// How many memory mappings the system allows this process, and so how many guests: each takes six.
+    pub fn mappings_max(&self) -> usize {
+        engine::mappings_max()
     }
 
     /// Reads what a component's file holds.

@@ -2,6 +2,7 @@
 
 mod calls;
 mod components;
+mod golden;
 mod loading;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};

@@ -158,8 +158,8 @@ fn try_open_writer(path: &Path, vfs: Option<&str>) -> Result<Connection, OpenErr
     // Checkpoints are the commit thread's: SQLite's own would swallow a failed sync.
     set(path, &conn, "wal_autocheckpoint", 0)?;
     set(path, &conn, "journal_size_limit", -1)?;
-    // In KiB: enough that the index of ids stays in memory up to some million instances.
-    set(path, &conn, "cache_size", -128 * 1024)?;
+    // In KiB: enough for the index of ids of half a million instances; beyond that the system keeps the pages, at a copy each.
+    set(path, &conn, "cache_size", -32 * 1024)?;
     set_common(path, &conn)?;
     create(path, &conn)?;
     examine(path, &conn)?;
@@ -177,7 +177,7 @@ pub(super) fn open_reader(path: &Path, vfs: Option<&str>) -> Result<Connection, 
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = connect(path, flags, vfs)?;
     set(path, &conn, "query_only", 1)?;
-    set(path, &conn, "cache_size", -16 * 1024)?;
+    set(path, &conn, "cache_size", -4 * 1024)?;
     set_common(path, &conn)?;
     Ok(conn)
 }
