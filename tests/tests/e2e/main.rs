@@ -17,5 +17,6 @@ mod orchestrations;
 mod parking;
 mod retries;
 mod samples;
+mod scale;
 mod starters;
 mod versions;
