@@ -96,7 +96,7 @@ impl HostProcess {
         if ready.exists() {
             fs::remove_file(&ready)?;
         }
-        let spawned = SystemTime::now();
+        let spawned = wall_clock();
         let mut child = Command::new(program)
             .envs(
                 settings
@@ -123,7 +123,7 @@ impl HostProcess {
             }
             thread::sleep(Duration::from_millis(1));
         }
-        let readied = SystemTime::now();
+        let readied = wall_clock();
         let url = fs::read_to_string(&ready)?;
         let address = url.trim().trim_start_matches("http://").parse().with_context(|| format!("{url:?}"))?;
         Ok(Self { child, address, log, folder, spawned, ready: readied })
@@ -194,6 +194,12 @@ impl Drop for HostProcess {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What the log's times are compared with.
+#[expect(clippy::disallowed_methods, reason = "it is the other process's clock, too")]
+fn wall_clock() -> SystemTime {
+    SystemTime::now()
 }
 
 /// The CPU time of a process, in user and system mode: Linux counts it in hundredths of a second.

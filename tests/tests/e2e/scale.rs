@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use serde_json::json;
@@ -28,12 +28,12 @@ async fn thousands_of_overdue_timers_fire_once_after_a_restart_and_none_early() 
         host.start("Noop", &format!("warm-{number}"), "").await;
     }
     let starting = began.elapsed() * (TIMERS / 50) as u32;
-    let due = SystemTime::now() + Duration::from_secs(3) + starting;
+    let due = Instant::now() + Duration::from_secs(3) + starting;
     let starters = (0..STARTERS).map(|starter| {
         let client = host.client();
         tokio::spawn(async move {
             for number in (starter..TIMERS).step_by(STARTERS) {
-                let left = due.duration_since(SystemTime::now()).expect("sixteen clients are faster than one");
+                let left = due.checked_duration_since(Instant::now()).expect("sixteen clients are faster than one");
                 let input = json!({"token": number, "ms": left.as_millis() as u64}).to_string();
                 client.start("Timer", &format!("timer-{number}"), &input).await;
             }
@@ -48,7 +48,7 @@ async fn thousands_of_overdue_timers_fire_once_after_a_restart_and_none_early() 
     let early = |log: &str| ended(log).iter().any(|id| id.starts_with("timer-"));
     assert!(!early(&host.log()), "a timer fired early");
     host.kill9();
-    let left = due.duration_since(SystemTime::now()).expect("the host is dead before they are due");
+    let left = due.checked_duration_since(Instant::now()).expect("the host is dead before they are due");
     tokio::time::sleep(left + Duration::from_millis(100)).await;
     host.restart().await;
     eventually("all have fired", || async { (ended(&host.log()).len() >= TIMERS).then_some(()) }).await;

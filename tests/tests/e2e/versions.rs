@@ -203,7 +203,7 @@ async fn code_that_differs_from_the_history_leaves_the_instance_as_it_is_and_sho
             assert!(side("history")[0].contains("VersionA") && side("code")[0].contains("VersionB"), "{entry}");
         }
         // The third attempt is right.
-        host.stop().await;
+        host.kill9();
         versions.deploy("corrected.wasm", &changed("two", "VersionA", 0));
         host = versions.hurried_host().start().await;
         resume_once_stalled(&host).await;
