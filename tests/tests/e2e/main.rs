@@ -2,11 +2,13 @@
 //!
 //! With `SOLOIST_TEST_RESIDENT_BYTES=0` no host keeps a guest between turns: every test must pass all the same.
 
+mod activities;
 mod bad_input;
 mod children;
 mod commands;
 mod continue_as_new;
 mod crashes;
+mod determinism;
 mod gate;
 mod hostile;
 mod idle;
@@ -14,7 +16,9 @@ mod limits;
 mod management;
 mod operations;
 mod orchestrations;
+mod outbound;
 mod parking;
 mod retries;
 mod samples;
+mod scheduled;
 mod starters;
