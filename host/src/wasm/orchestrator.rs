@@ -309,8 +309,7 @@ fn numbered(sequence: Sequence) -> Result<Sequence, Fault> {
 }
 
 fn time(what: &str, millis: f64) -> Result<Timestamp, Fault> {
-    contract::time_from_guest(millis)
-        .ok_or_else(|| Fault::InvalidOutput(format!("the time of {what} is not a number")))
+    contract::time_from_guest(millis).ok_or_else(|| Fault::InvalidOutput(format!("the time of {what} is not a number")))
 }
 
 fn retry(what: &str, policy: Option<orchestrator::RetryPolicy>) -> Result<Option<RetryPolicy>, Fault> {

@@ -23,7 +23,10 @@ async fn an_activity_knows_who_asks_and_how_often() {
         assert_eq!((&caller["name"], &caller["instanceId"]), (&json!("WhoAsks"), &json!("c")));
         assert_eq!(caller["executionId"], first["executionId"]);
     }
-    assert_eq!((&first["sequence"], &first["attempt"], &first["tags"]), (&json!(0), &json!(1), &json!([["colour", "blue"]])));
+    assert_eq!(
+        (&first["sequence"], &first["attempt"], &first["tags"]),
+        (&json!(0), &json!(1), &json!([["colour", "blue"]]))
+    );
     assert_eq!((&second["sequence"], &second["attempt"], &second["tags"]), (&json!(1), &json!(2), &json!([])));
     assert_ne!(first["idempotencyKey"], second["idempotencyKey"]);
     // Each attempt has a key of its own, and so has each instance and each execution.
@@ -94,7 +97,9 @@ async fn an_activity_that_takes_too_long_is_stopped_and_fails() {
     let allow = json!({"version": "2.0", "extensions": {"soloist": {"outboundAllow": [server.address()]}}});
     app.write("host.json", allow.to_string());
     let host = Host::builder().app(app.path()).set("extensions.soloist.guestCpuMilliseconds", "600000").start().await;
-    let exceeded = |activity: &str| ("Timeout".to_owned(), format!("Timeout value of 00:00:00.4000000 exceeded by function '{activity}'"));
+    let exceeded = |activity: &str| {
+        ("Timeout".to_owned(), format!("Timeout value of 00:00:00.4000000 exceeded by function '{activity}'"))
+    };
     assert_eq!(timed(&host, "in-time", json!({"ms": 1, "timeout_ms": 60_000})).await.0, "None");
     assert_eq!(timed(&host, "sleeps", json!({"ms": 30_000, "timeout_ms": 400})).await, exceeded("Sleep"));
     let fetches = json!({"ms": 1_500, "timeout_ms": 400, "url": server.url()});

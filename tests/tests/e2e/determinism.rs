@@ -99,7 +99,8 @@ async fn a_custom_status_holds_16_kb_of_utf_16_and_no_more() {
         let over = format!("{name}-over");
         host.start("SetsStatus", &over, &input(times + 1)).await;
         let failed = host.wait_for_status(&over, "Failed").await;
-        let text = "The UTF-16 size of the JSON-serialized payload must not exceed 16 KB. The current payload size is 17 KB.";
+        let text =
+            "The UTF-16 size of the JSON-serialized payload must not exceed 16 KB. The current payload size is 17 KB.";
         assert_eq!(failed["output"], format!("Orchestrator function 'SetsStatus' failed: {text}"));
         assert_eq!(failed["customStatus"], Value::Null);
     }

@@ -3,6 +3,7 @@
 //! With `SOLOIST_TEST_RESIDENT_BYTES=0` no host keeps a guest between turns: every test must pass all the same.
 
 mod activities;
+mod backups;
 mod bad_input;
 mod children;
 mod commands;
@@ -18,6 +19,7 @@ mod operations;
 mod orchestrations;
 mod outbound;
 mod parking;
+mod races;
 mod retries;
 mod samples;
 mod scheduled;

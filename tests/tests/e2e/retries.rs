@@ -145,10 +145,9 @@ async fn tried(host: &Host, id: &str, fails: u32, policy: Value) -> (Value, Vec<
     let mut input = json!({"trial": {"fails": fails, "kind": "Busy"}});
     input.as_object_mut().unwrap().extend(policy.as_object().unwrap().clone());
     host.start("Trials", id, &input.to_string()).await;
-    let status = eventually("it ends", || async {
-        Some(host.status(id).await).filter(soloist_tests::instances::is_final)
-    })
-    .await;
+    let status =
+        eventually("it ends", || async { Some(host.status(id).await).filter(soloist_tests::instances::is_final) })
+            .await;
     (status, trials(host, id))
 }
 
@@ -211,7 +210,10 @@ async fn a_policy_that_is_none_fails_the_orchestration_and_says_why() {
     ] {
         let (status, times) = tried(&host, id, 9, policy).await;
         let output = status["output"].as_str().unwrap();
-        assert!(output.contains("the retry policy of activity \"Trial\" is none: ") && output.contains(rule), "{output}");
+        assert!(
+            output.contains("the retry policy of activity \"Trial\" is none: ") && output.contains(rule),
+            "{output}"
+        );
         assert_eq!(times.len(), 0);
     }
     // Longer than any host lives; it waits, and can be ended.

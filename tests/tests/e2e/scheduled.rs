@@ -80,7 +80,7 @@ async fn an_instance_that_has_not_begun_can_be_managed() {
     assert_eq!(operate(&host, "suspended", "resume").await, 202);
     tokio::time::sleep(Duration::from_millis(300)).await;
     for id in ["far", "suspended"] {
-        assert_eq!(host.history_len(id).await, 0, "{id} has not run");
+        assert_eq!((status(&host, id).await.as_str(), host.history_len(id).await), ("Pending", 0), "{id} has not run");
     }
     assert_eq!(host.delete(&path("terminated")).await.status, 200);
 }
