@@ -33,7 +33,7 @@ fn id(can: u32) -> String {
 
 /// Sends an instance ascending numbers until the host is gone. A number whose answer was lost is not sent again.
 async fn send(client: Client, streams: Streams, can: u32, sender: u32) {
-    let (target, code) = if sender % 2 == 0 {
+    let (target, code) = if sender.is_multiple_of(2) {
         (format!("/api/client/raise/{}?event=Evt", id(can)), 200)
     } else {
         (format!("{}/raiseEvent/Evt", instances::path(&id(can))), 202)

@@ -48,8 +48,9 @@ async fn guids_and_times_stay_over_replay_and_the_log_is_silent_meanwhile() {
     }
     let times: Vec<&str> = shown.as_array().unwrap().iter().map(|entry| entry["time"].as_str().unwrap()).collect();
     assert!(times.is_sorted_by(|a, b| a < b), "{times:?}");
-    // The last guest replayed the first two entries, and then no more.
-    assert_eq!((&diary["replayed"], &diary["isReplaying"]), (&json!(2), &json!(false)));
+    // The last guest replayed the first two entries; the third one as well, if guests do not stay between turns.
+    assert!(diary["replayed"] == 2 || diary["replayed"] == 3, "{diary}");
+    assert_eq!(diary["isReplaying"], false);
     for entry in 0..3 {
         assert_eq!(logged(&host, "d", entry), 1, "entry {entry}");
     }

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::json;
 use soloist_tests::{Host, Reply, instances::path};
 
+#[expect(clippy::disallowed_methods, reason = "the hosts that are tested go by the system's clock")]
 fn now_ms() -> u128 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()
 }
