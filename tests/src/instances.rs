@@ -47,6 +47,12 @@ impl Client {
         reply.json()["historyEvents"].as_array().unwrap_or_else(|| panic!("{id}: {reply:?}")).clone()
     }
 
+    /// How many events its history shows: none before its first turn.
+    pub async fn history_len(&self, id: &str) -> usize {
+        let reply = self.get(&format!("{}?showHistory=true", path(id))).await;
+        reply.json()["historyEvents"].as_array().map_or(0, Vec::len)
+    }
+
     /// Waits until an instance has this status.
     ///
     /// # Panics

@@ -8,9 +8,11 @@ pub mod client;
 pub mod folder;
 pub mod host;
 pub mod instances;
+pub mod server;
 
 pub use client::{Client, Reply};
 pub use host::{Host, HostBuilder};
+pub use server::{Answer, Server};
 
 use std::{future::Future, time::Duration};
 

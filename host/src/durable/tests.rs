@@ -293,6 +293,19 @@ fn a_suspended_execution_takes_nothing_until_it_is_resumed() {
 }
 
 #[test]
+fn an_execution_that_has_not_run_is_pending_again_after_a_suspension() {
+    let mut instance = fresh();
+    for (hold, status) in [(Hold::Suspend, RuntimeStatus::Suspended), (Hold::Resume, RuntimeStatus::Pending)] {
+        let held = instance.hold(hold, "", Timestamp(2_000)).unwrap();
+        instance.apply(&held.record);
+        assert_eq!(instance.status(), status);
+    }
+    // Recovery picks up what is pending: nothing else tells that there is a first turn to run.
+    assert_eq!((instance.next_due(), instance.outstanding().count()), (None, 0));
+    assert!(instance.begin_turn(vec![], Timestamp(3_000)).is_some());
+}
+
+#[test]
 fn what_was_not_received_is_carried_over_continue_as_new() {
     let mut instance = fresh();
     let consume = |index| Action::Consumed { index };

@@ -191,7 +191,11 @@ impl Instance {
             Hold::Suspend if is_suspended => return Err(self.status()),
             Hold::Resume if !is_suspended => return Err(self.status()),
             Hold::Suspend => (HistoryEvent::ExecutionSuspended { reason }, RuntimeStatus::Suspended, None),
-            Hold::Resume => (HistoryEvent::ExecutionResumed { reason }, RuntimeStatus::Running, self.first_due()),
+            // Pending where the code has not run: that is what recovery picks up, whatever else there is or is not to do.
+            Hold::Resume => {
+                let status = if self.is_new() { RuntimeStatus::Pending } else { RuntimeStatus::Running };
+                (HistoryEvent::ExecutionResumed { reason }, status, self.first_due())
+            }
         };
         let summary = Summary { status, next_due, ..self.summary() };
         let record = TurnRecord { time: now.max(self.last_time()), events: vec![event], summary };

@@ -102,8 +102,22 @@ pub(super) fn policy_from_guest(policy: types::OverridableStates) -> durable::Ov
     }
 }
 
-pub(super) fn retry_from_guest(retry: types::RetryPolicy) -> durable::RetryPolicy {
-    durable::RetryPolicy {
+/// Checks a retry policy; `what` names its call in the message.
+pub(super) fn retry_from_guest(what: &str, retry: types::RetryPolicy) -> Result<durable::RetryPolicy, Fault> {
+    let refuse = |rule: &str| Err(Fault::InvalidOutput(format!("the retry policy of {what} is none: {rule}")));
+    if retry.max_attempts == 0 {
+        return refuse("the number of attempts must be at least 1");
+    }
+    if !(retry.first_interval > 0.0 && retry.first_interval.is_finite()) {
+        return refuse("the first interval must be above 0 and finite");
+    }
+    if !(retry.backoff_coefficient >= 0.0 && retry.backoff_coefficient.is_finite()) {
+        return refuse("the back-off coefficient must be 0 or more and finite");
+    }
+    if [retry.max_interval, retry.retry_timeout].into_iter().flatten().any(|ms| ms.is_nan() || ms < 0.0) {
+        return refuse("the greatest interval and the timeout must not be negative");
+    }
+    Ok(durable::RetryPolicy {
         max_attempts: retry.max_attempts,
         first_interval_ms: retry.first_interval,
         backoff_coefficient: retry.backoff_coefficient,
@@ -111,5 +125,10 @@ pub(super) fn retry_from_guest(retry: types::RetryPolicy) -> durable::RetryPolic
         retry_timeout_ms: retry.retry_timeout,
         retry_kinds: retry.retry_kinds,
         never_retry_kinds: retry.never_retry_kinds,
-    }
+    })
+}
+
+/// A time that a guest made; none if it is no number.
+pub(super) fn time_from_guest(millis: f64) -> Option<durable::Timestamp> {
+    (!millis.is_nan()).then(|| durable::Timestamp::from_millis_f64(millis))
 }

@@ -190,13 +190,17 @@ async fn start_new(
     granted: &Granted,
     request: client::StartRequest,
 ) -> Result<client::StartOutcome, client::ClientError> {
+    let scheduled_start = request.scheduled_start.map(|at| {
+        let not_a_number = || client::ClientError::InvalidArgument("the time of the start is not a number".to_owned());
+        contract::time_from_guest(at).ok_or_else(not_a_number)
+    });
     let start = StartNew {
         input: argument(granted.json_depth_max, "input", request.input)?,
         name: FunctionName::new(&request.name),
         instance_id: request.instance_id,
         policy: request.overridable_states.map(contract::policy_from_guest).or(granted.policy),
         version: request.version,
-        scheduled_start: request.scheduled_start.map(Timestamp::from_millis_f64),
+        scheduled_start: scheduled_start.transpose()?,
         tags: contract::tags_from_guest(request.tags),
         trace_context: request.trace_context.map(contract::trace_from_guest).or(granted.trace_context.clone()),
     };

@@ -24,8 +24,8 @@ use super::{
 };
 use crate::{
     durable::{
-        Action, ChildScheduled, ExecutionStarted, GuestEvent, GuestOutcome, GuestTurn, Sequence, TaskScheduled,
-        Timestamp,
+        Action, ChildScheduled, ExecutionStarted, GuestEvent, GuestOutcome, GuestTurn, RetryPolicy, Sequence,
+        TaskScheduled, Timestamp,
     },
     hub::{ExecutorFuture, GuestError, OrchestratorCall, OrchestratorGuest},
 };
@@ -308,6 +308,14 @@ fn numbered(sequence: Sequence) -> Result<Sequence, Fault> {
     Err(Fault::InvalidOutput(format!("action number {sequence} is not below 2^31")))
 }
 
+fn time(what: &str, millis: f64) -> Result<Timestamp, Fault> {
+    contract::time_from_guest(millis).ok_or_else(|| Fault::InvalidOutput(format!("the time of {what} is not a number")))
+}
+
+fn retry(what: &str, policy: Option<orchestrator::RetryPolicy>) -> Result<Option<RetryPolicy>, Fault> {
+    policy.map(|policy| contract::retry_from_guest(what, policy)).transpose()
+}
+
 fn action_from_guest(limits: GuestLimits, action: orchestrator::Action) -> Result<Action, Fault> {
     use orchestrator::Action as From;
     let unsupported = |sequence, what| Ok(Action::Unsupported { sequence: numbered(sequence)?, what });
@@ -315,19 +323,14 @@ fn action_from_guest(limits: GuestLimits, action: orchestrator::Action) -> Resul
         From::ScheduleTask(task) => Ok(Action::ScheduleTask(TaskScheduled {
             sequence: numbered(task.sequence)?,
             input: payload(limits, &format!("the input of activity {:?}", task.name), task.input)?,
+            retry: retry(&format!("activity {:?}", task.name), task.retry)?,
             name: task.name,
-            retry: task.retry.map(contract::retry_from_guest),
             timeout_ms: task.timeout,
             tags: contract::tags_from_guest(task.tags),
         })),
         From::CreateTimer(timer) => {
-            if timer.fire_at.is_nan() {
-                return Err(Fault::InvalidOutput(format!("the time of timer {} is not a number", timer.sequence)));
-            }
-            Ok(Action::CreateTimer {
-                sequence: numbered(timer.sequence)?,
-                fire_at: Timestamp::from_millis_f64(timer.fire_at),
-            })
+            let fire_at = time(&format!("timer {}", timer.sequence), timer.fire_at)?;
+            Ok(Action::CreateTimer { sequence: numbered(timer.sequence)?, fire_at })
         }
         From::Cancel(cancel) => Ok(Action::Cancel { sequence: numbered(cancel.sequence)? }),
         From::WaitForEvent(wait) => Ok(Action::WaitForEvent { name: wait.name }),
@@ -337,11 +340,11 @@ fn action_from_guest(limits: GuestLimits, action: orchestrator::Action) -> Resul
             child: Box::new(ChildScheduled {
                 sequence: numbered(child.sequence)?,
                 input: payload(limits, &format!("the input of sub-orchestration {:?}", child.name), child.input)?,
+                retry: retry(&format!("sub-orchestration {:?}", child.name), child.retry)?,
                 name: child.name,
                 instance_id: String::new(),
                 version: child.version,
                 detached: false,
-                retry: child.retry.map(contract::retry_from_guest),
                 policy: child.overridable_states.map(contract::policy_from_guest),
                 scheduled_start: None,
                 tags: contract::tags_from_guest(child.tags),
@@ -352,13 +355,16 @@ fn action_from_guest(limits: GuestLimits, action: orchestrator::Action) -> Resul
             child: Box::new(ChildScheduled {
                 sequence: numbered(start.sequence)?,
                 input: payload(limits, &format!("the input of orchestration {:?}", start.name), start.input)?,
+                scheduled_start: start
+                    .scheduled_start
+                    .map(|at| time(&format!("the start of {:?}", start.name), at))
+                    .transpose()?,
                 name: start.name,
                 instance_id: String::new(),
                 version: start.version,
                 detached: true,
                 retry: None,
                 policy: start.overridable_states.map(contract::policy_from_guest),
-                scheduled_start: start.scheduled_start.map(Timestamp::from_millis_f64),
                 tags: contract::tags_from_guest(start.tags),
             }),
             instance_id: start.instance_id.filter(|id| !id.is_empty()),
@@ -435,6 +441,42 @@ mod tests {
         assert!(matches!(task(false, None), Ok(Action::ScheduleTask(_))));
         assert!(matches!(task(true, None), Ok(Action::ScheduleTask(TaskScheduled { retry: Some(_), .. }))));
         assert!(matches!(task(false, Some(1.0)), Ok(Action::ScheduleTask(TaskScheduled { timeout_ms: Some(_), .. }))));
+    }
+
+    #[test]
+    fn a_retry_policy_that_is_none_is_refused_by_its_rule() {
+        type Policy = orchestrator::RetryPolicy;
+        let good = || Policy {
+            max_attempts: 2,
+            first_interval: 1.0,
+            backoff_coefficient: 0.0,
+            max_interval: Some(0.0),
+            retry_timeout: Some(f64::INFINITY),
+            retry_kinds: Vec::new(),
+            never_retry_kinds: Vec::new(),
+        };
+        let says = |policy| match retry("activity \"A\"", Some(policy)) {
+            Err(Fault::InvalidOutput(text)) => text,
+            other => panic!("{other:?}"),
+        };
+        assert!(matches!(retry("A", Some(good())), Ok(Some(_))));
+        assert!(says(Policy { max_attempts: 0, ..good() }).contains("activity \"A\" is none: the number of attempts"));
+        for first_interval in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            assert!(says(Policy { first_interval, ..good() }).contains("the first interval"));
+        }
+        for backoff_coefficient in [-1.0, f64::NAN, f64::INFINITY] {
+            assert!(says(Policy { backoff_coefficient, ..good() }).contains("the back-off coefficient"));
+        }
+        for bad in [Some(-1.0), Some(f64::NAN)] {
+            assert!(says(Policy { max_interval: bad, ..good() }).contains("greatest interval"));
+            assert!(says(Policy { retry_timeout: bad, ..good() }).contains("timeout"));
+        }
+    }
+
+    #[test]
+    fn a_time_that_is_no_number_is_refused() {
+        assert!(matches!(time("timer 7", f64::NAN), Err(Fault::InvalidOutput(text)) if text.contains("timer 7")));
+        assert!(time("timer 7", f64::INFINITY).is_ok() && time("timer 7", -1.0).is_ok());
     }
 
     #[test]

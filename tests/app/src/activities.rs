@@ -101,3 +101,82 @@ pub struct SleepThenFetch {
     pub ms: u64,
     pub url: String,
 }
+
+/// What [`trial`] is to do.
+#[derive(Deserialize, Serialize, Clone)]
+#[serde(rename_all = "camelCase")]
+pub struct Trial {
+    /// So many attempts fail.
+    pub fails: u32,
+    /// With a failure of this kind.
+    pub kind: String,
+    #[serde(default)]
+    pub non_retriable: bool,
+}
+
+/// Fails its first attempts. Each writes `trial <n> of <instance> at <Unix milliseconds>` to the log.
+#[activity]
+pub fn trial(ctx: ActivityContext, input: Trial) -> Result<u32> {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_millis();
+    log::info(format!("trial {} of {} at {now}", ctx.attempt(), ctx.instance_id()));
+    if ctx.attempt() > input.fails {
+        return Ok(ctx.attempt());
+    }
+    let failure = Failure::new(format!("trial {} fails", ctx.attempt())).with_kind(input.kind);
+    Err(if input.non_retriable { failure.non_retriable() } else { failure })
+}
+
+/// Who asks, as the activity is told.
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Caller {
+    name: String,
+    instance_id: String,
+    execution_id: String,
+    sequence: u32,
+    attempt: u32,
+    idempotency_key: String,
+    tags: Vec<(String, String)>,
+}
+
+/// What [`who_asks`] is to do.
+#[derive(Deserialize, Serialize)]
+pub struct WhoAsks {
+    pub fails: u32,
+    pub ms: u64,
+}
+
+/// Fails its first attempts and sleeps in the others; returns its context. Each run logs `asked <idempotency key>`.
+#[activity]
+pub fn who_asks(ctx: ActivityContext, input: WhoAsks) -> Result<Caller> {
+    log::info(format!("asked {}", ctx.idempotency_key()));
+    if ctx.attempt() <= input.fails {
+        return Err(Failure::new("not yet"));
+    }
+    std::thread::sleep(Duration::from_millis(input.ms));
+    Ok(Caller {
+        name: ctx.name().into(),
+        instance_id: ctx.instance_id().into(),
+        execution_id: ctx.execution_id().into(),
+        sequence: ctx.sequence(),
+        attempt: ctx.attempt(),
+        idempotency_key: ctx.idempotency_key().into(),
+        tags: ctx.tags().map(|(key, value)| (key.into(), value.into())).collect(),
+    })
+}
+
+/// Its environment, as it is.
+#[activity]
+pub fn environment() -> std::collections::BTreeMap<String, String> {
+    std::env::vars().collect()
+}
+
+/// Sends a request and follows redirects, wherever they go.
+#[activity]
+pub fn fetch_following(url: String) -> Result<Fetched> {
+    let mut response = http::get(url).send()?;
+    while let (300..400, Some(location)) = (response.status(), response.header("location")) {
+        response = http::get(location).send()?;
+    }
+    Ok(Fetched { status: response.status(), body: response.text() })
+}

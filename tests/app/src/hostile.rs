@@ -59,3 +59,28 @@ pub async fn spin() {
 pub async fn panics() {
     panic!("boom orchestrator")
 }
+
+/// An activity that never returns.
+#[activity]
+pub fn spin_step(_ms: u64) -> u64 {
+    spin_for_ever()
+}
+
+/// Starts itself as its child, for ever.
+#[orchestrator]
+pub async fn matryoshka(ctx: OrchestrationContext, depth: u64) -> Result<u64> {
+    ctx.call_sub_orchestration("Matryoshka", &(depth + 1)).await
+}
+
+/// Continues as new, again and again, and never waits.
+#[orchestrator]
+pub async fn restless(ctx: OrchestrationContext, round: u64) -> Result<()> {
+    ctx.continue_as_new(&(round + 1))
+}
+
+/// Arms a timer at a time that need be none, in Unix milliseconds: a number as text, since JSON has no infinity.
+#[orchestrator]
+pub async fn timer_at(ctx: OrchestrationContext, millis: String) -> Result<String> {
+    ctx.create_timer(Timestamp::from_millis(millis.parse()?)).await;
+    Ok(millis)
+}

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use soloist_sdk::prelude::*;
-use soloist_sdk::{PurgeFilter, StatusOptions};
+use soloist_sdk::{PurgeFilter, StatusOptions, StatusQuery};
 
 /// `POST orchestrators/{functionName}/{instanceId}`: one live instance per id.
 #[http_trigger]
@@ -31,11 +31,41 @@ fn start_with_id(req: &HttpRequest, client: &DurableClient) -> HttpResult {
     Ok(client.create_check_status_response(req, &started.instance_id)?)
 }
 
+/// `POST schedule/{functionName}/{instanceId}?at=`: starts it at this time, in Unix milliseconds.
+#[http_trigger]
+pub fn http_schedule(req: HttpRequest, client: DurableClient) -> HttpResult {
+    let name = req.required_param("functionName")?;
+    let id = req.required_param("instanceId")?;
+    let at = req.query("at").and_then(|at| at.parse().ok()).ok_or(BadRequest::new("say when: ?at="))?;
+    let options = StartOptions::new().with_instance_id(id).scheduled_at(Timestamp::from_millis(at));
+    let started = client.start_new(name, &req.payload()?, options)?.or_conflict()?;
+    Ok(client.create_check_status_response(&req, &started.instance_id)?)
+}
+
 /// `POST client/{operation}/{instanceId}`: does to the instance what the durable client can do, and says what it was told.
 #[http_trigger]
 pub fn http_client(req: HttpRequest, client: DurableClient) -> HttpResult {
     let id = req.required_param("instanceId")?;
     let answer = match req.required_param("operation")? {
+        "raise" => json!(client.raise_event(id, req.query("event").unwrap_or("Evt"), &req.payload()?)?),
+        "terminate" => json!(client.terminate(id, "by a function")?),
+        "purge" => json!(client.purge(id)?),
+        "status" => json!(client.get_status(id, StatusOptions::default())?.map(|status| status.custom_status)),
+        "urls" => json!(client.management_urls(id)?.status_query_get_uri),
+        // Those whose ids begin so, over all pages.
+        "list" => {
+            let prefix = Some(id.to_owned());
+            let mut query = StatusQuery { instance_id_prefix: prefix, top: Some(2), ..StatusQuery::default() };
+            let mut ids = Vec::new();
+            loop {
+                let page = client.list_instances(&query)?;
+                ids.extend(page.instances.into_iter().map(|status| status.instance_id));
+                query.continuation = page.continuation;
+                if query.continuation.is_none() {
+                    break json!(ids);
+                }
+            }
+        }
         "terminateWithChildren" => json!(client.terminate_with_children(id, "by a function")?),
         "suspend" => json!(client.suspend(id, "by a function")?),
         "resume" => json!(client.resume(id, "by a function")?),

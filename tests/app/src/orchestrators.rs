@@ -1,6 +1,6 @@
 //! Orchestrators: small, and exact in how many steps they take.
 
-use crate::activities::{Attempts, FlakyStep, SleepThenFetch};
+use crate::activities::{Attempts, Caller, FlakyStep, SleepThenFetch, Trial, WhoAsks};
 use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use soloist_sdk::prelude::*;
@@ -128,7 +128,7 @@ pub struct FlakyInput {
 pub async fn flaky(ctx: OrchestrationContext, input: FlakyInput) -> Result<Attempts> {
     let policy = RetryPolicy::new(input.max, Duration::from_millis(input.first_ms)).with_backoff(input.coefficient);
     let step = FlakyStep { token: input.token, fails: input.fails };
-    ctx.call_activity_with_retry("FlakyStep", policy, &step).await
+    ctx.call_activity_with_retry("FlakyStep", &step, policy).await
 }
 
 #[derive(Deserialize)]
@@ -191,6 +191,8 @@ pub struct TimeoutsInput {
     attempts: u32,
     /// Called after the sleep, if it comes to that; otherwise the activity only sleeps.
     url: Option<String>,
+    /// The activity, if it is another one.
+    activity: Option<String>,
 }
 
 fn one() -> u32 {
@@ -214,7 +216,10 @@ pub async fn timeouts(ctx: OrchestrationContext, input: TimeoutsInput) -> Timeou
             let input = SleepThenFetch { ms: input.ms, url };
             ctx.call_activity_with_options("SleepThenFetch", &input, options).await
         }
-        None => ctx.call_activity_with_options("Sleep", &input.ms, options).await,
+        None => {
+            let activity = input.activity.as_deref().unwrap_or("Sleep");
+            ctx.call_activity_with_options(activity, &input.ms, options).await
+        }
     };
     match ended {
         Ok(_) => TimeoutsOutput { kind: "None".into(), message: String::new() },
@@ -269,6 +274,176 @@ pub async fn parent(ctx: OrchestrationContext, input: ParentInput) -> Result<Vec
 #[orchestrator]
 pub async fn detaches(ctx: OrchestrationContext, id: String) -> Result<String> {
     ctx.start_orchestration("Noop", &(), StartOptions::new().with_instance_id(id)).await
+}
+
+#[derive(Serialize)]
+pub struct Entry {
+    guids: [String; 2],
+    time: Timestamp,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Diary {
+    instance_id: String,
+    name: String,
+    version: Option<String>,
+    parent: Option<String>,
+    entries: Vec<Entry>,
+    /// How many entries this guest wrote while it replayed.
+    replayed: u32,
+    is_replaying: bool,
+}
+
+/// Writes an entry, shows all of them as its custom status and waits for event `Next`, three times.
+///
+/// Each entry is logged as `entry <n> of <instance>`.
+#[orchestrator]
+pub async fn diary(ctx: OrchestrationContext) -> Result<Diary> {
+    let (mut entries, mut replayed) = (Vec::new(), 0);
+    for number in 0..3 {
+        ctx.log(Level::Info, format!("entry {number} of {}", ctx.instance_id()));
+        replayed += u32::from(ctx.is_replaying());
+        entries.push(Entry { guids: [ctx.new_guid(), ctx.new_guid()], time: ctx.current_time() });
+        ctx.set_custom_status(&entries)?;
+        ctx.wait_for_event::<Json>("Next").await?;
+    }
+    Ok(Diary {
+        instance_id: ctx.instance_id(),
+        name: ctx.name(),
+        version: ctx.version(),
+        parent: ctx.parent().map(|parent| parent.instance_id),
+        entries,
+        replayed,
+        is_replaying: ctx.is_replaying(),
+    })
+}
+
+#[derive(Deserialize)]
+pub struct StatusInput {
+    text: String,
+    times: usize,
+}
+
+/// Sets its custom status to a text, repeated.
+#[orchestrator]
+pub async fn sets_status(ctx: OrchestrationContext, input: StatusInput) -> Result<()> {
+    ctx.set_custom_status(&input.text.repeat(input.times))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TrialsInput {
+    trial: Trial,
+    max: u32,
+    first_ms: u64,
+    /// A text, for JSON has no infinity.
+    coefficient: Option<String>,
+    max_interval_ms: Option<u64>,
+    timeout_ms: Option<u64>,
+    #[serde(default)]
+    only: Vec<String>,
+    #[serde(default)]
+    except: Vec<String>,
+    /// After each failed call the next, with a policy of its own: so many.
+    #[serde(default)]
+    again: u32,
+}
+
+/// One `Trial` under any policy.
+#[orchestrator]
+pub async fn trials(ctx: OrchestrationContext, input: TrialsInput) -> Result<u32> {
+    let mut policy = RetryPolicy::new(input.max, Duration::from_millis(input.first_ms));
+    if let Some(coefficient) = input.coefficient {
+        policy = policy.with_backoff(coefficient.parse()?);
+    }
+    if let Some(ms) = input.max_interval_ms {
+        policy = policy.with_max_interval(Duration::from_millis(ms));
+    }
+    if let Some(ms) = input.timeout_ms {
+        policy = policy.with_timeout(Duration::from_millis(ms));
+    }
+    policy = input.only.into_iter().fold(policy, RetryPolicy::only_kind);
+    policy = input.except.into_iter().fold(policy, RetryPolicy::except_kind);
+    for _ in 0..input.again {
+        if let Ok(attempts) = ctx.call_activity_with_retry("Trial", &input.trial, policy.clone()).await {
+            return Ok(attempts);
+        }
+    }
+    ctx.call_activity_with_retry("Trial", &input.trial, policy).await
+}
+
+/// Calls `WhoAsks` once, and then once with an attempt that fails; returns both contexts.
+#[orchestrator]
+pub async fn callers(ctx: OrchestrationContext, ms: u64) -> Result<Vec<Caller>> {
+    let first = ctx.call_activity_with_options(
+        "WhoAsks",
+        &WhoAsks { fails: 0, ms },
+        TaskOptions::new().with_tag("colour", "blue"),
+    );
+    let first = first.await?;
+    let policy = RetryPolicy::new(2, Duration::from_millis(10));
+    let second = ctx.call_activity_with_retry("WhoAsks", &WhoAsks { fails: 1, ms: 0 }, policy).await?;
+    Ok(vec![first, second])
+}
+
+/// Calls an activity without input: `Environment`.
+#[orchestrator]
+pub async fn environment_of_an_activity(ctx: OrchestrationContext) -> Result<Json> {
+    ctx.call_activity("Environment", &()).await
+}
+
+/// Sends a request that follows redirects.
+#[orchestrator]
+pub async fn fetch_redirected(ctx: OrchestrationContext, url: String) -> Result<Json> {
+    ctx.call_activity("FetchFollowing", &url).await
+}
+
+/// Completes or fails as the payload of event `Decision` says.
+#[orchestrator]
+pub async fn decides(ctx: OrchestrationContext) -> Result<String> {
+    if ctx.wait_for_event::<bool>("Decision").await? {
+        Ok(ctx.execution_id())
+    } else {
+        Err(Failure::new("decided against").with_kind("Against"))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SchedulesInput {
+    id: String,
+    in_ms: u64,
+}
+
+/// Starts `WaitForApproval` under an id, later, and does not wait for it.
+#[orchestrator]
+pub async fn schedules(ctx: OrchestrationContext, input: SchedulesInput) -> Result<String> {
+    let at = ctx.current_time() + Duration::from_millis(input.in_ms);
+    let options = StartOptions::new().with_instance_id(input.id).scheduled_at(at);
+    ctx.start_orchestration("WaitForApproval", &(), options).await
+}
+
+/// Waits for event `A` up to so many milliseconds; then for event `B`, without end.
+#[orchestrator]
+pub async fn patience(ctx: OrchestrationContext, ms: u64) -> Result<(Option<Json>, Json)> {
+    let first = ctx.wait_for_event_with_timeout("A", Duration::from_millis(ms)).await?;
+    Ok((first, ctx.wait_for_event("B").await?))
+}
+
+/// Continues as new once, with events `A` unreceived and a custom status set; then returns what there is of `A`.
+#[orchestrator]
+pub async fn hands_over(ctx: OrchestrationContext, input: Option<u32>) -> Result<Vec<Json>> {
+    let Some(events) = input else {
+        ctx.set_custom_status("set by the first")?;
+        let events: u32 = ctx.wait_for_event("B").await?;
+        return ctx.continue_as_new(&events);
+    };
+    let mut received = Vec::new();
+    for _ in 0..events {
+        received.push(ctx.wait_for_event("a").await?);
+    }
+    Ok(received)
 }
 
 #[cfg(test)]

@@ -113,3 +113,51 @@ async fn children_and_parents_find_each_other_after_a_crash() {
         assert_eq!(host.output(&format!("parent-{n}")).await, json!([n]));
     }
 }
+
+#[tokio::test]
+async fn a_child_with_an_id_of_its_own_is_attempted_again_under_it() {
+    let mut host = Host::start_default().await;
+    let input = json!({ "child": "Decides", "inputs": [null], "id": "child", "attempts": 3 });
+    host.start("Parent", "p", &input.to_string()).await;
+    let mut executions = Vec::new();
+    for decision in ["false", "false", "true"] {
+        let execution = eventually("the next attempt runs", || async {
+            let reply = host.get(&format!("{}?showHistory=true", path("child"))).await;
+            let is_running = reply.status == 202 && reply.json()["runtimeStatus"] == "Running";
+            let started = is_running.then(|| reply.json()["historyEvents"][0]["Timestamp"].clone())?;
+            (!executions.contains(&started)).then_some(started)
+        })
+        .await;
+        executions.push(execution);
+        if decision == "true" {
+            host.kill9();
+            host.restart().await;
+        }
+        assert_eq!(host.raise("child", "Decision", decision).await.status, 202);
+    }
+    host.output("p").await;
+    assert_eq!(children_of(&host, "p").await, ["child"]);
+    let history = host.history("p").await;
+    let ends: Vec<_> = history.iter().filter(|event| event["InstanceId"] == "child").collect();
+    assert_eq!(ends.len(), 1, "{history:?}");
+    assert_eq!(ends[0]["EventType"], "SubOrchestrationInstanceCompleted");
+}
+
+#[tokio::test]
+async fn a_detached_start_may_lie_ahead() {
+    let mut host = Host::start_default().await;
+    host.start("Schedules", "s", r#"{"id":"later","inMs":2500}"#).await;
+    assert_eq!(host.output("s").await, "later");
+    assert_eq!(host.status("later").await["runtimeStatus"], "Pending");
+    host.kill9();
+    host.restart().await;
+    assert_eq!(host.status("later").await["runtimeStatus"], "Pending");
+    // Its starter's end means nothing to it.
+    host.raise("later", "Approval", "1").await;
+    assert_eq!(host.output("later").await, 1);
+    let history = host.history("later").await;
+    assert!(history[0]["ScheduledStartTime"].is_string(), "{history:?}");
+    host.start("Schedules", "never", &json!({"id": "far", "inMs": u64::MAX}).to_string()).await;
+    host.output("never").await;
+    assert_eq!(host.status("far").await["runtimeStatus"], "Pending");
+}

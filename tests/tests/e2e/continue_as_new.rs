@@ -1,7 +1,7 @@
 //! Continue-as-new: no event is lost, doubled or moved, whatever happens in between.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     hash::{BuildHasher, RandomState},
     sync::{Arc, Mutex},
     time::Duration,
@@ -12,35 +12,42 @@ use soloist_tests::{Client, Host, instances};
 
 /// Instances that gather at a time; instance `n` continues as new after every `n` events.
 const INSTANCES: u32 = 4;
+/// Senders of each instance. Every second one sends by a function, the others by the management API.
+const SENDERS: u32 = 4;
 /// How often the host is killed.
-const KILLS: usize = 6;
+const KILLS: usize = 8;
 
-/// What one instance was sent: the next number, and the numbers whose 202 has been read.
+/// What one sender sent: the next number, and the numbers whose answer has been read.
 #[derive(Clone, Debug, Default)]
 struct Sent {
     next: u32,
     acknowledged: Vec<u32>,
 }
 
-type Streams = Arc<Mutex<BTreeMap<u32, Sent>>>;
+/// By instance and sender.
+type Streams = Arc<Mutex<BTreeMap<(u32, u32), Sent>>>;
 
 fn id(can: u32) -> String {
     format!("can-{can}")
 }
 
 /// Sends an instance ascending numbers until the host is gone. A number whose answer was lost is not sent again.
-async fn send(client: Client, streams: Streams, can: u32) {
+async fn send(client: Client, streams: Streams, can: u32, sender: u32) {
+    let (target, code) = if sender.is_multiple_of(2) {
+        (format!("/api/client/raise/{}?event=Evt", id(can)), 200)
+    } else {
+        (format!("{}/raiseEvent/Evt", instances::path(&id(can))), 202)
+    };
     loop {
         let number = {
             let mut streams = streams.lock().unwrap();
-            let sent = streams.entry(can).or_default();
+            let sent = streams.entry((can, sender)).or_default();
             sent.next += 1;
             sent.next - 1
         };
-        let target = format!("{}/raiseEvent/Evt", instances::path(&id(can)));
-        let Ok(reply) = client.try_post(&target, number.to_string()).await else { return };
-        assert_eq!(reply.status, 202, "{reply:?}");
-        streams.lock().unwrap().get_mut(&can).unwrap().acknowledged.push(number);
+        let Ok(reply) = client.try_post(&target, json!([sender, number]).to_string()).await else { return };
+        assert_eq!(reply.status, code, "{reply:?}");
+        streams.lock().unwrap().get_mut(&(can, sender)).unwrap().acknowledged.push(number);
     }
 }
 
@@ -60,7 +67,8 @@ async fn gathers(mut host: Host) {
     }
     let streams = Streams::default();
     for kill in 0..=KILLS {
-        let sends = (1..=INSTANCES).map(|can| tokio::spawn(send(host.client(), streams.clone(), can)));
+        let senders = (1..=INSTANCES).flat_map(|can| (0..SENDERS).map(move |sender| (can, sender)));
+        let sends = senders.map(|(can, sender)| tokio::spawn(send(host.client(), streams.clone(), can, sender)));
         let sends: Vec<_> = sends.collect();
         tokio::time::sleep(Duration::from_millis(30 + RandomState::new().hash_one(kill) % 300)).await;
         host.kill9();
@@ -70,18 +78,47 @@ async fn gathers(mut host: Host) {
         host.restart().await;
     }
     let streams = std::mem::take(&mut *streams.lock().unwrap());
-    for (can, sent) in &streams {
-        let id = id(*can);
-        assert!(sent.acknowledged.len() > KILLS, "{id}: {sent:?}");
+    for can in 1..=INSTANCES {
+        let id = id(can);
         assert_eq!(host.raise(&id, "Evt", "\"END\"").await.status, 202);
         let output = host.output(&id).await;
-        assert_eq!(output["token"], *can);
-        let events: Vec<u32> = serde_json::from_value(output["events"].clone()).unwrap();
-        assert!(events.is_sorted_by(|a, b| a < b), "{id}: in order, none twice: {events:?}");
-        let lost: Vec<_> = sent.acknowledged.iter().filter(|number| !events.contains(number)).collect();
-        assert!(lost.is_empty(), "{id}: lost {lost:?}");
-        assert!(events.iter().all(|number| *number < sent.next), "{id}: {events:?}");
+        assert_eq!(output["token"], can);
+        let events: Vec<(u32, u32)> = serde_json::from_value(output["events"].clone()).unwrap();
+        println!("{id}: {} events", events.len());
+        for sender in 0..SENDERS {
+            let sent = &streams[&(can, sender)];
+            assert!(!sent.acknowledged.is_empty(), "{id}: sender {sender} was never answered");
+            let got: Vec<u32> = events.iter().filter(|event| event.0 == sender).map(|event| event.1).collect();
+            assert!(got.is_sorted_by(|a, b| a < b), "{id}: sender {sender} in order, none twice: {got:?}");
+            let got: BTreeSet<u32> = got.into_iter().collect();
+            let lost: Vec<_> = sent.acknowledged.iter().filter(|number| !got.contains(number)).collect();
+            assert!(lost.is_empty(), "{id}: sender {sender} lost {lost:?}");
+            assert!(got.iter().all(|number| *number < sent.next), "{id}: sender {sender}: {got:?}");
+        }
+        assert!(events.iter().all(|event| event.0 < SENDERS));
     }
+}
+
+#[tokio::test]
+async fn events_of_other_names_and_the_custom_status_are_handed_over() {
+    let mut host = Host::start_default().await;
+    host.start("HandsOver", "h", "").await;
+    for number in 0..3 {
+        host.raise("h", "A", &number.to_string()).await;
+    }
+    host.kill9();
+    host.restart().await;
+    host.raise("h", "B", "5").await;
+    soloist_tests::eventually("it has continued", || async { (host.status("h").await["input"] == 5).then_some(()) })
+        .await;
+    assert_eq!(host.status("h").await["customStatus"], "set by the first");
+    host.kill9();
+    host.restart().await;
+    for number in 3..5 {
+        host.raise("h", "a", &number.to_string()).await;
+    }
+    assert_eq!(host.output("h").await, json!([0, 1, 2, 3, 4]));
+    assert_eq!(host.status("h").await["customStatus"], "set by the first");
 }
 
 #[tokio::test]

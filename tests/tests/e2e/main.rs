@@ -2,11 +2,14 @@
 //!
 //! With `SOLOIST_TEST_RESIDENT_BYTES=0` no host keeps a guest between turns: every test must pass all the same.
 
+mod activities;
+mod backups;
 mod bad_input;
 mod children;
 mod commands;
 mod continue_as_new;
 mod crashes;
+mod determinism;
 mod gate;
 mod hostile;
 mod idle;
@@ -14,9 +17,12 @@ mod limits;
 mod management;
 mod operations;
 mod orchestrations;
+mod outbound;
 mod parking;
+mod races;
 mod retries;
 mod samples;
 mod scale;
+mod scheduled;
 mod starters;
 mod versions;

@@ -124,3 +124,101 @@ async fn a_terminated_instance_attempts_nothing_more() {
     assert_eq!(attempts(&host, "t", 2), 0);
     assert_eq!(host.status("t").await["runtimeStatus"], "Terminated");
 }
+
+/// When the attempts of an instance's `Trial` began, in Unix milliseconds.
+fn trials(host: &Host, id: &str) -> Vec<u64> {
+    let logs = host.logs();
+    let of_instance = format!(" of {id} at ");
+    let lines = logs.iter().flat_map(|log| log.lines());
+    let times = lines.filter_map(|line| line.split_once("trial ")?.1.split_once(&of_instance));
+    let times = times.map(|(attempt, rest)| {
+        let time = rest.split(|c: char| !c.is_ascii_digit()).next().unwrap();
+        (attempt.parse::<u32>().unwrap(), time.parse::<u64>().unwrap())
+    });
+    let (attempts, times): (Vec<_>, Vec<_>) = times.unzip();
+    assert!(attempts.iter().copied().eq(1..=u32::try_from(times.len()).unwrap()), "{attempts:?}");
+    times
+}
+
+/// Runs `Trials` that fail with kind `Busy`, to the end; returns its status and the times of its attempts.
+async fn tried(host: &Host, id: &str, fails: u32, policy: Value) -> (Value, Vec<u64>) {
+    let mut input = json!({"trial": {"fails": fails, "kind": "Busy"}});
+    input.as_object_mut().unwrap().extend(policy.as_object().unwrap().clone());
+    host.start("Trials", id, &input.to_string()).await;
+    let status =
+        eventually("it ends", || async { Some(host.status(id).await).filter(soloist_tests::instances::is_final) })
+            .await;
+    (status, trials(host, id))
+}
+
+#[tokio::test]
+async fn waits_grow_by_the_coefficient_up_to_the_greatest_interval() {
+    let host = Host::start_default().await;
+    for (id, policy, waits) in [
+        ("constant", json!({"max": 4, "firstMs": 150}), [150, 150, 150]),
+        ("doubled", json!({"max": 4, "firstMs": 100, "coefficient": "2"}), [100, 200, 400]),
+        ("broken", json!({"max": 4, "firstMs": 400, "coefficient": "0.5"}), [400, 200, 100]),
+        ("capped", json!({"max": 4, "firstMs": 100, "coefficient": "100", "maxIntervalMs": 300}), [100, 300, 300]),
+        ("huge", json!({"max": 4, "firstMs": 100, "coefficient": "1e308", "maxIntervalMs": 200}), [100, 200, 200]),
+        ("none", json!({"max": 4, "firstMs": 200, "coefficient": "0"}), [200, 0, 0]),
+    ] {
+        let (status, times) = tried(&host, id, 3, policy).await;
+        assert_eq!((&status["runtimeStatus"], &status["output"]), (&json!("Completed"), &json!(4)), "{id}");
+        assert_eq!(times.len(), 4, "{id}");
+        for (wait, pair) in waits.iter().zip(times.windows(2)) {
+            let waited = pair[1] - pair[0];
+            // Within seconds: what counts is that a wait of another length would be seen.
+            assert!((*wait..wait + 5_000).contains(&waited), "{id}: {waited} ms instead of {wait}: {times:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_policy_says_which_failures_are_attempted_again_and_until_when() {
+    let host = Host::start_default().await;
+    for (id, policy, attempts) in [
+        ("only", json!({"max": 3, "firstMs": 10, "only": ["Busy", "Other"]}), 3),
+        ("others", json!({"max": 3, "firstMs": 10, "only": ["Other"]}), 1),
+        ("cases", json!({"max": 3, "firstMs": 10, "only": ["busy"]}), 1),
+        ("except", json!({"max": 3, "firstMs": 10, "except": ["Busy"]}), 1),
+        ("both", json!({"max": 3, "firstMs": 10, "only": ["Busy"], "except": ["Busy"]}), 1),
+        ("unrelated", json!({"max": 3, "firstMs": 10, "except": ["Other"]}), 3),
+        ("fatal", json!({"max": 3, "firstMs": 10, "trial": {"fails": 9, "kind": "Busy", "nonRetriable": true}}), 1),
+        // 0, 200, 400 ms after the first one; at 600 the time is up.
+        ("timed", json!({"max": 100, "firstMs": 200, "timeoutMs": 500}), 4),
+        // Each call has attempts and a back-off of its own.
+        ("again", json!({"max": 1, "firstMs": 10, "only": ["Busy"]}), 1),
+    ] {
+        let (status, times) = tried(&host, id, 9, policy).await;
+        assert_eq!(status["runtimeStatus"], "Failed", "{id}");
+        let is_right = if id == "timed" { (2..=4).contains(&times.len()) } else { times.len() == attempts };
+        assert!(is_right, "{id}: {times:?}");
+        let text = format!("Orchestrator function 'Trials' failed: trial {} fails", times.len());
+        assert_eq!(status["output"], text);
+    }
+}
+
+#[tokio::test]
+async fn a_policy_that_is_none_fails_the_orchestration_and_says_why() {
+    let host = Host::start_default().await;
+    for (id, policy, rule) in [
+        ("attempts", json!({"max": 0, "firstMs": 10}), "the number of attempts must be at least 1"),
+        ("interval", json!({"max": 2, "firstMs": 0}), "the first interval must be above 0 and finite"),
+        ("infinite", json!({"max": 2, "firstMs": 1, "coefficient": "inf"}), "the back-off coefficient must be"),
+        ("negative", json!({"max": 2, "firstMs": 1, "coefficient": "-1"}), "the back-off coefficient must be"),
+        ("nan", json!({"max": 2, "firstMs": 1, "coefficient": "NaN"}), "the back-off coefficient must be"),
+    ] {
+        let (status, times) = tried(&host, id, 9, policy).await;
+        let output = status["output"].as_str().unwrap();
+        assert!(
+            output.contains("the retry policy of activity \"Trial\" is none: ") && output.contains(rule),
+            "{output}"
+        );
+        assert_eq!(times.len(), 0);
+    }
+    // Longer than any host lives; it waits, and can be ended.
+    let input = r#"{"trial":{"fails":9,"kind":"Busy"},"max":9,"firstMs":18446744073709551615,"coefficient":"1e308"}"#;
+    host.start("Trials", "for-ever", input).await;
+    eventually("the first attempt failed", || async { (trials(&host, "for-ever").len() == 1).then_some(()) }).await;
+    assert_eq!(host.post(&format!("{}/terminate", soloist_tests::instances::path("for-ever")), "").await.status, 202);
+}

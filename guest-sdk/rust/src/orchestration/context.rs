@@ -59,8 +59,8 @@ impl OrchestrationContext {
     pub fn call_activity_with_retry<T: DeserializeOwned>(
         &self,
         name: &str,
-        policy: RetryPolicy,
         input: &(impl Serialize + ?Sized),
+        policy: RetryPolicy,
     ) -> Task<T> {
         self.call_activity_with_options(name, input, TaskOptions::new().with_retry(policy))
     }

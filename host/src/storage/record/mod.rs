@@ -77,6 +77,19 @@ pub(super) fn head(bytes: &[u8]) -> Result<(Timestamp, Summary), StorageError> {
     Reader::open(bytes, Texts::Skip)?.head()
 }
 
+/// Whether texts of a record are stored beside it; true as well if that cannot be told.
+pub(super) fn has_payloads(bytes: &[u8]) -> bool {
+    struct Asked(bool);
+    impl Payloads for Asked {
+        fn payload(&mut self, _number: u32) -> Result<Option<Vec<u8>>, StorageError> {
+            self.0 = true;
+            Ok(None)
+        }
+    }
+    let mut asked = Asked(false);
+    decode(bytes, Texts::Fetch(&mut asked)).is_err() || asked.0
+}
+
 /// Whether a record is the same after it was stored: the memory backend asserts it, so that simulation tests records, too.
 pub(super) fn survives(record: &TurnRecord) -> bool {
     struct Kept(Vec<Arc<str>>);

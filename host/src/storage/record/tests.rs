@@ -259,6 +259,10 @@ fn a_payload_that_is_missing_or_another_is_refused() {
     };
     let encoded = encode(&record);
     assert!(encoded.bytes.len() < 40);
+    assert!(has_payloads(&encoded.bytes) && has_payloads(b"damaged"), "to be deleted with it");
+    let reason = "x".repeat(INLINE_MAX);
+    let inline = TurnRecord { events: vec![HistoryEvent::ExecutionTerminated { reason }], ..record.clone() };
+    assert!(!has_payloads(&encode(&inline).bytes));
     assert_eq!(round_trip(&record), record);
     let read = |payloads: Vec<Arc<str>>| decode(&encoded.bytes, Texts::Fetch(&mut Kept(payloads)));
     assert!(is_corrupt(read(vec![])));

@@ -278,18 +278,17 @@ pub(super) fn collect(batch: &Batch<'_>, limit: usize) -> Decided<bool> {
         if left == 0 {
             return Ok(true);
         }
-        let (records, last): (i64, Option<i64>) = conn
-            .prepare_cached(
-                "SELECT count(*), max(turn) FROM (SELECT turn FROM history WHERE generation = ?1 ORDER BY turn LIMIT ?2)",
-            )?
-            .query_row([generation, left], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        match last {
+        let slice = rows::slice(conn, GenerationKey(generation), left)?;
+        match slice.last {
             Some(last) => {
-                conn.prepare_cached("DELETE FROM payload WHERE generation = ?1 AND turn <= ?2")?
-                    .execute([generation, last])?;
+                // Looked for only where there are some: a search in a table of long rows reads whole rows on its way.
+                if slice.has_payloads {
+                    conn.prepare_cached("DELETE FROM payload WHERE generation = ?1 AND turn <= ?2")?
+                        .execute([generation, last])?;
+                }
                 conn.prepare_cached("DELETE FROM history WHERE generation = ?1 AND turn <= ?2")?
                     .execute([generation, last])?;
-                left -= records;
+                left -= slice.records;
             }
             None => {
                 conn.prepare_cached("DELETE FROM garbage WHERE generation = ?1")?.execute([generation])?;

@@ -202,6 +202,31 @@ pub(super) fn component_of(conn: &Connection, generation: GenerationKey) -> Resu
     })
 }
 
+/// The first records of a generation.
+#[derive(Default)]
+pub(super) struct Slice {
+    /// How many they are.
+    pub records: i64,
+    /// The last one's turn.
+    pub last: Option<i64>,
+    /// Whether one of them may have payloads beside it.
+    pub has_payloads: bool,
+}
+
+/// The first records of a generation, `limit` at most.
+pub(super) fn slice(conn: &Connection, generation: GenerationKey, limit: i64) -> Result<Slice, StorageError> {
+    let mut select =
+        conn.prepare_cached("SELECT turn, record FROM history WHERE generation = ?1 ORDER BY turn LIMIT ?2")?;
+    let mut rows = select.query([generation.0, limit])?;
+    let mut slice = Slice::default();
+    while let Some(row) = rows.next()? {
+        slice.records += 1;
+        slice.last = Some(row.get(0)?);
+        slice.has_payloads |= record::has_payloads(row.get_ref(1)?.as_blob().unwrap_or_default());
+    }
+    Ok(slice)
+}
+
 /// The payloads beside one record.
 struct Beside<'c> {
     conn: &'c Connection,
