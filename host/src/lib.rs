@@ -2,6 +2,10 @@
 //!
 //! The map of the modules and their rules is `docs/architecture.md`.
 
+#[macro_use]
+#[doc(hidden)]
+pub mod planted;
+
 pub mod ambient;
 pub mod app;
 pub mod cli;

@@ -17,6 +17,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // A point in time is the core's word.
     ("ambient", &["durable::Timestamp"]),
     ("telemetry", &[]),
+    ("planted", &[]),
     ("durable", &[]),
 ];
 

@@ -179,6 +179,12 @@ impl Instance {
         for record in rest {
             state.apply(record);
         }
+        if planted!(BackOffForgottenByFold) {
+            state.retries_by_due = state.retries_by_due.iter().map(|(_, sequence)| (first.time, *sequence)).collect();
+        }
+        if planted!(SuspensionForgottenByFold) && state.status == RuntimeStatus::Suspended {
+            state.status = RuntimeStatus::Running;
+        }
         Ok(state)
     }
 
@@ -225,7 +231,7 @@ impl Instance {
             }
             HistoryEvent::TaskRetryScheduled { sequence, attempt, due, .. } => {
                 if let Some(task) = self.tasks.get_mut(sequence) {
-                    task.attempt = attempt + 1;
+                    task.attempt = if planted!(RetryAttemptNotCounted) { 1 } else { attempt + 1 };
                     task.retry_at = Some(*due);
                     self.retries_by_due.insert((*due, *sequence));
                     self.running -= task.work.counts();
@@ -235,7 +241,7 @@ impl Instance {
                 if let Some(task) = self.tasks.get_mut(sequence)
                     && let Some(due) = task.retry_at.take()
                 {
-                    task.attempt = *attempt;
+                    task.attempt = if planted!(RetryAttemptNotCounted) { 1 } else { *attempt };
                     self.retries_by_due.remove(&(due, *sequence));
                     self.running += task.work.counts();
                 }

@@ -97,7 +97,7 @@ impl Replay {
         for position in 0.. {
             match (recorded.next(), replayed.next()) {
                 (None, None) => break,
-                (a, b) if a == b.as_ref() => {}
+                (a, b) if a == b.as_ref() || planted!(ReplayUnchecked) => {}
                 (a, b) => {
                     let (recorded, rows) = (a.cloned(), self.diff(guest, position, None));
                     return Err(Box::new(Divergence { position, recorded, replayed: b, ended: false, rows }));

@@ -1,5 +1,7 @@
 //! The core's tests: build a history, run one step, compare events. No clock, no sleep, no wasm.
 
+mod properties;
+
 use std::sync::Arc;
 
 use proptest::prelude::*;

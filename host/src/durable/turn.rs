@@ -163,7 +163,8 @@ impl Instance {
         }
         // Against the host's clock, not the orchestrator's: that one does not go back when the host's is set back, and a
         // timer must not fire early by the clock that people see.
-        for (_, sequence) in self.timers_by_due().take_while(|(at, _)| *at <= now) {
+        let clock = if planted!(TimerByOrchestratorsClock) { time } else { now };
+        for (_, sequence) in self.timers_by_due().take_while(|(at, _)| *at <= clock) {
             taking.events.push(HistoryEvent::TimerFired { sequence: *sequence });
         }
         // A message that concerns nobody any more is taken all the same: it must leave the inbox.
@@ -260,11 +261,15 @@ impl Taking {
                         Ok(result) => HistoryEvent::TaskCompleted { sequence, result },
                         Err(failure) => attempt_failed(task, failure, time),
                     });
+                } else if planted!(CanceledResultDelivered)
+                    && let Ok(result) = outcome
+                {
+                    self.events.push(HistoryEvent::TaskCompleted { sequence, result });
                 }
             }
             Message::Inbox { number, body } => {
                 let newest = self.took.last().copied().max(instance.taken_to());
-                if newest.is_none_or(|newest| number > newest) {
+                if newest.is_none_or(|newest| number > newest) || planted!(MessageDedupeOff) {
                     self.took.push(number);
                     match body {
                         InboxMessage::EventRaised { name, input } => {
@@ -466,7 +471,11 @@ impl<'a> Ending<'a> {
             old.chain(new).filter(|(index, _)| !self.consumed.contains(index)).map(|(_, (number, name, input))| {
                 (number, InboxMessage::EventRaised { name: name.clone(), input: input.clone() })
             });
-        NextExecution { started: Arc::new(started), custom_status, carried: carried.collect() }
+        let mut carried: Vec<_> = carried.collect();
+        if planted!(LastEventNotCarried) {
+            carried.pop();
+        }
+        NextExecution { started: Arc::new(started), custom_status, carried }
     }
 
     /// Takes one action. The inner error is a limit that fails the execution.

@@ -89,6 +89,12 @@ impl ActivityQueue {
         Some(next)
     }
 
+    /// How many run, and how many wait.
+    pub fn running_and_waiting(&self) -> (usize, usize) {
+        let queues = self.lock();
+        (queues.running, queues.waiting.values().map(VecDeque::len).sum())
+    }
+
     fn release(&self) {
         self.lock().running -= 1;
     }
@@ -99,7 +105,9 @@ struct Slot(Arc<Inner>);
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.0.activities.release();
+        if !planted!(SlotLeaked) {
+            self.0.activities.release();
+        }
         self.0.start_activities();
     }
 }

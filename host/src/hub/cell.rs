@@ -67,6 +67,8 @@ pub(super) enum HoldError {
 pub(super) struct State {
     /// Counts what began or ended from outside: a verdict on a generation that is gone must not fall on its successor.
     pub changes: u64,
+    /// Generations before this one have ended from outside, whatever a worker holds.
+    live_from: Option<GenerationKey>,
     /// Set once the cell has left the hub: whoever still finds it must look for its successor.
     pub removed: bool,
     /// A worker runs it.
@@ -127,6 +129,8 @@ impl State {
     pub fn take_messages(&mut self) -> Vec<Message> {
         let mut messages = std::mem::take(&mut self.mailbox);
         while let Some(next) = self.inbox_known_to.map(|known| MessageNumber(known.0 + 1)) {
+            let first = self.inbox.keys().next().copied().filter(|_| planted!(InboxWithGaps));
+            let next = first.unwrap_or(next);
             let Some(body) = self.inbox.remove(&next) else { break };
             self.inbox_known_to = Some(next);
             messages.push(Message::Inbox { number: next, body });
@@ -154,9 +158,22 @@ impl State {
         self.inbox.clear();
     }
 
+    /// A generation has begun, or the one before it has ended, from outside.
+    pub fn set_live_from(&mut self, generation: GenerationKey) {
+        self.live_from = self.live_from.max(Some(generation));
+    }
+
+    /// True if a generation has ended from outside.
+    pub fn is_gone(&self, generation: GenerationKey) -> bool {
+        self.live_from.is_some_and(|live_from| generation < live_from)
+    }
+
     /// True if a worker has something to do.
     pub fn has_work(&self) -> bool {
         let next = self.inbox_known_to.map(|known| MessageNumber(known.0 + 1));
+        if planted!(InboxWithGaps) && !self.inbox.is_empty() && self.stalled.is_none() && !self.suspended {
+            return true;
+        }
         if !self.controls.is_empty() {
             return true;
         }

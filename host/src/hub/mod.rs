@@ -13,6 +13,7 @@ mod children;
 mod client;
 mod components;
 mod executor;
+mod load;
 mod parking;
 mod recovery;
 mod replacement;
@@ -39,6 +40,7 @@ pub use client::{
 pub use executor::{
     ActivityCall, Executor, ExecutorFuture, Functions, GuestError, Orchestrator, OrchestratorCall, OrchestratorGuest,
 };
+pub use load::HubLoad;
 
 use crate::{
     ambient::Ambient,
@@ -191,7 +193,8 @@ impl Hub {
             let decided = inner.storage.start(request).await;
             let decided = decided.inspect_err(|error| inner.note(error))?;
             Ok(match decided {
-                Started::Started { instance, generation, messages_to, delivered, .. } => {
+                Started::Started { instance, generation, replaced, messages_to, delivered } => {
+                    replaced.into_iter().for_each(|replaced| inner.timers.set(instance, replaced, None));
                     delivered.into_iter().for_each(|delivered| inner.put_delivered(delivered));
                     info!(instance_id = %id, name = %started.name, "orchestration started");
                     let state = Instance::started(instance, id.clone(), generation, started, time);
@@ -547,6 +550,7 @@ impl Inner {
             state.changes += 1;
             state.stalled = None;
             state.suspended = false;
+            state.set_live_from(generation);
             state.stop_activities_before(Some(generation));
             let newer = state.held.instance.as_ref().is_some_and(|held| held.generation() >= generation);
             if state.running || newer || asked {
@@ -567,12 +571,14 @@ impl Inner {
     }
 
     /// Forgets a generation that was ended by an operator.
-    fn end_from_outside(&self, instance: InstanceKey, generation: GenerationKey) {
-        self.timers.set(instance, generation, None);
+    fn end_from_outside(self: &Arc<Self>, instance: InstanceKey, generation: GenerationKey) {
+        if !planted!(TimerLeaked) {
+            self.timers.set(instance, generation, None);
+        }
         self.parking.ended(instance);
         self.released.notify_one();
         let Some(cell) = self.find_cell(instance) else { return };
-        {
+        let begin = {
             let mut state = cell.lock();
             let gone: Vec<_> = state.activities.keys().filter(|(of, _)| *of == generation).copied().collect();
             for key in gone {
@@ -580,11 +586,21 @@ impl Inner {
             }
             if state.held.instance.as_ref().is_some_and(|held| held.generation() == generation) {
                 state.held = cell::Held::default();
-                self.residency.leave(instance);
+                if !planted!(ResidencyLeaked) {
+                    self.residency.leave(instance);
+                }
             }
             state.changes += 1;
             state.stalled = None;
             state.suspended = false;
+            state.set_live_from(GenerationKey(generation.0 + 1));
+            // What waited while it stalled is nobody's now: a worker finds that out and clears it away.
+            let begin = !state.running && state.has_work() && !self.is_stopping();
+            state.running |= begin;
+            begin
+        };
+        if begin {
+            self.spawn_worker(instance);
         }
         cell.ended.notify_one();
         self.remove_if_idle(&cell);

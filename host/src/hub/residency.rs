@@ -148,6 +148,11 @@ impl Residency {
         std::iter::from_fn(|| residents.victim(self.budget)).collect()
     }
 
+    /// How many guests stay.
+    pub fn guests(&self) -> usize {
+        self.lock().by_instance.len()
+    }
+
     /// Forgets a guest: a worker has it, or it is gone.
     pub fn leave(&self, instance: InstanceKey) {
         self.lock().remove(instance);

@@ -57,7 +57,8 @@ impl Timers {
         }
         if let Some(at) = at {
             let due = Due { at, generation, instance };
-            if window.horizon.is_none_or(|horizon| due < horizon) {
+            // The horizon itself is in the window: the next page begins after it.
+            if window.horizon.is_none_or(|horizon| due <= horizon) {
                 window.due.insert(due);
                 window.at.insert(generation, due);
             }
@@ -65,6 +66,11 @@ impl Timers {
         if window.due.first().copied() != first {
             self.changed.notify_one();
         }
+    }
+
+    /// How many entries are in the window.
+    pub fn open(&self) -> usize {
+        self.lock().due.len()
     }
 
     /// Takes out everything that is due at `now`, or tells how long to wait: `None` for until something changes.
@@ -145,5 +151,19 @@ impl Timers {
     /// Makes the timers' task look around: the hub stops.
     pub fn poke(&self) {
         self.changed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_entry_of_a_page_that_is_set_again_is_kept() {
+        let timers = Timers::new(1);
+        let due = Due { at: Timestamp(5), generation: GenerationKey(1), instance: InstanceKey(1) };
+        timers.add_page(&[due]);
+        timers.set(due.instance, due.generation, Some(due.at));
+        assert_eq!(timers.take_due(Timestamp(5)), Ok(vec![due]));
     }
 }

@@ -208,11 +208,18 @@ impl Inner {
     /// What to do next; `None` once there is nothing, and the cell counts as worked on no longer.
     fn next_work(&self, cell: &Arc<Cell>, held: &mut Held) -> Option<Work> {
         let mut state = cell.lock();
+        // It ended while it was worked on: the next turn, or the next generation, begins with what storage has.
+        if held.instance.as_ref().is_some_and(|instance| state.is_gone(instance.generation())) {
+            *held = Held::default();
+        }
         if state.has_work() && !self.is_stopping() {
             if let Some(control) = state.controls.pop_front() {
                 return Some(Work::Control(control));
             }
             state.wake = false;
+            if planted!(SecondOutcomeDropped) {
+                state.mailbox.truncate(1);
+            }
             if self.residency.keeps_none() {
                 held.guest = None;
             }
@@ -256,7 +263,7 @@ impl Inner {
     pub fn remove_if_idle(&self, cell: &Arc<Cell>) {
         let mut cells = self.lock_cells();
         let mut state = cell.lock();
-        if state.is_idle() && !state.removed {
+        if state.is_idle() && !state.removed && !planted!(CellLeaked) {
             state.removed = true;
             cells.remove(&cell.instance);
         }
@@ -265,7 +272,8 @@ impl Inner {
     /// Drops the state and the guest, which may be ahead of storage, and keeps what would be lost: outcomes of activities.
     /// Inbox messages are storage's, and will be read again.
     pub(super) fn start_over(&self, cell: &Cell, held: &mut Held, messages: Vec<Message>) {
-        *held = Held::default();
+        let kept = held.guest.take().filter(|_| planted!(GuestKeptAfterFencedCommit));
+        *held = Held { instance: None, guest: kept };
         let mut state = cell.lock();
         let outcomes = messages.into_iter().filter(|message| matches!(message, Message::TaskEnded { .. }));
         let later = std::mem::take(&mut state.mailbox);
@@ -426,8 +434,10 @@ impl Inner {
             cell_state.stop_activities_before(Some(generation));
         }
         let taken = messages.iter().filter_map(Message::ended_task).collect();
-        self.dispatch(cell, &state, state.outstanding(), &taken);
-        held.guest = None;
+        if !planted!(OutstandingNotDispatched) {
+            self.dispatch(cell, &state, state.outstanding(), &taken);
+        }
+        held.guest = held.guest.take().filter(|_| planted!(GuestKeptAfterFencedCommit));
         held.instance = Some(Box::new(state));
         Ok(records)
     }
@@ -494,7 +504,12 @@ impl Inner {
         };
         match self.storage.commit_turn(commit).await {
             Ok(Committed::Committed(effects)) => {
-                self.perform(cell, held, &record);
+                if cell.lock().is_gone(instance.generation()) {
+                    // It ended, or was replaced, right after: what it asked for is nobody's any more.
+                    self.start_over(cell, held, vec![]);
+                } else {
+                    self.perform(cell, held, &record);
+                }
                 self.act(effects);
                 Round::Again
             }

@@ -1,18 +1,18 @@
-//! What goes wrong: dice, a clock that jumps, and storage that delays, fails and crashes.
+//! What goes wrong: storage that delays, fails, hands out damage and crashes, all within its contract. It also keeps what
+//! the oracle wants to know: what was replaced and purged, and whether a timer fired early.
 
 use std::{
+    collections::BTreeMap,
     future::Future,
-    pin::Pin,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
 };
 
 use soloist::{
-    ambient::Ambient,
-    durable::{Digest, InstanceId, InstanceKey, Timestamp},
+    durable::{Digest, GenerationKey, HistoryEvent, InboxMessage, InstanceId, InstanceKey},
     storage::{
         Committed, ComponentUse, Due, End, Ended, Fence, Loaded, OpenInstance, Page, Purged, Put, PutMessage, Query,
         Snapshot, Start, Started, Storage, StorageError, StorageFuture, TurnCommit, Want,
@@ -20,96 +20,150 @@ use soloist::{
 };
 use tokio::sync::Notify;
 
-/// A small deterministic generator (xorshift*).
-#[derive(Clone, Debug)]
-pub struct Dice(u64);
+use crate::dice::{Dice, Life, Of, Tally};
 
-impl Dice {
-    pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0xD1B5_4A32_D192_ED03 | 1)
-    }
-
-    pub fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
-    }
-
-    /// A number below `n`; 0 if there is none.
-    pub fn below(&mut self, n: u64) -> u64 {
-        if n == 0 { 0 } else { (self.next() >> 11) % n }
-    }
-}
+/// Every fault that a run must have met.
+pub const FAULTS: &[&str] = &[
+    "crash before a commit",
+    "crash after a commit",
+    "crash at a read",
+    "commit refused",
+    "storage poisoned, commit not made",
+    "storage poisoned, commit made",
+    "read error",
+    "corrupt record",
+    "corrupt history",
+    "message delivered again",
+    "activity run again",
+    "clock set forward",
+    "clock set back",
+    "guest evicted",
+    "guest unavailable",
+    "guest diverges",
+    "hub stopped at work",
+];
 
 /// How much goes wrong in a world.
 #[derive(Clone, Copy, Debug)]
 pub struct Faults {
-    pub crashes: u64,
+    /// Lives that end before the work is done.
+    pub ends: u64,
     pub errors_in_1000: u64,
+    /// Loads that hand out damage.
+    pub corrupt_in_1000: u64,
+    /// Loads that hand out messages that were taken.
+    pub again_in_1000: u64,
     pub jumps: u64,
 }
 
 impl Faults {
     pub fn of_seed(seed: u64) -> Self {
         let mut dice = Dice::new(seed ^ 0xFA17);
-        Self { crashes: dice.below(5), errors_in_1000: [0, 0, 20, 60][dice.below(4) as usize], jumps: dice.below(3) }
+        Self {
+            ends: dice.below(5),
+            errors_in_1000: [0, 0, 20, 60][dice.below(4) as usize],
+            corrupt_in_1000: [0, 0, 0, 50][dice.below(4) as usize],
+            again_in_1000: [0, 300][dice.below(2) as usize],
+            jumps: dice.below(4),
+        }
     }
 }
 
-/// The world's clock: tokio's paused one, and an offset that crashes and jumps move.
-pub struct Clock {
-    offset_micros: AtomicI64,
-    ids: AtomicU64,
+/// How a life ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Once all is done.
+    Done,
+    /// At a storage call.
+    Crash,
+    /// Storage fails for good at a commit.
+    Poison,
+    /// The hub is stopped.
+    Stop,
 }
 
-impl Clock {
-    pub fn new() -> Self {
-        Self { offset_micros: AtomicI64::new(1_700_000_000_000_000), ids: AtomicU64::new(0) }
-    }
-
-    pub fn jump(&self, micros: i64) {
-        self.offset_micros.fetch_add(micros, Ordering::Relaxed);
-    }
+/// What the oracle keeps, over all lives.
+#[derive(Default)]
+pub struct Recorder {
+    /// Instances that were handed damage, or whose guests diverged: they may stall.
+    pub damaged: Mutex<BTreeMap<String, u64>>,
+    /// What was replaced or purged, as it was then.
+    pub graves: Mutex<Vec<Grave>>,
+    /// An invariant that was found broken where no panic would be seen.
+    pub broken: Mutex<Option<String>>,
+    pub is_broken: Notify,
+    /// Several threads: what is read beside a commit may be older than the commit.
+    pub is_loose: bool,
 }
 
-/// The clock of one process life.
-pub struct Life {
-    pub clock: Arc<Clock>,
-    pub began: tokio::time::Instant,
+/// The last moment of a generation.
+pub struct Grave {
+    pub snapshot: Snapshot,
+    pub purged: bool,
 }
 
-impl Life {
-    pub fn elapsed_micros(&self) -> i64 {
-        i64::try_from(self.began.elapsed().as_micros()).expect("short")
-    }
-}
-
-impl Ambient for Life {
-    fn now(&self) -> Timestamp {
-        Timestamp(self.clock.offset_micros.load(Ordering::Relaxed) + self.elapsed_micros())
+impl Recorder {
+    pub fn violate(&self, text: String) {
+        self.broken.lock().expect("no panic while it is locked").get_or_insert(text);
+        self.is_broken.notify_one();
     }
 
-    fn sleep(&self, span: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(tokio::time::sleep(span))
+    pub fn damage(&self, id: &str) {
+        *self.damaged.lock().expect("no panic while it is locked").entry(id.to_owned()).or_default() += 1;
     }
 
-    fn fresh_id(&self) -> String {
-        format!("{:032x}", self.clock.ids.fetch_add(1, Ordering::Relaxed))
+    pub fn is_damaged(&self, id: &str) -> bool {
+        self.damaged.lock().expect("no panic while it is locked").contains_key(id)
+    }
+
+    /// How many generations of this id were replaced or purged.
+    pub fn graves_of(&self, id: &str) -> usize {
+        let graves = self.graves.lock().expect("no panic while it is locked");
+        graves.iter().filter(|grave| grave.snapshot.id.as_str() == id).count()
+    }
+
+    /// True if a generation of this id that is asked for was replaced or purged.
+    pub fn has_grave(&self, id: &str, is_wanted: impl Fn(GenerationKey) -> bool) -> bool {
+        let graves = self.graves.lock().expect("no panic while it is locked");
+        graves.iter().any(|grave| grave.snapshot.id.as_str() == id && is_wanted(grave.snapshot.generation))
+    }
+
+    fn bury(&self, snapshot: Option<Snapshot>, purged: bool) {
+        let Some(snapshot) = snapshot else { return };
+        let is_live = !snapshot.summary.status.is_terminal();
+        if purged && is_live && !self.is_loose {
+            self.violate(format!("I11: a live instance was purged: {} {:?}", snapshot.id, snapshot.summary));
+        }
+        self.graves.lock().expect("no panic while it is locked").push(Grave { snapshot, purged });
     }
 }
 
 /// Storage that behaves badly within its contract.
-pub struct Faulty<S> {
-    pub real: Arc<S>,
+pub struct Faulty {
+    /// What it all rests on; the oracle looks here.
+    pub real: Arc<dyn Storage>,
+    /// What calls go to: the same, or with a planted mistake before it.
+    pub under: Arc<dyn Storage>,
+    pub life: Arc<Life>,
     pub dice: Mutex<Dice>,
-    pub errors_in_1000: u64,
-    /// Storage calls until the process crashes.
-    pub calls_to_crash: AtomicI64,
+    pub faults: Faults,
+    pub ending: Ending,
+    /// Storage calls until the process ends, if it ends at one.
+    pub calls_to_end: AtomicI64,
     pub crashed: AtomicBool,
+    pub poisoned: AtomicBool,
     pub crash: Notify,
-    pub errors: AtomicU64,
+    pub tally: Arc<Tally>,
+    pub recorder: Arc<Recorder>,
+    /// How old the process was when an instance's last turn was committed.
+    pub last_turns: Mutex<BTreeMap<InstanceKey, i64>>,
     pub trace: Arc<Mutex<Vec<String>>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Call {
+    Commit,
+    Read,
 }
 
 /// What befalls a call.
@@ -118,43 +172,63 @@ enum Fate {
     Error(StorageError),
     CrashBefore,
     CrashAfter,
+    PoisonBefore,
+    PoisonAfter,
 }
 
-impl<S: Storage> Faulty<S> {
-    fn fate(&self) -> (Duration, Duration, Fate) {
+fn poison() -> StorageError {
+    StorageError::Poisoned("simulated".into())
+}
+
+impl Faulty {
+    fn fate(&self, call: Call) -> (Duration, Duration, Fate) {
         let mut dice = self.dice.lock().expect("no panic while it is locked");
         let delay =
             |dice: &mut Dice| Duration::from_micros([0, 0, 50, 50, 300, 300, 5_000, 200_000][dice.below(8) as usize]);
         let (before, after) = (delay(&mut dice), delay(&mut dice));
-        let left = self.calls_to_crash.fetch_sub(1, Ordering::Relaxed);
-        if left <= 0 {
-            let fate = if dice.below(2) == 0 { Fate::CrashBefore } else { Fate::CrashAfter };
-            return (before, after, fate);
+        if !(before + after).is_zero() {
+            self.tally.count(Of::Delay, "storage call delayed");
         }
-        if dice.below(1000) < self.errors_in_1000 {
-            self.errors.fetch_add(1, Ordering::Relaxed);
-            let error = if dice.below(2) == 0 {
-                StorageError::Busy("simulated".into())
-            } else {
-                StorageError::Full("simulated".into())
-            };
-            return (before, after, Fate::Error(error));
+        if self.poisoned.load(Ordering::Relaxed) {
+            return (before, after, Fate::Error(poison()));
         }
-        (before, after, Fate::Works)
+        let left = self.calls_to_end.fetch_sub(1, Ordering::Relaxed);
+        let heads = dice.below(2) == 0;
+        let fault = match (self.ending, call) {
+            (Ending::Crash, Call::Commit) if left <= 0 && heads => Some(("crash before a commit", Fate::CrashBefore)),
+            (Ending::Crash, Call::Commit) if left <= 0 => Some(("crash after a commit", Fate::CrashAfter)),
+            (Ending::Crash, Call::Read) if left <= 0 => Some(("crash at a read", Fate::CrashBefore)),
+            (Ending::Poison, Call::Commit) if left <= 0 && heads => {
+                Some(("storage poisoned, commit not made", Fate::PoisonBefore))
+            }
+            (Ending::Poison, Call::Commit) if left <= 0 => Some(("storage poisoned, commit made", Fate::PoisonAfter)),
+            _ if dice.below(1000) < self.faults.errors_in_1000 => {
+                let busy = dice.below(2) == 0;
+                let error = if busy { StorageError::Busy } else { StorageError::Full };
+                let what = if call == Call::Commit { "commit refused" } else { "read error" };
+                Some((what, Fate::Error(error("simulated".into()))))
+            }
+            _ => None,
+        };
+        let Some((what, fate)) = fault else { return (before, after, Fate::Works) };
+        self.tally.count(Of::Fault, what);
+        (before, after, fate)
     }
 
     async fn call<T>(
         &self,
+        kind: Call,
         what: &str,
         call: impl Future<Output = Result<T, StorageError>>,
     ) -> Result<T, StorageError> {
-        let (before, after, fate) = self.fate();
-        tokio::time::sleep(before).await;
+        let (before, after, fate) = self.fate(kind);
+        self.life.nap(before).await;
         if self.crashed.load(Ordering::Relaxed) {
             // A process that is dead calls nothing.
             std::future::pending::<()>().await;
         }
         let result = match fate {
+            Fate::Works if self.poisoned.load(Ordering::Relaxed) => Err(poison()),
             Fate::Works => call.await,
             Fate::Error(error) => Err(error),
             Fate::CrashBefore => self.die(what, "before").await,
@@ -162,48 +236,162 @@ impl<S: Storage> Faulty<S> {
                 let _ = call.await;
                 self.die(what, "after").await
             }
+            Fate::PoisonBefore | Fate::PoisonAfter => {
+                if matches!(fate, Fate::PoisonAfter) && !self.poisoned.load(Ordering::Relaxed) {
+                    let _ = call.await;
+                }
+                self.poisoned.store(true, Ordering::Relaxed);
+                Err(poison())
+            }
         };
-        self.trace.lock().expect("no panic while it is locked").push(format!("{what} {}", result.is_ok()));
-        tokio::time::sleep(after).await;
+        self.note(format!("{} {what} {}", self.life.true_now(), result.is_ok()));
+        self.life.nap(after).await;
         result
     }
 
+    fn note(&self, line: String) {
+        self.trace.lock().expect("no panic while it is locked").push(line);
+    }
+
     async fn die<T>(&self, what: &str, when: &str) -> T {
-        self.trace.lock().expect("no panic while it is locked").push(format!("crash {when} {what}"));
+        self.note(format!("{} crash {when} {what}", self.life.true_now()));
         self.crashed.store(true, Ordering::Relaxed);
         self.crash.notify_one();
         std::future::pending().await
     }
+
+    async fn before(&self, id: &InstanceId) -> Option<Snapshot> {
+        let want = Want { input: true, history: true };
+        self.real.snapshot(id.clone(), want).await.expect("the real storage answers")
+    }
+
+    async fn start_and_bury(&self, start: Start) -> Result<Started, StorageError> {
+        let before = self.before(&start.id).await;
+        let started = self.under.start(start).await?;
+        if matches!(started, Started::Started { replaced: Some(_), .. }) {
+            self.recorder.bury(before, false);
+        }
+        Ok(started)
+    }
+
+    async fn purge_and_bury(&self, fence: Fence, id: InstanceId) -> Result<Purged, StorageError> {
+        let before = self.before(&id).await;
+        let purged = self.under.purge(fence, id).await?;
+        if purged == Purged::Done {
+            self.recorder.bury(before, true);
+        }
+        Ok(purged)
+    }
+
+    async fn commit_and_check(&self, commit: TurnCommit) -> Result<Committed, StorageError> {
+        let (instance, since) = (commit.instance, self.last_turn(commit.instance));
+        let fired: Vec<_> = commit.record.events.iter().filter_map(fired).collect();
+        let before = if fired.is_empty() { None } else { self.real.load(instance).await? };
+        let latest = self.life.latest_since(since);
+        let committed = self.under.commit_turn(commit).await?;
+        if committed != Committed::Fenced {
+            let mut last_turns = self.last_turns.lock().expect("no panic while it is locked");
+            last_turns.insert(instance, self.life.elapsed_micros());
+        }
+        for (loaded, sequence) in before.iter().flat_map(|loaded| fired.iter().map(move |fired| (loaded, *fired))) {
+            let events = loaded.records.iter().flat_map(|record| &record.events);
+            let due = events.filter_map(|event| due_of(event, sequence)).next_back();
+            if due.is_none_or(|due| due > latest) && committed != Committed::Fenced {
+                self.recorder.violate(format!("I7: {} took {sequence} early: {due:?} > {latest}", loaded.id));
+            }
+        }
+        Ok(committed)
+    }
+
+    fn last_turn(&self, instance: InstanceKey) -> i64 {
+        self.last_turns.lock().expect("no panic while it is locked").get(&instance).copied().unwrap_or(0)
+    }
+
+    /// What a load hands out: what is stored, or damage, or messages again that were taken.
+    async fn load_badly(&self, instance: InstanceKey) -> Result<Option<Loaded>, StorageError> {
+        let Some(mut loaded) = self.under.load(instance).await? else { return Ok(None) };
+        let mut dice = self.dice.lock().expect("no panic while it is locked");
+        if dice.below(1000) < self.faults.corrupt_in_1000 {
+            self.recorder.damage(loaded.id.as_str());
+            if dice.below(2) == 0 {
+                self.tally.count(Of::Fault, "corrupt record");
+                return Err(StorageError::Corrupt("simulated".into()));
+            }
+            self.tally.count(Of::Fault, "corrupt history");
+            loaded.records.remove(0);
+            return Ok(Some(loaded));
+        }
+        let mut again = false;
+        // Only events: a child's end names no attempt, so storage's promise not to repeat it is needed there.
+        for event in loaded.records.iter().flat_map(|record| &record.events) {
+            if let HistoryEvent::EventRaised { message, name, input } = event
+                && dice.below(1000) < self.faults.again_in_1000
+            {
+                again = true;
+                let body = InboxMessage::EventRaised { name: name.clone(), input: input.clone() };
+                loaded.inbox.push((*message, body));
+            }
+        }
+        self.tally.add(Of::Fault, "message delivered again", u64::from(again));
+        if again {
+            loaded.inbox.sort_by_key(|(number, _)| *number);
+        }
+        Ok(Some(loaded))
+    }
+}
+
+/// The timer or attempt that an event says is due.
+fn fired(event: &HistoryEvent) -> Option<u32> {
+    match event {
+        HistoryEvent::TimerFired { sequence } | HistoryEvent::TaskRetryStarted { sequence, .. } => Some(*sequence),
+        _ => None,
+    }
+}
+
+/// When that is, if this event says so.
+fn due_of(event: &HistoryEvent, of: u32) -> Option<i64> {
+    match event {
+        HistoryEvent::TimerCreated { sequence, fire_at: at }
+        | HistoryEvent::TaskRetryScheduled { sequence, due: at, .. }
+            if *sequence == of =>
+        {
+            Some(at.0)
+        }
+        _ => None,
+    }
 }
 
 macro_rules! forward {
-    ($($name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {
+    ($($kind:ident $name:ident($($argument:ident: $type:ty),*) -> $result:ty = $method:ident;)*) => {
         $(fn $name(&self, $($argument: $type),*) -> StorageFuture<'_, $result> {
             // Inside a block of its own: memory acts when it is called, and a call that crashes before must not act.
-            Box::pin(self.call(stringify!($name), async move { self.real.$name($($argument),*).await }))
+            let call = async move { forward!(@ self $method $name ($($argument),*)) };
+            Box::pin(self.call(Call::$kind, stringify!($name), call))
         })*
     };
+    (@ $self:ident plain $name:ident ($($argument:ident),*)) => { $self.under.$name($($argument),*).await };
+    (@ $self:ident $method:ident $name:ident ($($argument:ident),*)) => { $self.$method($($argument),*).await };
 }
 
-impl<S: Storage> Storage for Faulty<S> {
+impl Storage for Faulty {
     forward! {
-        start(start: Start) -> Started;
-        commit_turn(commit: TurnCommit) -> Committed;
-        put_message(message: PutMessage) -> Put;
-        end(end: End) -> Ended;
-        purge(fence: Fence, id: InstanceId) -> Purged;
-        put_component(digest: Digest, bytes: Arc<[u8]>) -> ();
-        component(digest: Digest) -> Option<Arc<[u8]>>;
-        components() -> Vec<Digest>;
-        component_use(digest: Digest, from: InstanceKey, limit: usize) -> ComponentUse;
-        drop_component(fence: Fence, digest: Digest) -> ();
-        collect(limit: usize) -> bool;
-        snapshot(id: InstanceId, want: Want) -> Option<Snapshot>;
-        list(query: Query) -> Page;
-        load(instance: InstanceKey) -> Option<Loaded>;
-        open_instances(after: Option<InstanceKey>, limit: usize) -> Vec<OpenInstance>;
-        due(after: Option<Due>, limit: usize) -> Vec<Due>;
-        close() -> ();
+        Commit start(start: Start) -> Started = start_and_bury;
+        Commit commit_turn(commit: TurnCommit) -> Committed = commit_and_check;
+        Commit put_message(message: PutMessage) -> Put = plain;
+        Commit end(end: End) -> Ended = plain;
+        Commit purge(fence: Fence, id: InstanceId) -> Purged = purge_and_bury;
+        Commit put_component(digest: Digest, bytes: Arc<[u8]>) -> () = plain;
+        Read component(digest: Digest) -> Option<Arc<[u8]>> = plain;
+        Read components() -> Vec<Digest> = plain;
+        Read component_use(digest: Digest, from: InstanceKey, limit: usize) -> ComponentUse = plain;
+        Commit drop_component(fence: Fence, digest: Digest) -> () = plain;
+        Commit collect(limit: usize) -> bool = plain;
+        Read snapshot(id: InstanceId, want: Want) -> Option<Snapshot> = plain;
+        Read list(query: Query) -> Page = plain;
+        Read load(instance: InstanceKey) -> Option<Loaded> = load_badly;
+        Read open_instances(after: Option<InstanceKey>, limit: usize) -> Vec<OpenInstance> = plain;
+        Read due(after: Option<Due>, limit: usize) -> Vec<Due> = plain;
+        Commit close() -> () = plain;
     }
 
     fn commits(&self) -> u64 {

@@ -1,109 +1,93 @@
-//! Deterministic simulation: the core and the hub over memory storage, with scripted functions. The process "crashes" between
-//! any two storage calls, commits fail and answers are lost, calls are delayed, the wall clock jumps. One seed is one trace.
+//! Deterministic simulation: the core and the hub over memory storage, with scripted functions. The process ends between any
+//! two storage calls, commits fail and answers are lost, calls are delayed, the wall clock jumps, guests come and go. One seed
+//! is one trace.
 //!
-//! `SOLOIST_SEEDS=100000 cargo test --release -p soloist-tests --test simulation` runs more seeds;
-//! `SOLOIST_SEED=17` runs one and prints its trace.
+//! `SOLOIST_SEEDS=100000 cargo test --release -p soloist-tests --test simulation no_seed` runs more seeds, `1000..2000`
+//! others; `SOLOIST_SEED=17` runs one and prints its trace.
+//!
+//! To add a production of programs begin at `program.rs`, of clients at `clients.rs`, a fault at `faults.rs`, a planted
+//! mistake at `bugs.rs`. What must hold in the end is in `check.rs`, what must not be left over in `operator.rs`.
 
+mod bugs;
 mod check;
+mod clients;
+mod dice;
 mod faults;
+mod guest;
+mod operator;
+mod plan;
+mod planted;
 mod program;
+mod threads;
 mod world;
 
-use faults::Faults;
-use world::World;
+use std::{
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use dice::{Of, Tally};
+use world::{Setup, World};
 
 /// Runs seeds on all cores; panics with the first seed that breaks an invariant.
-fn run_seeds(first: u64, count: u64) -> Totals {
-    let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get) as u64;
-    let workers: Vec<_> = (0..threads)
-        .map(|thread| {
-            std::thread::spawn(move || {
-                let mut totals = Totals::default();
-                for seed in (first + thread..first + count).step_by(threads as usize) {
-                    totals.add(&World::run(seed, Faults::of_seed(seed)));
+fn run_seeds(seeds: Range<u64>) -> Tally {
+    let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let next = Arc::new(AtomicU64::new(seeds.start));
+    let workers = (0..threads).map(|_| {
+        let (next, end) = (next.clone(), seeds.end);
+        std::thread::spawn(move || {
+            let tally = Tally::default();
+            loop {
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                if seed >= end {
+                    return tally;
                 }
-                totals
-            })
+                tally.merge(&World::run(Setup::of_seed(seed)));
+            }
         })
-        .collect();
-    let mut totals = Totals::default();
+    });
+    let workers: Vec<_> = workers.collect();
+    let tally = Tally::default();
     for worker in workers {
-        totals.merge(&worker.join().expect("a seed failed; the panic above names it"));
+        tally.merge(&worker.join().expect("a seed failed; the panic above names it"));
     }
-    totals
+    tally
 }
 
-/// What the seeds did, so that a run that tested nothing is seen.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Worlds.
-    pub seeds: u64,
-    /// Transactions.
-    pub commits: u64,
-    /// Ends of a process in the midst of its work.
-    pub crashes: u64,
-    /// Storage calls that failed.
-    pub storage_errors: u64,
-    /// Jumps of the wall clock.
-    pub clock_jumps: u64,
-    /// Guests that were rebuilt.
-    pub replays: u64,
-    /// Instances that completed.
-    pub completed: u64,
-    /// Instances that were terminated.
-    pub terminated: u64,
-    /// External events that code received.
-    pub events_consumed: u64,
-    /// Starts that the gate refused.
-    pub refused_starts: u64,
-    /// Instances that a start replaced.
-    pub replaced: u64,
-}
-
-impl Totals {
-    fn add(&mut self, other: &Self) {
-        self.merge(other);
-        self.seeds += 1;
+/// `SOLOIST_SEEDS` is a count, or `from..to`.
+fn seeds() -> Range<u64> {
+    let number = |text: &str| text.trim().parse().expect("SOLOIST_SEEDS is a count or from..to");
+    if let Ok(seed) = std::env::var("SOLOIST_SEED") {
+        let seed = seed.parse().expect("SOLOIST_SEED is a number");
+        return seed..seed + 1;
     }
-
-    fn merge(&mut self, other: &Self) {
-        self.seeds += other.seeds;
-        self.commits += other.commits;
-        self.crashes += other.crashes;
-        self.storage_errors += other.storage_errors;
-        self.clock_jumps += other.clock_jumps;
-        self.replays += other.replays;
-        self.completed += other.completed;
-        self.terminated += other.terminated;
-        self.events_consumed += other.events_consumed;
-        self.refused_starts += other.refused_starts;
-        self.replaced += other.replaced;
+    match std::env::var("SOLOIST_SEEDS") {
+        Ok(text) => match text.split_once("..") {
+            Some((from, to)) => number(from)..number(to),
+            None => 0..number(&text),
+        },
+        Err(_) => 0..1_000,
     }
-}
-
-fn variable(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
 }
 
 #[test]
 fn no_seed_breaks_an_invariant() {
-    let totals = match variable("SOLOIST_SEED") {
-        Some(seed) => run_seeds(seed, 1),
-        None => run_seeds(0, variable("SOLOIST_SEEDS").unwrap_or(1_000)),
-    };
-    println!("{totals:#?}");
-    if totals.seeds >= 1_000 {
-        assert!(totals.commits / totals.seeds >= 20, "seeds must do something");
-        assert!((totals.crashes + totals.storage_errors + totals.clock_jumps) / totals.seeds >= 2, "and meet faults");
-        for (what, count) in [
-            ("replays", totals.replays),
-            ("completed instances", totals.completed),
-            ("terminated instances", totals.terminated),
-            ("consumed events", totals.events_consumed),
-            ("refused starts", totals.refused_starts),
-            ("replaced instances", totals.replaced),
-        ] {
-            assert!(count > totals.seeds / 20, "hardly any {what}: {count}");
+    let tally = run_seeds(seeds());
+    tally.print();
+    let seeds = tally.get(Of::Work, "seeds");
+    let (commits, faults) = (tally.get(Of::Work, "commits"), tally.sum(Of::Fault));
+    println!("per seed: {} commits, {} faults", commits / seeds, faults / seeds);
+    if seeds >= 1_000 {
+        assert!(commits / seeds >= 20, "seeds must do something");
+        assert!(faults / seeds >= 2, "and meet faults");
+        for what in faults::FAULTS {
+            assert!(tally.get(Of::Fault, what) > seeds / 200, "hardly any: {what}");
+        }
+        for what in program::STEPS.iter().chain(plan::CLIENTS) {
+            assert!(tally.get(Of::Production, what) > seeds / 200, "hardly any: {what}");
         }
     }
 }

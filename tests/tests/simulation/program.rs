@@ -1,21 +1,11 @@
-//! Scripted functions: random programs, run by a hand-written guest that keeps to the contract. No wasm, no futures.
+//! The grammar: what a program may do, and what must come of it. A production is added here (a [`Step`], its place in
+//! [`random`], its name, what it [gives](Step::check)) and carried out in `guest.rs`.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::time::Duration;
 
-use soloist::{
-    ambient::Ambient,
-    durable::{
-        Action, ChildScheduled, Failure, GuestEvent, GuestOutcome, GuestTurn, Json, RetryPolicy, TaskScheduled,
-        Timestamp,
-    },
-    hub::{ActivityCall, Executor, ExecutorFuture, GuestError, OrchestratorCall, OrchestratorGuest},
-};
+use soloist::durable::RetryPolicy;
 
-use crate::faults::Dice;
+use crate::dice::Dice;
 
 /// One step of a program. Its result is a number or text that joins the output.
 #[derive(Clone, Debug)]
@@ -28,10 +18,14 @@ pub enum Step {
     FailingActivity,
     /// A durable timer, in milliseconds.
     Timer(u64),
+    /// A durable timer whose length is drawn from the execution's own entropy.
+    RandomTimer,
     /// Waits for the event.
     Event,
     /// The event against a timer: the loser is canceled, or the wait is given up.
     Race(u64),
+    /// An activity against a timer: the loser is canceled.
+    ActivityRace(u64),
     /// A custom status.
     Status,
     /// An activity whose first attempts fail: this many of them, retried by the host.
@@ -40,6 +34,10 @@ pub enum Step {
     Child,
     /// A sub-orchestration that fails; the failure is caught.
     FailingChild,
+    /// The same, but the host tries three times.
+    RetriedChild,
+    /// An orchestration that is started and not waited for.
+    Detached,
     /// An activity that takes longer than it may: this many attempts are stopped, and the next, if the policy allows one, is
     /// quick.
     Slow(u32),
@@ -49,27 +47,57 @@ pub enum Step {
     Fail,
 }
 
+/// The name of every production.
+pub const STEPS: &[&str] = &[
+    "activity",
+    "fan-out",
+    "failing activity",
+    "timer",
+    "random timer",
+    "event",
+    "race of event and timer",
+    "race of activity and timer",
+    "custom status",
+    "retry",
+    "child",
+    "failing child",
+    "retried child",
+    "detached child",
+    "timeout",
+    "continue-as-new",
+    "failure",
+];
+
+fn small(dice: &mut Dice, n: u64) -> u32 {
+    u32::try_from(dice.below(n)).expect("small")
+}
+
 /// A random program.
 pub fn random(dice: &mut Dice) -> Vec<Step> {
     let mut steps: Vec<Step> = (0..dice.below(8))
-        .map(|_| match dice.below(16) {
+        .map(|_| match dice.below(24) {
             0..=3 => Step::Activity,
-            4 => Step::FanOut(1 + u32::try_from(dice.below(6)).expect("small")),
+            4 => Step::FanOut(1 + small(dice, 6)),
             5 => Step::FailingActivity,
-            6 | 7 => Step::Timer(dice.below(30_000)),
-            8 | 9 => Step::Event,
-            10 => Step::Race(dice.below(2_000)),
-            12 => Step::Child,
-            13 => Step::FailingChild,
-            11 => Step::Retry(u32::try_from(dice.below(4)).expect("small")),
-            14 => Step::Slow(u32::try_from(dice.below(4)).expect("small")),
+            6 => Step::Timer(dice.below(30_000)),
+            7 => Step::Timer(dice.below(2)),
+            8 => Step::RandomTimer,
+            9..=11 => Step::Event,
+            12 => Step::Race(dice.below(2_000)),
+            13 | 14 => Step::ActivityRace(dice.below(400)),
+            15 => Step::Retry(small(dice, 4)),
+            16 => Step::Child,
+            17 => Step::FailingChild,
+            18 => Step::RetriedChild,
+            19 => Step::Detached,
+            20 | 21 => Step::Slow(small(dice, 4)),
             _ => Step::Status,
         })
         .collect();
     match dice.below(10) {
         0 => steps.push(Step::Fail),
-        1 | 2 if steps.iter().any(|step| !matches!(step, Step::Status)) => {
-            steps.push(Step::Again(1 + u32::try_from(dice.below(3)).expect("small")));
+        1..=3 if steps.iter().any(|step| !matches!(step, Step::Status)) => {
+            steps.push(Step::Again(1 + small(dice, 3)));
         }
         _ => {}
     }
@@ -90,278 +118,108 @@ pub fn retry_policy() -> RetryPolicy {
 }
 
 /// How long an attempt of a slow activity may take.
-const SLOW_TIMEOUT: Duration = Duration::from_secs(5);
+pub const SLOW_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What an activity returns: known without running it.
 pub fn activity_result(sequence: u32) -> String {
     format!("\"a{sequence}\"")
 }
 
-/// Runs programs and activities, with delays.
-pub struct Script {
-    pub programs: BTreeMap<String, Vec<Step>>,
-    pub ambient: Arc<dyn Ambient>,
-    pub dice: Mutex<Dice>,
-}
-
-impl Script {
-    fn delay(&self) -> Duration {
-        let mut dice = self.dice.lock().expect("no panic while it is locked");
-        if dice.below(4) == 0 { Duration::from_millis(dice.below(400)) } else { Duration::ZERO }
-    }
-}
-
-impl Executor for Script {
-    fn orchestrator(
-        &self,
-        call: OrchestratorCall,
-    ) -> ExecutorFuture<'_, Result<Box<dyn OrchestratorGuest>, GuestError>> {
-        Box::pin(async move {
-            let program = match call.name.as_str() {
-                "Child" => vec![Step::Activity],
-                "FailingChild" => vec![Step::Activity, Step::Fail],
-                _ => self.programs[call.instance_id.as_str()].clone(),
-            };
-            let guest: Box<dyn OrchestratorGuest> = Box::new(Guest::new(program, self.delay(), self.ambient.clone()));
-            Ok(guest)
-        })
-    }
-
-    fn activity(&self, call: ActivityCall) -> ExecutorFuture<'_, Result<Json, Failure>> {
-        let delay = self.delay();
-        let is_bounded = call.name.as_str() == "Slow";
-        assert_eq!(
-            call.deadline,
-            is_bounded.then(|| self.ambient.now().plus(SLOW_TIMEOUT)),
-            "the deadline is the timeout's"
-        );
-        Box::pin(async move {
-            self.ambient.sleep(delay).await;
-            // The policy allows three attempts; the input tells how many fail.
-            let fails: u32 = call.input.as_str().parse().unwrap_or(0);
-            if call.name.as_str() == "Slow" && call.attempt <= fails {
-                self.ambient.sleep(Duration::from_secs(3_000)).await;
-                panic!("an activity ran on beyond its timeout");
-            }
-            if call.name.as_str() == "Fails" || (call.name.as_str() == "Works" && call.attempt <= fails) {
-                return Err(Failure::new("Planned", "as it should"));
-            }
-            Ok(Json::parse(activity_result(call.sequence)).expect("a JSON string"))
-        })
-    }
-}
-
-/// A guest: where its program stands.
-struct Guest {
-    program: Vec<Step>,
-    delay: Duration,
-    ambient: Arc<dyn Ambient>,
-    at: usize,
-    next: u32,
-    now: Timestamp,
-    waits: Waits,
-    buffered: VecDeque<(u32, String)>,
-    output: Vec<String>,
-    /// How often it has begun anew.
-    rounds: u32,
-    actions: Vec<Action>,
-    outcome: GuestOutcome,
-}
-
-/// What the present step waits for.
-#[derive(Default)]
-struct Waits {
-    tasks: BTreeMap<u32, Option<String>>,
-    timer: Option<u32>,
-    event: bool,
-}
-
-impl Guest {
-    fn new(program: Vec<Step>, delay: Duration, ambient: Arc<dyn Ambient>) -> Self {
-        Self {
-            program,
-            delay,
-            ambient,
-            at: 0,
-            next: 0,
-            now: Timestamp(0),
-            waits: Waits::default(),
-            buffered: VecDeque::new(),
-            output: vec![],
-            rounds: 0,
-            actions: vec![],
-            outcome: GuestOutcome::Waiting,
-        }
-    }
-
-    fn number(&mut self) -> u32 {
-        self.next += 1;
-        self.next - 1
-    }
-
-    fn task(&mut self, name: &str) {
-        self.task_with(name, 0, None, None);
-    }
-
-    fn task_with(&mut self, name: &str, fails: u32, retry: Option<RetryPolicy>, timeout: Option<Duration>) {
-        let sequence = self.number();
-        self.waits.tasks.insert(sequence, None);
-        self.actions.push(Action::ScheduleTask(TaskScheduled {
-            sequence,
-            name: name.into(),
-            input: Json::parse(fails.to_string()).expect("a number"),
-            retry,
-            timeout_ms: timeout.map(|timeout| timeout.as_secs_f64() * 1_000.0),
-            tags: vec![],
-        }));
-    }
-
-    fn child(&mut self, name: &str) {
-        let sequence = self.number();
-        self.waits.tasks.insert(sequence, None);
-        let child = ChildScheduled {
-            sequence,
-            name: name.into(),
-            instance_id: String::new(),
-            input: Json::null(),
-            version: None,
-            detached: false,
-            retry: None,
-            policy: None,
-            scheduled_start: None,
-            tags: vec![],
+impl Step {
+    pub fn name(&self) -> &'static str {
+        let number = match self {
+            Self::Activity => 0,
+            Self::FanOut(_) => 1,
+            Self::FailingActivity => 2,
+            Self::Timer(_) => 3,
+            Self::RandomTimer => 4,
+            Self::Event => 5,
+            Self::Race(_) => 6,
+            Self::ActivityRace(_) => 7,
+            Self::Status => 8,
+            Self::Retry(_) => 9,
+            Self::Child => 10,
+            Self::FailingChild => 11,
+            Self::RetriedChild => 12,
+            Self::Detached => 13,
+            Self::Slow(_) => 14,
+            Self::Again(_) => 15,
+            Self::Fail => 16,
         };
-        self.actions.push(Action::StartChild { child: Box::new(child), instance_id: None });
+        STEPS[number]
     }
 
-    fn timer(&mut self, millis: u64) {
-        let sequence = self.number();
-        let fire_at = self.now.plus(Duration::from_millis(millis));
-        self.waits.timer = Some(sequence);
-        self.actions.push(Action::CreateTimer { sequence, fire_at });
-    }
-
-    /// Begins the step at which the program stands.
-    fn begin(&mut self) {
-        let Some(step) = self.program.get(self.at).cloned() else {
-            let output = format!("[{}]", self.output.join(","));
-            self.outcome = GuestOutcome::Completed(Json::parse(output).expect("an array"));
-            return;
-        };
-        match step {
-            Step::Activity => self.task("Works"),
-            Step::FanOut(n) => (0..n).for_each(|_| self.task("Works")),
-            Step::FailingActivity => self.task("Fails"),
-            Step::Timer(millis) => self.timer(millis),
-            Step::Event => self.wait_for_event(),
-            Step::Race(millis) => {
-                self.wait_for_event();
-                self.timer(millis);
+    /// Whether the output goes on with what this step gives.
+    fn check(&self, output: &mut Output<'_>) {
+        match self {
+            Self::Again(_) => output.sequence = 0,
+            Self::Retry(fails) | Self::Slow(fails) if *fails < 3 => output.activity(),
+            Self::Retry(_) | Self::FailingActivity => output.numbered("Planned"),
+            Self::Slow(_) => output.numbered("Timeout"),
+            Self::Child => output.child(),
+            Self::FailingChild | Self::RetriedChild => output.numbered("the end"),
+            Self::Detached => output.numbered("d"),
+            Self::Activity => output.activity(),
+            Self::FanOut(n) => (0..*n).for_each(|_| output.activity()),
+            Self::Timer(_) | Self::RandomTimer => output.numbered("t"),
+            Self::Event => {
+                let event = output.next().as_u64().expect("an event's number");
+                output.consumed.push(event);
             }
-            Step::Status => {
-                self.actions.push(Action::SetCustomStatus(Json::string(&format!("s{}", self.at))));
-                self.end_step(vec![]);
+            Self::Race(_) => {
+                let event = output.next().as_u64();
+                output.consumed.extend(event);
+                output.sequence += 1;
             }
-            Step::Retry(fails) => self.task_with("Works", fails, Some(retry_policy()), None),
-            Step::Child => self.child("Child"),
-            Step::FailingChild => self.child("FailingChild"),
-            Step::Slow(fails) => self.task_with("Slow", fails, Some(retry_policy()), Some(SLOW_TIMEOUT)),
-            Step::Again(times) if self.rounds < times => {
-                let input = format!("[{},[{}]]", self.rounds + 1, self.output.join(","));
-                self.outcome = GuestOutcome::ContinueAsNew { input: Json::parse(input).expect("an array") };
+            Self::ActivityRace(_) => {
+                // The timer comes after the activity.
+                let (got, activity) = (output.next().to_string(), activity_result(output.sequence));
+                assert!(got == activity || got == "\"t\"", "{got}: {}", output.context);
+                output.sequence += 2;
             }
-            Step::Again(_) => self.end_step(vec![]),
-            Step::Fail => self.outcome = GuestOutcome::Failed(Failure::new("Planned", "the end")),
-        }
-        self.take_buffered();
-    }
-
-    fn wait_for_event(&mut self) {
-        self.waits.event = true;
-        self.actions.push(Action::WaitForEvent { name: "Evt".into() });
-    }
-
-    fn take_buffered(&mut self) {
-        if !self.waits.event || self.outcome != GuestOutcome::Waiting {
-            return;
-        }
-        if let Some((index, input)) = self.buffered.pop_front() {
-            self.actions.push(Action::Consumed { index });
-            if let Some(sequence) = self.waits.timer {
-                self.actions.push(Action::Cancel { sequence });
-            }
-            self.end_step(vec![input]);
-        }
-    }
-
-    fn end_step(&mut self, results: Vec<String>) {
-        self.output.extend(results);
-        self.waits = Waits::default();
-        self.at += 1;
-        self.begin();
-    }
-
-    fn event(&mut self, event: &GuestEvent) {
-        if self.outcome != GuestOutcome::Waiting {
-            return;
-        }
-        match event {
-            GuestEvent::TurnStarted(now) => self.now = *now,
-            GuestEvent::ExecutionStarted(started) => {
-                let before: Option<(u32, Vec<serde_json::Value>)> =
-                    serde_json::from_str(started.input.as_str()).expect("null, or what it gave itself");
-                if let Some((rounds, output)) = before {
-                    self.rounds = rounds;
-                    self.output = output.iter().map(ToString::to_string).collect();
-                }
-                self.begin();
-            }
-            GuestEvent::TaskCompleted(sequence, result) => self.answer(*sequence, result.as_str().to_owned()),
-            GuestEvent::TaskFailed(sequence, failure) => self.answer(*sequence, format!("\"{}\"", failure.kind)),
-            GuestEvent::ChildCompleted { sequence, result, .. } => self.answer(*sequence, result.as_str().to_owned()),
-            GuestEvent::ChildFailed { sequence, failure, .. } => {
-                self.answer(*sequence, format!("\"{}\"", failure.message));
-            }
-            GuestEvent::TimerFired(sequence) => {
-                assert!(self.next > *sequence, "a timer that was never made");
-                if self.waits.timer == Some(*sequence) {
-                    self.end_step(vec!["\"t\"".into()]);
-                }
-            }
-            GuestEvent::EventRaised { index, input, .. } => {
-                self.buffered.push_back((*index, input.as_str().to_owned()));
-                self.take_buffered();
-            }
-        }
-    }
-
-    fn answer(&mut self, sequence: u32, result: String) {
-        assert!(self.next > sequence, "an answer to what was never asked");
-        let Some(slot) = self.waits.tasks.get_mut(&sequence) else { return };
-        assert!(slot.is_none(), "two answers to one action");
-        *slot = Some(result);
-        if self.waits.tasks.values().all(Option::is_some) {
-            let results = std::mem::take(&mut self.waits.tasks).into_values().flatten().collect();
-            self.end_step(results);
+            Self::Status | Self::Fail => {}
         }
     }
 }
 
-impl OrchestratorGuest for Guest {
-    fn turn<'a>(
-        &'a mut self,
-        _replaying: bool,
-        _turns: u32,
-        events: &'a [GuestEvent],
-    ) -> ExecutorFuture<'a, Result<GuestTurn, GuestError>> {
-        Box::pin(async move {
-            self.ambient.sleep(self.delay).await;
-            events.iter().for_each(|event| self.event(event));
-            Ok(GuestTurn { actions: std::mem::take(&mut self.actions), outcome: self.outcome.clone() })
-        })
+/// An output that is being compared with its program.
+struct Output<'a> {
+    rest: std::slice::Iter<'a, serde_json::Value>,
+    sequence: u32,
+    consumed: Vec<u64>,
+    context: &'a str,
+}
+
+impl Output<'_> {
+    fn next(&mut self) -> &serde_json::Value {
+        self.rest.next().unwrap_or_else(|| panic!("the output is too short: {}", self.context))
     }
 
-    fn resident_bytes(&self) -> usize {
-        1_000
+    fn numbered(&mut self, wanted: &str) {
+        let context = self.context;
+        assert_eq!(self.next(), wanted, "{context}");
+        self.sequence += 1;
     }
+
+    fn activity(&mut self) {
+        let (context, wanted) = (self.context, activity_result(self.sequence));
+        assert_eq!(self.next().to_string(), wanted, "{context}");
+        self.sequence += 1;
+    }
+
+    fn child(&mut self) {
+        let context = self.context;
+        assert_eq!(self.next().to_string(), format!("[{}]", activity_result(0)), "{context}");
+        self.sequence += 1;
+    }
+}
+
+/// Whether an output is what the program gives; returns the events that are in it.
+pub fn check_output(program: &[Step], output: &[serde_json::Value], context: &str) -> Vec<u64> {
+    let mut output = Output { rest: output.iter(), sequence: 0, consumed: vec![], context };
+    // A program that begins anew runs its steps again, and numbers them anew.
+    let rounds = if let Some(Step::Again(times)) = program.last() { times + 1 } else { 1 };
+    (0..rounds).flat_map(|_| program).for_each(|step| step.check(&mut output));
+    assert!(output.rest.next().is_none(), "the output is too long: {context}");
+    output.consumed
 }

@@ -1,192 +1,272 @@
-//! One world: a few instances, their clients, and a host that lives, crashes and lives again on the same storage.
+//! One world: a few instances, their clients, and a host that lives, ends in the midst of its work and lives again on the same
+//! storage.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64},
     },
     time::Duration,
 };
 
 use soloist::{
     ambient::Ambient,
-    durable::{Digest, FunctionName, Json, OverridableStates, RuntimeStatus},
-    flight::{Book, Recorder},
-    hub::{ClientError, Functions, Hub, HubConfig, HubParts, Orchestrator, StartNew, StartOutcome, StatusWant},
+    durable::{Digest, FunctionName, OverridableStates},
+    flight::Book,
+    hub::{Functions, Hub, HubConfig, HubParts, Orchestrator},
     storage::{Storage, memory::Memory},
 };
 use tokio::sync::Notify;
 
 use crate::{
-    Totals, check,
-    faults::{Clock, Dice, Faults, Faulty, Life},
-    program::{self, Script, Step},
+    bugs::{Bug, Buggy},
+    check,
+    clients::{self, Context},
+    dice::{Clock, Dice, Life, Of, Tally},
+    faults::{Ending, Faults, Faulty, Recorder},
+    guest::{Programs, Script},
+    operator,
+    plan::Plan,
 };
 
 /// A life that lasts longer than this, by its own clock, has lost something.
 const PATIENCE: Duration = Duration::from_secs(3_600);
 
-/// What the clients of an instance know for certain, over all lives.
-#[derive(Clone, Debug, Default)]
-pub struct Truth {
-    /// Starts that were acknowledged as accepted.
-    pub accepted: u64,
-    /// Starts that were refused.
-    pub refused: u64,
-    /// Starts whose answer was lost.
-    pub start_unknown: u64,
-    /// Events whose delivery was acknowledged, in order.
-    pub acked: Vec<u64>,
-    /// Events whose answer was lost.
-    pub unknown: Vec<u64>,
-    /// The next event.
-    pub next_event: u64,
-    pub terminate_acked: bool,
-    pub terminate_sent: bool,
-    /// Times that an `AnyState` start was accepted (or may have been).
-    pub replaced: u64,
+/// Where a world's data is: opened once for each life.
+pub type Open = Arc<dyn Fn() -> Arc<dyn Storage> + Send + Sync>;
+
+/// What a world is made of.
+pub struct Setup {
+    pub seed: u64,
+    pub faults: Faults,
+    /// A mistake that is to be found.
+    pub bug: Option<&'static Bug>,
+    /// Real threads and real time, so many times as fast.
+    pub pace: Option<u32>,
+    pub open: Open,
 }
 
-/// An instance's plan.
-pub struct Plan {
-    pub id: String,
-    pub program: Vec<Step>,
-    pub racers: u64,
-    pub terminate_after: Option<Duration>,
-    pub replace_after: Option<Duration>,
-    pub hold_after: Option<Duration>,
-    pub truth: Mutex<Truth>,
-}
-
-impl Plan {
-    pub fn truth(&self) -> std::sync::MutexGuard<'_, Truth> {
-        self.truth.lock().expect("no panic while it is locked")
+impl Setup {
+    /// A simulated world over memory.
+    pub fn of_seed(seed: u64) -> Self {
+        let memory = Memory::new();
+        let open: Open = Arc::new(move || Arc::new(memory.handle()));
+        Self { seed, faults: Faults::of_seed(seed), bug: None, pace: None, open }
     }
 }
 
 pub struct World {
+    setup: Setup,
     plans: Vec<Arc<Plan>>,
-    storage: Arc<Memory>,
     clock: Arc<Clock>,
+    tally: Arc<Tally>,
+    recorder: Arc<Recorder>,
+    ran: Arc<Mutex<BTreeSet<(String, u32, u32)>>>,
     trace: Arc<Mutex<Vec<String>>>,
+    sweeps: bool,
 }
 
 impl World {
-    /// Runs a seed to its end and checks every invariant.
-    pub fn run(seed: u64, faults: Faults) -> Totals {
-        let (world, mut totals) = Self::live(seed, faults);
-        check::check(seed, &world.plans, &*world.storage, &mut totals);
-        totals.commits = world.storage.commits();
+    /// Runs a world to its end, checks every invariant, and tells what it did.
+    ///
+    /// # Panics
+    /// If an invariant is broken.
+    pub fn run(setup: Setup) -> Arc<Tally> {
+        let world = Self::live(setup);
+        world.tell();
+        world.tally
+    }
+
+    /// Prints what happened, if one seed is asked for.
+    fn tell(&self) {
         if std::env::var("SOLOIST_SEED").is_ok() {
-            world.trace.lock().expect("alone").iter().for_each(|line| println!("{line}"));
+            self.trace.lock().expect("no panic while it is locked").iter().for_each(|line| println!("{line}"));
         }
-        totals
     }
 
     /// What happened, call by call.
     pub fn trace(seed: u64) -> Vec<String> {
-        let (world, _) = Self::live(seed, Faults::of_seed(seed));
+        let world = Self::live(Setup::of_seed(seed));
         world.trace.lock().expect("alone").clone()
     }
 
-    fn live(seed: u64, faults: Faults) -> (Self, Totals) {
-        let mut dice = Dice::new(seed);
-        let plans = (0..2 + dice.below(4)).map(|n| Arc::new(random_plan(n, &mut dice))).collect();
-        let world =
-            Self { plans, storage: Arc::new(Memory::new()), clock: Arc::new(Clock::new()), trace: Arc::default() };
-        let mut totals = Totals::default();
-        let mut crashes = faults.crashes;
-        let mut jumps = faults.jumps;
+    fn live(setup: Setup) -> Self {
+        let mut dice = Dice::new(setup.seed);
+        let plans = (0..2 + dice.below(4)).map(|n| Arc::new(Plan::random(n, &mut dice))).collect();
+        let recorder = Recorder { is_loose: setup.pace.is_some(), ..Recorder::default() };
+        let world = Self {
+            plans,
+            clock: Arc::new(Clock::new(setup.pace.unwrap_or(1))),
+            tally: Arc::default(),
+            recorder: Arc::new(recorder),
+            ran: Arc::default(),
+            trace: Arc::default(),
+            sweeps: dice.one_in(4),
+            setup,
+        };
+        let mut ends = world.setup.faults.ends;
+        let mut jumps = world.setup.faults.jumps;
         loop {
-            let crash_after = if crashes > 0 { 1 + dice.below(120) as i64 } else { i64::MAX };
-            let life = world.one_life(seed, &mut dice, faults, crash_after, std::mem::take(&mut jumps), &mut totals);
-            if !life {
-                return (world, totals);
+            let ending = match dice.below(6) {
+                _ if ends == 0 => Ending::Done,
+                0 => Ending::Stop,
+                1 => Ending::Poison,
+                _ => Ending::Crash,
+            };
+            let ended = world.one_life(&mut dice, ending, std::mem::take(&mut jumps));
+            if !ended {
+                world.tally.count(Of::Work, "seeds");
+                let graves = world.recorder.graves.lock().expect("alone");
+                check::graves(&graves, world.setup.seed, world.recorder.is_loose);
+                drop(graves);
+                return world;
             }
-            totals.crashes += 1;
-            crashes = crashes.saturating_sub(1);
+            ends = ends.saturating_sub(1);
             world.clock.jump(dice.below(20_000_000) as i64);
         }
     }
 
-    /// One life of the host. True if it crashed.
-    fn one_life(
-        &self,
-        seed: u64,
-        dice: &mut Dice,
-        faults: Faults,
-        crash_after: i64,
-        jumps: u64,
-        totals: &mut Totals,
-    ) -> bool {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+    fn runtime(&self) -> tokio::runtime::Runtime {
+        match self.setup.pace {
+            None => tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build(),
+            Some(_) => tokio::runtime::Builder::new_multi_thread().worker_threads(3).enable_time().build(),
+        }
+        .expect("a runtime")
+    }
+
+    /// One life of the host. True if it ended before the work was done.
+    fn one_life(&self, dice: &mut Dice, ending: Ending, jumps: u64) -> bool {
+        let runtime = self.runtime();
         let mut own = Dice::new(dice.next());
-        let crashed = runtime.block_on(async {
-            let life = Arc::new(Life { clock: self.clock.clone(), began: tokio::time::Instant::now() });
-            let storage = Arc::new(Faulty {
-                real: self.storage.clone(),
-                dice: Mutex::new(Dice::new(own.next())),
-                errors_in_1000: faults.errors_in_1000,
-                calls_to_crash: AtomicI64::new(crash_after),
-                crashed: AtomicBool::new(false),
-                crash: Notify::new(),
-                errors: AtomicU64::new(0),
-                trace: self.trace.clone(),
-            });
+        let ended = runtime.block_on(async {
+            let ahead = Duration::from_millis(self.setup.bug.map_or(0, |bug| bug.clock_ahead_ms));
+            let life = Arc::new(Life::new(self.clock.clone(), ahead));
+            let storage = self.storage(&life, ending, &mut own);
             let hub = self.start_hub(&life, &storage, &mut own);
-            totals.clock_jumps += jumps;
-            for _ in 0..jumps {
-                let (after, by) = (own.below(10_000), own.below(40_000_000) as i64 - 20_000_000);
-                let clock = self.clock.clone();
-                tokio::spawn(async move {
-                    tokio::time::sleep(Duration::from_millis(after)).await;
-                    clock.jump(by);
-                });
-            }
-            let clients: Vec<_> =
-                self.plans.iter().map(|plan| tokio::spawn(client(hub.clone(), plan.clone(), own.next()))).collect();
-            let all_done = async {
-                for client in clients {
-                    client.await.expect("a client found an invariant broken");
-                }
-            };
-            let crashed = tokio::select! {
+            let context = Arc::new(Context {
+                seed: self.setup.seed,
+                hub: hub.clone(),
+                life: life.clone(),
+                real: storage.real.clone(),
+                recorder: self.recorder.clone(),
+                tally: self.tally.clone(),
+                plans: self.plans.clone(),
+            });
+            (0..jumps).for_each(|_| self.jump_some_time(&life, &mut own));
+            let before = storage.real.commits();
+            let stop_after = own.below(8_000);
+            let ended = tokio::select! {
                 biased;
+                () = self.recorder.is_broken.notified() => self.broken(),
                 () = storage.crash.notified() => true,
-                () = all_done => false,
-                () = tokio::time::sleep(PATIENCE) => self.give_up(seed).await,
+                error = hub.failed() => {
+                    assert_eq!(ending, Ending::Poison, "storage failed by itself: {error}");
+                    true
+                }
+                () = self.stop(&hub, &life, ending, stop_after) => true,
+                () = work(&context, &mut own, self.sweeps) => false,
+                () = life.nap(PATIENCE) => self.give_up(&*storage.real).await,
             };
             let figures = hub.figures();
-            totals.replays += figures.replays;
-            totals.storage_errors += storage.errors.load(Ordering::Relaxed);
+            self.tally.add(Of::Work, "replays", figures.replays);
+            self.tally.add(Of::Work, "commits", storage.real.commits() - before);
             self.clock.jump(life.elapsed_micros());
-            crashed
+            ended
         });
-        runtime.shutdown_background();
-        crashed
+        match self.setup.pace {
+            None => runtime.shutdown_background(),
+            // What still runs must not reach into the next life.
+            Some(_) => runtime.shutdown_timeout(Duration::from_secs(10)),
+        }
+        if let Some(broken) = self.recorder.broken.lock().expect("alone").take() {
+            panic!("seed {}: {broken}", self.setup.seed);
+        }
+        ended
+    }
+
+    fn broken(&self) -> bool {
+        let broken = self.recorder.broken.lock().expect("no panic while it is locked").take();
+        panic!("seed {}: {}", self.setup.seed, broken.unwrap_or_default());
+    }
+
+    fn jump_some_time(&self, life: &Arc<Life>, dice: &mut Dice) {
+        let (after, by) = (dice.below(10_000), dice.below(40_000_000) as i64 - 20_000_000);
+        let (life, tally) = (life.clone(), self.tally.clone());
+        tokio::spawn(async move {
+            life.nap_millis(after).await;
+            tally.count(Of::Fault, if by < 0 { "clock set back" } else { "clock set forward" });
+            life.jump(by);
+        });
+    }
+
+    async fn stop(&self, hub: &Hub, life: &Life, ending: Ending, after_ms: u64) {
+        if ending != Ending::Stop {
+            std::future::pending::<()>().await;
+        }
+        life.nap_millis(after_ms).await;
+        self.tally.count(Of::Fault, "hub stopped at work");
+        hub.stop();
+        life.nap_millis(after_ms % 700).await;
+    }
+
+    fn storage(&self, life: &Arc<Life>, ending: Ending, dice: &mut Dice) -> Arc<Faulty> {
+        let calls = match ending {
+            Ending::Crash | Ending::Poison => 1 + dice.below(160) as i64,
+            Ending::Done | Ending::Stop => i64::MAX,
+        };
+        let real = (self.setup.open)();
+        let under = match self.setup.bug.and_then(|bug| bug.storage) {
+            Some(mistake) => Arc::new(Buggy::new(real.clone(), life.clone(), mistake, dice.next())),
+            None => real.clone(),
+        };
+        Arc::new(Faulty {
+            real,
+            under,
+            life: life.clone(),
+            dice: Mutex::new(Dice::new(dice.next())),
+            faults: self.setup.faults,
+            ending,
+            calls_to_end: AtomicI64::new(calls),
+            crashed: AtomicBool::new(false),
+            poisoned: AtomicBool::new(false),
+            crash: Notify::new(),
+            tally: self.tally.clone(),
+            recorder: self.recorder.clone(),
+            last_turns: Mutex::default(),
+            trace: self.trace.clone(),
+        })
     }
 
     /// Tells what is known of the instances that did not end.
-    async fn give_up(&self, seed: u64) -> bool {
+    async fn give_up(&self, real: &dyn Storage) -> bool {
+        self.tell();
         let want = soloist::storage::Want { input: true, history: true };
-        for plan in &self.plans {
-            let id = soloist::durable::InstanceId::parse(&plan.id).expect("a legal id");
-            let snapshot = self.storage.snapshot(id, want).await.expect("memory answers");
-            if let Some(snapshot) = snapshot.filter(|snapshot| !snapshot.summary.status.is_terminal()) {
-                let history = snapshot.history.unwrap_or_default();
-                let last = &history[history.len().saturating_sub(6)..];
-                println!("{} {:?} {:?} {last:#?}", plan.id, plan.program, snapshot.summary);
-            }
+        let mut told = String::new();
+        for open in real.open_instances(None, 20).await.expect("the real storage answers") {
+            let snapshot = real.snapshot(open.id, want).await.expect("the real storage answers");
+            let Some(snapshot) = snapshot else { continue };
+            let history = snapshot.history.unwrap_or_default();
+            let last = &history[history.len().saturating_sub(3)..];
+            told += &format!("{} {:?} {last:#?}\n", snapshot.id, snapshot.summary);
         }
-        panic!("seed {seed}: an instance did not end in an hour of its time")
+        panic!("seed {}: an instance did not end in an hour of its time\n{told}", self.setup.seed)
     }
 
-    fn start_hub(&self, life: &Arc<Life>, storage: &Arc<Faulty<Memory>>, dice: &mut Dice) -> Arc<Hub> {
-        let programs: BTreeMap<_, _> = self.plans.iter().map(|plan| (plan.id.clone(), plan.program.clone())).collect();
+    fn start_hub(&self, life: &Arc<Life>, storage: &Arc<Faulty>, dice: &mut Dice) -> Arc<Hub> {
+        let programs = self.plans.iter().map(|plan| (plan.id.clone(), (plan.program.clone(), plan.quirks.clone())));
         let ambient: Arc<dyn Ambient> = life.clone();
-        let script = Script { programs, ambient: ambient.clone(), dice: Mutex::new(Dice::new(dice.next())) };
+        let script = Script {
+            programs: Arc::new(programs.collect::<Programs>()),
+            life: life.clone(),
+            dice: Mutex::new(Dice::new(dice.next())),
+            evict_one_in: [0, 2, 5][dice.below(3) as usize],
+            storage: storage.real.clone(),
+            ran: self.ran.clone(),
+            tally: self.tally.clone(),
+            recorder: self.recorder.clone(),
+            other_entropy: self.setup.bug.is_some_and(|bug| bug.other_entropy),
+        };
         let orchestrators = ["Program", "Child", "FailingChild"].map(|name| {
             let name = FunctionName::new(name);
             let orchestrator = Orchestrator {
@@ -207,197 +287,30 @@ impl World {
                 concurrent_activities: 1 + dice.below(4) as usize,
                 concurrent_turns: 1 + dice.below(4) as usize,
                 actions_max: 1_000,
-                resident_bytes: [0, 1_000, 1_000_000][dice.below(3) as usize],
+                resident_bytes: [0, 1_000, 1_000_000, 1_000_000][dice.below(4) as usize],
                 residents_max: 100,
                 due_page: 1 + dice.below(3) as usize,
                 function_timeout: None,
             },
-            recorder: Arc::new(Recorder::off()),
+            recorder: Arc::new(soloist::flight::Recorder::off()),
             book: Book::default(),
         })
     }
 }
 
-fn random_plan(n: u64, dice: &mut Dice) -> Plan {
-    let sometimes =
-        |dice: &mut Dice, one_in| (dice.below(one_in) == 0).then(|| Duration::from_millis(dice.below(5_000)));
-    Plan {
-        id: format!("instance-{n}"),
-        program: program::random(dice),
-        racers: 1 + dice.below(5),
-        terminate_after: sometimes(dice, 6),
-        replace_after: sometimes(dice, 6),
-        hold_after: sometimes(dice, 4),
-        truth: Mutex::default(),
-    }
-}
-
-/// Everything that clients do to one instance, until it has ended.
-async fn client(hub: Arc<Hub>, plan: Arc<Plan>, seed: u64) {
-    let mut dice = Dice::new(seed);
-    let mut jobs = Vec::new();
-    for _ in 0..plan.racers {
-        let wait = Duration::from_millis(dice.below(4));
-        jobs.push(tokio::spawn(starter(hub.clone(), plan.clone(), wait, OverridableStates::None)));
-    }
-    if let Some(after) = plan.replace_after {
-        jobs.push(tokio::spawn(starter(hub.clone(), plan.clone(), after, OverridableStates::AnyState)));
-    }
-    if let Some(after) = plan.terminate_after {
-        jobs.push(tokio::spawn(terminator(hub.clone(), plan.clone(), after)));
-    }
-    if let Some(after) = plan.hold_after {
-        jobs.push(tokio::spawn(holder(hub.clone(), plan.clone(), after)));
-    }
-    // It does not stop at an end: a replacement may follow, and wait for events.
-    let sender = tokio::spawn(sender(hub.clone(), plan.clone(), dice.next()));
-    for job in jobs {
-        job.await.expect("a client found an invariant broken");
-    }
-    loop {
-        let was_accepted = plan.truth().accepted > 0;
-        match hub.status(&plan.id, StatusWant::default()).await {
-            Ok(Some(status)) if status.runtime_status.is_terminal() => break,
-            Ok(Some(status)) => {
-                assert_eq!(status.diagnostics.filter(|text| text.contains("Determ")), None, "it stalls")
-            }
-            Ok(None) => assert!(!was_accepted, "an accepted start is gone"),
-            Err(_) => {}
-        }
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    }
-    assert!(!sender.is_finished(), "the sender found an invariant broken");
-    sender.abort();
-}
-
-async fn starter(hub: Arc<Hub>, plan: Arc<Plan>, wait: Duration, policy: OverridableStates) {
-    tokio::time::sleep(wait).await;
-    let replaces = policy == OverridableStates::AnyState;
-    if replaces && plan.truth().replaced > 0 {
-        return;
-    }
-    loop {
-        if replaces {
-            plan.truth().replaced += 1;
-        } else {
-            plan.truth().start_unknown += 1;
-        }
-        let start = StartNew {
-            name: FunctionName::new("Program"),
-            instance_id: Some(plan.id.clone()),
-            input: Json::null(),
-            policy: Some(policy),
-            version: None,
-            scheduled_start: None,
-            tags: vec![],
-            trace_context: None,
-        };
-        let answer = hub.start_new(start).await;
-        plan.truth().start_unknown -= u64::from(!replaces);
-        match answer {
-            Ok(outcome) => {
-                let mut truth = plan.truth();
-                match outcome {
-                    StartOutcome::Started { .. } if replaces => {}
-                    StartOutcome::Started { .. } => truth.accepted += 1,
-                    StartOutcome::AlreadyExists { .. } => {
-                        assert!(!replaces, "AnyState is never refused");
-                        truth.refused += 1;
-                    }
-                }
-            }
-            Err(ClientError::Storage(_)) => {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-                continue;
-            }
-            Err(error) => panic!("a start was refused: {error}"),
-        }
-        let seen = hub.status(&plan.id, StatusWant::default()).await;
-        assert!(!matches!(seen, Ok(None)), "a decided start must be seen by the next read");
-        return;
-    }
-}
-
-/// Raises numbered events, one after the other, until the instance has ended.
-async fn sender(hub: Arc<Hub>, plan: Arc<Plan>, seed: u64) {
-    let mut dice = Dice::new(seed);
-    loop {
-        tokio::time::sleep(Duration::from_millis(dice.below(3_000))).await;
-        let was_accepted = plan.truth().accepted > 0;
-        let number = plan.truth().next_event;
-        // Until its answer is here nobody knows: a crash leaves it so.
-        plan.truth().unknown.push(number);
-        plan.truth().next_event += 1;
-        let payload = Json::parse(number.to_string()).expect("a number");
-        let answer = hub.raise_event(&plan.id, if dice.below(2) == 0 { "Evt" } else { "evt" }, payload).await;
-        let mut truth = plan.truth();
-        if answer.is_ok() {
-            truth.acked.push(number);
-        }
-        truth.unknown.pop();
-        match answer {
-            Ok(()) | Err(ClientError::Gone(_)) => {}
-            Err(ClientError::NotFound(_)) => assert!(!was_accepted, "an accepted start is gone"),
-            Err(ClientError::Storage(_)) => {}
-            Err(error) => panic!("an event was refused: {error}"),
-        }
-    }
-}
-
-async fn terminator(hub: Arc<Hub>, plan: Arc<Plan>, after: Duration) {
-    tokio::time::sleep(after).await;
-    loop {
-        plan.truth().terminate_sent = true;
-        match hub.terminate(&plan.id, "simulated").await {
-            Ok(()) => {
-                plan.truth().terminate_acked = true;
-                let seen = hub.status(&plan.id, StatusWant::default()).await;
-                if let Ok(seen) = seen {
-                    let status = seen.expect("a terminated instance exists").runtime_status;
-                    let may_be_replaced = plan.replace_after.is_some();
-                    assert!(
-                        status == RuntimeStatus::Terminated || may_be_replaced,
-                        "the next read must show it: {status}"
-                    );
-                }
-                return;
-            }
-            Err(ClientError::Gone(_)) => return,
-            Err(ClientError::NotFound(_) | ClientError::Storage(_)) => {
-                tokio::time::sleep(Duration::from_millis(100)).await
-            }
-            Err(error) => panic!("a terminate was refused: {error}"),
-        }
-    }
-}
-
-/// Suspends the instance, and lets it go on a while later, however often that takes.
-async fn holder(hub: Arc<Hub>, plan: Arc<Plan>, after: Duration) {
-    tokio::time::sleep(after).await;
-    for suspend in [true, false] {
-        loop {
-            let answer = if suspend { hub.suspend(&plan.id, "s").await } else { hub.resume(&plan.id, "r").await };
-            match answer {
-                Ok(()) => break,
-                // Held in an earlier life, or replaced meanwhile.
-                Err(ClientError::Conflict(_)) => break,
-                Err(ClientError::Gone(_)) => return,
-                Err(ClientError::NotFound(_) | ClientError::Storage(_)) => {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-                Err(error) => panic!("a hold was refused: {error}"),
-            }
-        }
-        if suspend {
-            let seen = hub.status(&plan.id, StatusWant::default()).await;
-            if let (Ok(Some(seen)), None) = (seen, plan.replace_after) {
-                let status = seen.runtime_status;
-                assert!(
-                    status == RuntimeStatus::Suspended || status.is_terminal(),
-                    "the next read must show it: {status}"
-                );
-            }
-            tokio::time::sleep(Duration::from_millis(700)).await;
-        }
+/// All that clients do, until nothing is left to do and nothing is left over.
+async fn work(context: &Arc<Context>, dice: &mut Dice, sweeps: bool) {
+    let clients =
+        context.plans.iter().map(|plan| tokio::spawn(clients::client(context.clone(), plan.clone(), dice.next())));
+    let clients: Vec<_> = clients.collect();
+    let mut operator = tokio::spawn(operator::operate(context.clone(), dice.next(), sweeps));
+    let all = async {
+        futures::future::try_join_all(clients).await.expect("a client found an invariant broken");
+        operator::settle(context).await;
+    };
+    tokio::select! {
+        biased;
+        ended = &mut operator => ended.expect("the operator found an invariant broken"),
+        () = all => operator.abort(),
     }
 }

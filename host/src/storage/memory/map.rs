@@ -142,7 +142,8 @@ impl Map {
         let TurnCommit { fence: _, instance, generation, number, record, took, children, notify, next, previous_due } =
             commit;
         let Some(row) = self.instances.get_mut(&instance) else { return Ok(Committed::Fenced) };
-        if row.generation != generation || row.status().is_terminal() || row.records.len() != number.0 as usize {
+        let is_open = !row.status().is_terminal() && row.records.len() == number.0 as usize;
+        if row.generation != generation || !(is_open || planted!(TerminalDoesNotAbsorb)) {
             return Ok(Committed::Fenced);
         }
         let parent = rules::started(&row.records[0], false)?.execution_id.clone();

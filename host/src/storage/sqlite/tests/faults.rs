@@ -198,11 +198,12 @@ fn run(seed: u64) -> Tally {
     run.tally
 }
 
-/// `SOLOIST_SEEDS=from..to` runs others, and more.
+/// `SOLOIST_SEEDS` runs others, and more: it is a count, or `from..to`.
 fn seeds() -> std::ops::Range<u64> {
     let Ok(text) = std::env::var("SOLOIST_SEEDS") else { return 0..300 };
-    let (from, to) = text.split_once("..").expect("SOLOIST_SEEDS is from..to");
-    from.parse().unwrap()..to.parse().unwrap()
+    let (from, to) = text.split_once("..").unwrap_or(("0", &text));
+    let number = |text: &str| text.trim().parse().expect("SOLOIST_SEEDS is a count or from..to");
+    number(from)..number(to)
 }
 
 #[test]

@@ -1,0 +1,79 @@
+//! Mistakes for tests to find: the simulation proves with them that it would notice.
+//!
+//! `planted!(Name)` stands at the place where the mistake would be made. It is `false`, and compiles to nothing, unless the
+//! feature `planted-bugs` is on; no release has it on. A mistake is planted for the calling thread.
+
+#[cfg(not(feature = "planted-bugs"))]
+macro_rules! planted {
+    ($bug:ident) => {
+        false
+    };
+}
+
+#[cfg(feature = "planted-bugs")]
+macro_rules! planted {
+    ($bug:ident) => {
+        $crate::planted::is_planted($crate::planted::Bug::$bug)
+    };
+}
+
+#[cfg(feature = "planted-bugs")]
+pub use on::*;
+
+#[cfg(feature = "planted-bugs")]
+mod on {
+    use std::cell::Cell;
+
+    /// What can be planted.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Bug {
+        /// A turn takes inbox messages that an earlier one took.
+        MessageDedupeOff,
+        /// Storage takes a turn of an execution that has ended.
+        TerminalDoesNotAbsorb,
+        /// Every attempt is the first.
+        RetryAttemptNotCounted,
+        /// A fold forgets for how long an attempt is to wait.
+        BackOffForgottenByFold,
+        /// What a canceled task gives is handed to the code.
+        CanceledResultDelivered,
+        /// Timers go by the orchestrator's clock, which does not go back when the host's does.
+        TimerByOrchestratorsClock,
+        /// A guest whose turn was not committed is used again.
+        GuestKeptAfterFencedCommit,
+        /// The inbox is taken in the order in which answers arrive.
+        InboxWithGaps,
+        /// Activities that were under way are not run again after a crash.
+        OutstandingNotDispatched,
+        /// A suspension is forgotten when the instance is loaded.
+        SuspensionForgottenByFold,
+        /// The slot of an activity that was stopped is not given back.
+        SlotLeaked,
+        /// Residency keeps counting a guest that an operator ended.
+        ResidencyLeaked,
+        /// Timers of an execution that an operator ended stay.
+        TimerLeaked,
+        /// What a replay asks for is not compared with the history.
+        ReplayUnchecked,
+        /// A worker that rests leaves its cell behind.
+        CellLeaked,
+        /// Of several outcomes that wait only the first is kept.
+        SecondOutcomeDropped,
+        /// The last of the events that the code has not received is dropped when it continues as new.
+        LastEventNotCarried,
+    }
+
+    thread_local! {
+        static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
+    }
+
+    /// Plants a mistake for this thread, or none.
+    pub fn plant(bug: Option<Bug>) {
+        PLANTED.set(bug);
+    }
+
+    /// True if this mistake is to be made.
+    pub fn is_planted(bug: Bug) -> bool {
+        PLANTED.get() == Some(bug)
+    }
+}

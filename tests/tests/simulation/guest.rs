@@ -1,0 +1,438 @@
+//! Scripted functions: programs, run by a hand-written guest that keeps to the contract. No wasm, no futures.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use soloist::{
+    ambient::Ambient,
+    durable::{
+        Action, ChildScheduled, ExecutionStarted, Failure, GuestEvent, GuestOutcome, GuestTurn, HistoryEvent, Json,
+        RetryPolicy, TaskScheduled, Timestamp,
+    },
+    hub::{ActivityCall, Executor, ExecutorFuture, GuestError, OrchestratorCall, OrchestratorGuest},
+    storage::{Storage, Want},
+};
+
+use crate::{
+    dice::{Dice, Life, Of, Tally},
+    faults::Recorder,
+    program::{SLOW_TIMEOUT, Step, activity_result, retry_policy},
+};
+
+/// A guest of this size stays resident only where the budget is large.
+const GUEST_BYTES: usize = 1_000;
+
+/// What is odd about an instance's guests, over all lives: counts down.
+#[derive(Debug, Default)]
+pub struct Quirks {
+    /// Guests that cannot be had.
+    pub unavailable: AtomicU64,
+    /// Replays that ask for something else.
+    pub diverge: AtomicU64,
+}
+
+impl Quirks {
+    fn take(left: &AtomicU64) -> bool {
+        left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+    }
+}
+
+/// The instances' programs.
+pub type Programs = BTreeMap<String, (Vec<Step>, Arc<Quirks>)>;
+
+/// Runs programs and activities, with delays.
+pub struct Script {
+    pub programs: Arc<Programs>,
+    pub life: Arc<Life>,
+    pub dice: Mutex<Dice>,
+    /// Once in so many times a guest is too large to stay.
+    pub evict_one_in: u64,
+    /// The real storage: an activity runs only once that is recorded.
+    pub storage: Arc<dyn Storage>,
+    /// Activities that ran, over all lives.
+    pub ran: Arc<Mutex<BTreeSet<(String, u32, u32)>>>,
+    pub tally: Arc<Tally>,
+    pub recorder: Arc<Recorder>,
+    /// A planted mistake: a guest draws other numbers than the one before it.
+    pub other_entropy: bool,
+}
+
+impl Script {
+    fn delay(&self) -> Duration {
+        let mut dice = self.dice.lock().expect("no panic while it is locked");
+        if dice.below(4) == 0 { Duration::from_millis(dice.below(400)) } else { Duration::ZERO }
+    }
+
+    /// An activity runs only if storage says so, and the attempt that storage says.
+    async fn check_recorded(&self, call: &ActivityCall) {
+        let want = Want { input: false, history: true };
+        let stored = self.storage.snapshot(call.instance_id.clone(), want).await;
+        let Ok(Some(snapshot)) = stored else { return };
+        if snapshot.started.execution_id != call.execution_id || snapshot.summary.status.is_terminal() {
+            return;
+        }
+        let records = snapshot.history.expect("asked for");
+        let mut attempts = records.iter().flat_map(|record| &record.events).filter_map(|event| match event {
+            HistoryEvent::TaskScheduled(task) if task.sequence == call.sequence => Some(1),
+            HistoryEvent::TaskRetryStarted { sequence, attempt } if *sequence == call.sequence => Some(*attempt),
+            _ => None,
+        });
+        let recorded = attempts.next_back();
+        if recorded != Some(call.attempt) {
+            self.recorder.violate(format!("an activity ran as attempt {} of {recorded:?}: {call:?}", call.attempt));
+        }
+    }
+}
+
+impl Executor for Script {
+    fn orchestrator(
+        &self,
+        call: OrchestratorCall,
+    ) -> ExecutorFuture<'_, Result<Box<dyn OrchestratorGuest>, GuestError>> {
+        Box::pin(async move {
+            let quirks = self.programs.get(call.instance_id.as_str()).map(|(_, quirks)| quirks.clone());
+            let quirks = quirks.unwrap_or_default();
+            if Quirks::take(&quirks.unavailable) {
+                self.tally.count(Of::Fault, "guest unavailable");
+                return Err(GuestError::Unavailable("simulated".into()));
+            }
+            let odd = self.other_entropy.then(|| self.life.fresh_id());
+            let entropy = odd.unwrap_or_else(|| call.execution_id.as_str().to_owned());
+            let entropy = entropy.bytes().fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
+            let mut own = self.dice.lock().expect("no panic while it is locked").clone();
+            let dice = Dice::new(own.next() ^ entropy);
+            let delay = self.delay();
+            let guest: Box<dyn OrchestratorGuest> = Box::new(Guest {
+                programs: self.programs.clone(),
+                name: call.name,
+                id: call.instance_id.as_str().to_owned(),
+                quirks,
+                delay,
+                entropy,
+                life: self.life.clone(),
+                dice: Mutex::new(dice),
+                evict_one_in: self.evict_one_in,
+                tally: self.tally.clone(),
+                recorder: self.recorder.clone(),
+                diverged: false,
+                state: State::default(),
+            });
+            Ok(guest)
+        })
+    }
+
+    fn activity(&self, call: ActivityCall) -> ExecutorFuture<'_, Result<Json, Failure>> {
+        let delay = self.delay();
+        if call.deadline.is_some() != (call.name.as_str() == "Slow") {
+            self.recorder.violate(format!("the deadline is the timeout's: {call:?}"));
+        }
+        let key = (call.execution_id.as_str().to_owned(), call.sequence, call.attempt);
+        if !self.ran.lock().expect("no panic while it is locked").insert(key) {
+            self.tally.count(Of::Fault, "activity run again");
+        }
+        Box::pin(async move {
+            self.check_recorded(&call).await;
+            self.life.nap(delay).await;
+            // The policy allows three attempts; the input tells how many fail.
+            let fails: u32 = call.input.as_str().parse().unwrap_or(0);
+            if call.name.as_str() == "Slow" && call.attempt <= fails {
+                self.life.nap(Duration::from_secs(3_000)).await;
+                self.recorder.violate(format!("an activity ran on beyond its timeout: {call:?}"));
+            }
+            if call.name.as_str() == "Fails" || (call.name.as_str() == "Works" && call.attempt <= fails) {
+                return Err(Failure::new("Planned", "as it should"));
+            }
+            Ok(Json::parse(activity_result(call.sequence)).expect("a JSON string"))
+        })
+    }
+}
+
+/// A guest: where its program stands.
+struct Guest {
+    programs: Arc<Programs>,
+    name: String,
+    id: String,
+    quirks: Arc<Quirks>,
+    delay: Duration,
+    entropy: u64,
+    life: Arc<Life>,
+    dice: Mutex<Dice>,
+    evict_one_in: u64,
+    tally: Arc<Tally>,
+    recorder: Arc<Recorder>,
+    /// It asked for something else in its replay: it must not be used.
+    diverged: bool,
+    state: State,
+}
+
+/// Where a program stands.
+#[derive(Default)]
+struct State {
+    program: Vec<Step>,
+    entropy: u64,
+    at: usize,
+    next: u32,
+    now: Option<Timestamp>,
+    waits: Waits,
+    buffered: VecDeque<(u32, String)>,
+    output: Vec<String>,
+    /// How often it has begun anew.
+    rounds: u32,
+    actions: Vec<Action>,
+    outcome: Option<GuestOutcome>,
+}
+
+/// What the present step waits for.
+#[derive(Default)]
+struct Waits {
+    tasks: BTreeMap<u32, Option<String>>,
+    timer: Option<u32>,
+    event: bool,
+}
+
+impl State {
+    fn number(&mut self) -> u32 {
+        self.next += 1;
+        self.next - 1
+    }
+
+    fn task(&mut self, name: &str) {
+        self.task_with(name, 0, None, None);
+    }
+
+    fn task_with(&mut self, name: &str, fails: u32, retry: Option<RetryPolicy>, timeout: Option<Duration>) {
+        let sequence = self.number();
+        self.waits.tasks.insert(sequence, None);
+        self.actions.push(Action::ScheduleTask(TaskScheduled {
+            sequence,
+            name: name.into(),
+            input: Json::parse(fails.to_string()).expect("a number"),
+            retry,
+            timeout_ms: timeout.map(|timeout| timeout.as_secs_f64() * 1_000.0),
+            tags: vec![],
+        }));
+    }
+
+    fn child(&mut self, name: &str, retry: Option<RetryPolicy>, detached: bool) {
+        let sequence = self.number();
+        self.waits.tasks.insert(sequence, None);
+        let child = ChildScheduled {
+            sequence,
+            name: name.into(),
+            instance_id: String::new(),
+            input: Json::null(),
+            version: None,
+            detached,
+            retry,
+            policy: None,
+            scheduled_start: None,
+            tags: vec![],
+        };
+        self.actions.push(Action::StartChild { child: Box::new(child), instance_id: None });
+    }
+
+    fn timer(&mut self, millis: u64) {
+        let sequence = self.number();
+        let fire_at = self.now.expect("a turn has begun").plus(Duration::from_millis(millis));
+        self.waits.timer = Some(sequence);
+        self.actions.push(Action::CreateTimer { sequence, fire_at });
+    }
+
+    /// Begins the step at which the program stands.
+    fn begin(&mut self) {
+        let Some(step) = self.program.get(self.at).cloned() else {
+            let output = format!("[{}]", self.output.join(","));
+            self.outcome = Some(GuestOutcome::Completed(Json::parse(output).expect("an array")));
+            return;
+        };
+        match step {
+            Step::Activity => self.task("Works"),
+            Step::FanOut(n) => (0..n).for_each(|_| self.task("Works")),
+            Step::FailingActivity => self.task("Fails"),
+            Step::Timer(millis) => self.timer(millis),
+            Step::RandomTimer => self.timer(self.entropy.wrapping_add(self.at as u64) % 5_000),
+            Step::Event => self.wait_for_event(),
+            Step::Race(millis) => {
+                self.wait_for_event();
+                self.timer(millis);
+            }
+            Step::ActivityRace(millis) => {
+                self.task("Works");
+                self.timer(millis);
+            }
+            Step::Status => {
+                self.actions.push(Action::SetCustomStatus(Json::string(&format!("s{}", self.at))));
+                self.end_step(vec![]);
+            }
+            Step::Retry(fails) => self.task_with("Works", fails, Some(retry_policy()), None),
+            Step::Child => self.child("Child", None, false),
+            Step::FailingChild => self.child("FailingChild", None, false),
+            Step::RetriedChild => self.child("FailingChild", Some(retry_policy()), false),
+            Step::Detached => self.child("Child", None, true),
+            Step::Slow(fails) => self.task_with("Slow", fails, Some(retry_policy()), Some(SLOW_TIMEOUT)),
+            Step::Again(times) if self.rounds < times => {
+                let input = format!("[{},[{}]]", self.rounds + 1, self.output.join(","));
+                self.outcome = Some(GuestOutcome::ContinueAsNew { input: Json::parse(input).expect("an array") });
+            }
+            Step::Again(_) => self.end_step(vec![]),
+            Step::Fail => self.outcome = Some(GuestOutcome::Failed(Failure::new("Planned", "the end"))),
+        }
+        self.take_buffered();
+    }
+
+    fn wait_for_event(&mut self) {
+        self.waits.event = true;
+        self.actions.push(Action::WaitForEvent { name: "Evt".into() });
+    }
+
+    fn take_buffered(&mut self) {
+        if !self.waits.event || self.outcome.is_some() {
+            return;
+        }
+        if let Some((index, input)) = self.buffered.pop_front() {
+            self.actions.push(Action::Consumed { index });
+            if let Some(sequence) = self.waits.timer {
+                self.actions.push(Action::Cancel { sequence });
+            }
+            self.end_step(vec![input]);
+        }
+    }
+
+    fn end_step(&mut self, results: Vec<String>) {
+        self.output.extend(results);
+        self.waits = Waits::default();
+        self.at += 1;
+        self.begin();
+    }
+
+    fn started(&mut self, started: &ExecutionStarted) {
+        let before: Option<(u32, Vec<serde_json::Value>)> =
+            serde_json::from_str(started.input.as_str()).expect("null, or what it gave itself");
+        if let Some((rounds, output)) = before {
+            self.rounds = rounds;
+            self.output = output.iter().map(ToString::to_string).collect();
+        }
+        self.begin();
+    }
+
+    fn event(&mut self, event: &GuestEvent) {
+        if self.outcome.is_some() {
+            return;
+        }
+        match event {
+            GuestEvent::TurnStarted(now) => self.now = Some(*now),
+            GuestEvent::ExecutionStarted(started) => self.started(started),
+            GuestEvent::TaskCompleted(sequence, result) => self.answer(*sequence, result.as_str().to_owned()),
+            GuestEvent::TaskFailed(sequence, failure) => self.answer(*sequence, format!("\"{}\"", failure.kind)),
+            GuestEvent::ChildCompleted { sequence, detached: true, .. } => self.answer(*sequence, "\"d\"".into()),
+            GuestEvent::ChildCompleted { sequence, result, .. } => self.answer(*sequence, result.as_str().to_owned()),
+            GuestEvent::ChildFailed { sequence, failure, .. } => {
+                self.answer(*sequence, format!("\"{}\"", failure.message));
+            }
+            GuestEvent::TimerFired(sequence) => {
+                assert!(self.next > *sequence, "a timer that was never made");
+                if self.waits.timer == Some(*sequence) {
+                    if let Some(task) = self.waits.tasks.keys().next() {
+                        self.actions.push(Action::Cancel { sequence: *task });
+                    }
+                    self.end_step(vec!["\"t\"".into()]);
+                }
+            }
+            GuestEvent::EventRaised { index, input, .. } => {
+                self.buffered.push_back((*index, input.as_str().to_owned()));
+                self.take_buffered();
+            }
+        }
+    }
+
+    fn answer(&mut self, sequence: u32, result: String) {
+        assert!(self.next > sequence, "an answer to what was never asked");
+        let Some(slot) = self.waits.tasks.get_mut(&sequence) else { return };
+        assert!(slot.is_none(), "two answers to one action");
+        *slot = Some(result);
+        if self.waits.tasks.values().all(Option::is_some) {
+            if let Some(timer) = self.waits.timer {
+                self.actions.push(Action::Cancel { sequence: timer });
+            }
+            let results = std::mem::take(&mut self.waits.tasks).into_values().flatten().collect();
+            self.end_step(results);
+        }
+    }
+}
+
+impl Guest {
+    /// Which program it runs: its name or, of the one that all instances share, a label tells.
+    fn choose_program(&mut self, started: &ExecutionStarted) {
+        self.state.entropy = self.entropy;
+        self.state.program = match self.name.as_str() {
+            "Child" => vec![Step::Activity],
+            "FailingChild" => vec![Step::Activity, Step::Fail],
+            _ => {
+                let plan = started.tags.iter().find(|tag| tag.key == "plan").expect("every start is labelled");
+                self.programs[plan.value.as_str()].0.clone()
+            }
+        };
+    }
+
+    /// Asks for something else than the code did before.
+    fn diverge(&mut self) {
+        self.diverged = true;
+        self.tally.count(Of::Fault, "guest diverges");
+        self.recorder.damage(&self.id);
+        let is_compared = |action: &Action| match action {
+            Action::ScheduleTask(_)
+            | Action::StartChild { .. }
+            | Action::CreateTimer { .. }
+            | Action::Cancel { .. } => true,
+            Action::WaitForEvent { .. }
+            | Action::Consumed { .. }
+            | Action::SetCustomStatus(_)
+            | Action::Unsupported { .. } => false,
+        };
+        match self.state.actions.iter().rposition(is_compared) {
+            Some(last) => drop(self.state.actions.remove(last)),
+            None => self.state.outcome = Some(GuestOutcome::Completed(Json::null())),
+        }
+    }
+}
+
+impl OrchestratorGuest for Guest {
+    fn turn<'a>(
+        &'a mut self,
+        replaying: bool,
+        _turns: u32,
+        events: &'a [GuestEvent],
+    ) -> ExecutorFuture<'a, Result<GuestTurn, GuestError>> {
+        Box::pin(async move {
+            self.life.nap(self.delay).await;
+            if self.diverged {
+                self.recorder.violate(format!("I5: a guest of {} that diverged was used", self.id));
+            }
+            for event in events {
+                if let GuestEvent::ExecutionStarted(started) = event {
+                    self.choose_program(started);
+                }
+                self.state.event(event);
+            }
+            if replaying && Quirks::take(&self.quirks.diverge) {
+                self.diverge();
+            }
+            let outcome = self.state.outcome.clone().unwrap_or(GuestOutcome::Waiting);
+            Ok(GuestTurn { actions: std::mem::take(&mut self.state.actions), outcome })
+        })
+    }
+
+    fn resident_bytes(&self) -> usize {
+        if self.dice.lock().expect("no panic while it is locked").one_in(self.evict_one_in) {
+            self.tally.count(Of::Fault, "guest evicted");
+            return usize::MAX / 2;
+        }
+        GUEST_BYTES
+    }
+}
