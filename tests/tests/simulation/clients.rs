@@ -303,7 +303,10 @@ async fn terminator(context: Arc<Context>, plan: Arc<Plan>, after: Duration, wit
 async fn holder(context: Arc<Context>, plan: Arc<Plan>, after: Duration) {
     context.life.nap(after).await;
     for suspend in [true, false] {
-        let resumes = plan.truth().resumes;
+        let (resumes, is_resuming) = {
+            let truth = plan.truth();
+            (truth.resumes, truth.is_resuming)
+        };
         loop {
             let hub = &context.hub;
             let answer = match suspend {
@@ -333,7 +336,10 @@ async fn holder(context: Arc<Context>, plan: Arc<Plan>, after: Duration) {
             {
                 let status = seen.runtime_status;
                 assert!(
-                    status == RuntimeStatus::Suspended || status.is_terminal() || plan.truth().resumes > resumes,
+                    status == RuntimeStatus::Suspended
+                        || status.is_terminal()
+                        || is_resuming
+                        || plan.truth().resumes > resumes,
                     "I10: the next read must show it: {status}"
                 );
             }

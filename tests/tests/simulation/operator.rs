@@ -89,9 +89,15 @@ async fn look_into(context: &Context, instance: &OrchestrationStatus, diagnostic
     }
     assert!(context.recorder.is_damaged(id), "{id} stalls, and nothing of it was damaged: {diagnostics}");
     if let Some(plan) = context.plans.iter().find(|plan| plan.id == id) {
-        plan.truth().resumes += 1;
+        let mut truth = plan.truth();
+        truth.resumes += 1;
+        truth.is_resuming = true;
     }
-    match context.hub.resume(id, "operator").await {
+    let answer = context.hub.resume(id, "operator").await;
+    if let Some(plan) = context.plans.iter().find(|plan| plan.id == id) {
+        plan.truth().is_resuming = false;
+    }
+    match answer {
         Ok(()) => context.did("resume of a stalled instance"),
         Err(ClientError::Conflict(_) | ClientError::Gone(_) | ClientError::NotFound(_)) => {}
         Err(error) => assert!(may_be_repeated(&error), "a resume was refused: {error}"),

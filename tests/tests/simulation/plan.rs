@@ -128,6 +128,8 @@ pub struct Truth {
     pub terminate_acked: Option<u64>,
     /// `resume` calls by anybody: while there are some a suspension may end.
     pub resumes: u64,
+    /// The operator's is under way.
+    pub is_resuming: bool,
     /// Several executions may have followed each other, and which is the last is not known.
     pub is_muddled: bool,
     /// The generation that was judged last.
