@@ -110,8 +110,8 @@ impl Cell {
 impl State {
     /// Puts in a message that is durable in the inbox.
     pub fn put_inbox(&mut self, number: MessageNumber, body: InboxMessage) {
-        if self.stalled.is_some() || self.suspended {
-            // Nobody takes it now, and whoever does will read the inbox anew.
+        if (self.stalled.is_some() || self.suspended) && !self.running {
+            // Nobody takes it now, and whoever does will read the inbox anew. A worker may have begun that read before this.
             self.wake = true;
             return;
         }
@@ -243,6 +243,15 @@ mod tests {
     fn a_message_that_comes_while_the_inbox_is_read_is_not_lost() {
         let mut state = State::default();
         state.put_inbox(MessageNumber(4), event("committed after the read began"));
+        state.anchor_inbox(MessageNumber(3));
+        assert_eq!(numbers(&state.take_messages()), [4]);
+    }
+
+    #[test]
+    fn a_message_that_comes_while_the_inbox_is_read_after_a_suspension_is_not_lost() {
+        let mut state = State { suspended: true, running: true, ..State::default() };
+        state.put_inbox(MessageNumber(4), event("committed after the read began"));
+        state.suspended = false;
         state.anchor_inbox(MessageNumber(3));
         assert_eq!(numbers(&state.take_messages()), [4]);
     }

@@ -244,6 +244,8 @@ impl World {
         let want = soloist::storage::Want { input: true, history: true };
         let mut told = String::new();
         for open in real.open_instances(None, 20).await.expect("the real storage answers") {
+            let inbox = real.load(open.instance).await.expect("the real storage answers").map(|loaded| loaded.inbox);
+            told += &format!("its inbox: {:?}\n", inbox.map(|inbox| inbox.into_iter().take(5).collect::<Vec<_>>()));
             let snapshot = real.snapshot(open.id, want).await.expect("the real storage answers");
             let Some(snapshot) = snapshot else { continue };
             let history = snapshot.history.unwrap_or_default();
