@@ -194,11 +194,10 @@ impl Inner {
                     held = Held::default();
                     let mut state = cell.lock();
                     state.forget_inbox();
+                    // Storage tells what is there: a start that takes its place must not go by what came with it.
+                    state.wake = true;
                     if state.changes == changes {
                         state.stalled = Some(text.into());
-                    } else {
-                        // What stalled is gone: storage tells what is there now.
-                        state.wake = true;
                     }
                 }
             }
