@@ -161,10 +161,7 @@ impl OrchestrationContext {
     /// Arms a durable timer: at a [`Timestamp`], or after a [`std::time::Duration`]. It outlives the process, and never
     /// fires early.
     pub fn create_timer(&self, fire_at: impl Into<FireAt>) -> Timer {
-        let fire_at = match fire_at.into() {
-            FireAt::At(time) => time,
-            FireAt::After(duration) => self.current_time() + duration,
-        };
+        let fire_at = fire_at.into().counted_from(self.current_time());
         let sequence = self.state.borrow_mut().open_task(Kind::Timer, |sequence| {
             wit::Action::CreateTimer(wit::CreateTimer { sequence, fire_at: fire_at.as_millis() })
         });

@@ -1,4 +1,4 @@
-//! Orchestrators without a host: feed events, look at the actions.
+//! Orchestrators and entities without a host: feed events, look at the actions.
 //!
 //! ```
 //! use soloist_sdk::prelude::*;
@@ -17,13 +17,17 @@
 //! # }
 //! ```
 //!
-//! Or let the script answer by itself: [`Script::run`].
+//! Or let the script answer by itself: [`Script::run`]. Entities: [`EntityScript`].
+
+mod entity;
 
 pub use crate::bindings::exports::soloist::functions::orchestrator::{
     Action, Cancel, Completed, Consumed, ContinueAsNew, CreateSubOrchestration, CreateTimer, Event, EventRaised,
     ExecutionStarted, Failed, Outcome, ParentInstance, ScheduleTask, StartOrchestration, TimerFired, TurnContext,
     TurnResult, TurnStarted, WaitForEvent,
 };
+pub use entity::{EntityAction, EntityScript, EntitySignal, EntityStart};
+
 use crate::failure::Failure;
 use crate::json::Json;
 use crate::orchestration::executor::Executor;
@@ -31,6 +35,9 @@ use crate::time::{Timestamp, millis};
 use serde::{Serialize, de::DeserializeOwned};
 use std::collections::VecDeque;
 use std::time::Duration;
+
+/// When tests begin: 2026-01-01T00:00:00Z.
+pub(crate) const BEGIN: f64 = 1_767_225_600_000.0;
 
 /// An orchestration that a test plays the host for.
 ///
@@ -76,7 +83,7 @@ impl Script {
         Self {
             executor: Executor::new(&context),
             context,
-            now: Timestamp::from_millis(1_767_225_600_000.0),
+            now: Timestamp::from_millis(BEGIN),
             events: Vec::new(),
             actions: Vec::new(),
             taken: 0,
