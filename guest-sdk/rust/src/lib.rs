@@ -74,8 +74,9 @@ pub use failure::{Failure, Result};
 pub use http::{BadRequest, HttpError, HttpRequest, HttpResponse, HttpResult};
 pub use json::Json;
 pub use orchestration::{
-    DetachedStart, EventWait, EventWaitWithTimeout, FireAt, OrchestrationContext, Parent, RetryPolicy, StartOptions,
-    SubOrchestrationOptions, Task, TaskOptions, Timer,
+    CriticalSection, DetachedStart, DurableHttpRequest, DurableHttpResponse, Entity, EventWait, EventWaitWithTimeout,
+    FireAt, HttpCall, LockRequest, OrchestrationContext, Parent, RetryPolicy, StartOptions, SubOrchestrationOptions,
+    Task, TaskOptions, Timer, TokenSource,
 };
 pub use time::Timestamp;
 pub use timer::{ScheduleStatus, TimerInfo};
@@ -198,9 +199,9 @@ pub use soloist_sdk_macros::timer_trigger;
 pub mod prelude {
     pub use crate::log::Level;
     pub use crate::{
-        ActivityContext, BadRequest, ClientError, DurableClient, EntityContext, EntityId, Failure, HttpError,
-        HttpRequest, HttpResponse, HttpResult, Json, OrchestrationContext, OverridableStates, Result, RetryPolicy,
-        StartOptions, StartOutcome, SubOrchestrationOptions, TaskOptions, TimerInfo, Timestamp, activity, entity, http,
-        http_trigger, log, orchestrator, timer_trigger,
+        ActivityContext, BadRequest, ClientError, DurableClient, DurableHttpRequest, DurableHttpResponse,
+        EntityContext, EntityId, Failure, HttpError, HttpRequest, HttpResponse, HttpResult, Json, OrchestrationContext,
+        OverridableStates, Result, RetryPolicy, StartOptions, StartOutcome, SubOrchestrationOptions, TaskOptions,
+        TimerInfo, Timestamp, TokenSource, activity, entity, http, http_trigger, log, orchestrator, timer_trigger,
     };
 }
