@@ -12,6 +12,8 @@
 
 mod context;
 mod entities;
+#[cfg(test)]
+mod entity_tests;
 pub(crate) mod executor;
 mod http;
 mod mailbox;
