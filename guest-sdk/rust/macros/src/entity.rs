@@ -76,7 +76,10 @@ fn initial(state: &Type, method: &ImplItemFn) -> Result<Tokens> {
 
 fn check(method: &ImplItemFn) -> Result<()> {
     if let Some(asyncness) = &method.sig.asyncness {
-        return Err(Error::new_spanned(asyncness, "an entity's operations are plain functions; only orchestrators are async"));
+        return Err(Error::new_spanned(
+            asyncness,
+            "an entity's operations are plain functions; only orchestrators are async",
+        ));
     }
     if let Some(parameter) = method.sig.generics.params.first() {
         return Err(Error::new_spanned(
