@@ -16,3 +16,23 @@ fn nightly_sync(timer: TimerInfo, client: DurableClient) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use soloist_sdk::testing::{ClientCall, TestHub};
+
+    #[test]
+    fn a_night_starts_one_sync_and_leaves_a_live_one_alone() {
+        let hub = TestHub::new();
+        let night = TimerInfo::for_test(Timestamp::from_millis(0.0));
+        nightly_sync(night.clone(), hub.client()).unwrap();
+        nightly_sync(night.past_due(), hub.client()).unwrap();
+        let start = ClientCall::StartNew {
+            name: "SyncCatalog".into(),
+            instance_id: Some("catalog".into()),
+            input: "null".into(),
+        };
+        assert_eq!(hub.take_calls(), [start]);
+    }
+}

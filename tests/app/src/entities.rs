@@ -311,7 +311,7 @@ pub fn http_entity(req: HttpRequest, client: DurableClient) -> HttpResult {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use soloist_sdk::testing::{EntityAction, EntityScript, Script};
+    use soloist_sdk::testing::{ClientCall, EntityAction, EntityScript, Script, TestHub};
     use std::collections::BTreeMap;
 
     fn json(text: &str) -> Json {
@@ -420,5 +420,18 @@ mod tests {
         assert_eq!(script.output::<Vec<String>>().len(), 5);
         let script = Script::run("Audit", &["a", "b", "c"], |_, _| Ok(json("2")));
         assert_eq!(script.output::<i64>(), 6);
+    }
+
+    #[test]
+    fn a_tick_is_counted_and_a_late_one_twice() {
+        let hub = TestHub::new();
+        let timer = TimerInfo::for_test(Timestamp::from_millis(0.0));
+        ticks(timer.clone(), hub.client()).unwrap();
+        ticks(timer.past_due(), hub.client()).unwrap();
+        let counters = hub.take_calls().into_iter().map(|call| match call {
+            ClientCall::SignalEntity { entity, .. } => entity.key().to_owned(),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(counters.collect::<Vec<_>>(), ["ticks", "ticks", "late-ticks"]);
     }
 }

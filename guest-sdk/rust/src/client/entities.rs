@@ -67,3 +67,41 @@ impl DurableClient {
         Ok(Some(EntityState { state, last_operation_time: Timestamp::from_millis(read.last_operation_time) }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{ClientCall, TestHub};
+
+    #[test]
+    fn signals_and_reads_name_the_entity() {
+        let id = EntityId::new("Counter", "a");
+        let hub = TestHub::new().with_entity(&id, &5);
+        let client = hub.client();
+        client.signal_entity_at(&id, "add", &[1], Timestamp::from_millis(7.0)).unwrap();
+        let signal = ClientCall::SignalEntity {
+            entity: id.clone(),
+            operation: "add".into(),
+            input: "[1]".into(),
+            scheduled: Some(Timestamp::from_millis(7.0)),
+        };
+        assert_eq!(hub.take_calls(), [signal]);
+        assert_eq!(client.read_entity::<u8>(&EntityId::new("counter", "a")).unwrap().unwrap().state, 5);
+        assert_eq!(client.read_entity::<u8>(&EntityId::new("Counter", "A")).unwrap(), None);
+    }
+
+    #[test]
+    fn a_state_of_another_type_is_the_codes_fault() {
+        let id = EntityId::new("Counter", "a");
+        let hub = TestHub::new().with_entity(&id, "five");
+        let error = hub.client().read_entity::<u8>(&id).unwrap_err();
+        assert!(error.to_string().starts_with("the state of entity '@counter@a' cannot be read: "), "{error}");
+        assert_eq!(crate::http::HttpError::from(error).response().status(), 500);
+    }
+
+    #[test]
+    fn without_a_hub_every_call_is_refused() {
+        let client = TestHub::new().client(); // the hub is gone at the end of this line
+        assert!(matches!(client.signal_entity(&EntityId::new("a", "b"), "c", &1), Err(ClientError::NotSupported(_))));
+    }
+}

@@ -475,7 +475,7 @@ fn encode(value: &(impl Serialize + ?Sized)) -> Result<String, ClientError> {
     json::encode(value, || "the argument".into()).map_err(|failure| ClientError::InvalidArgument(failure.to_string()))
 }
 
-/// The imported functions with our error type; outside of the host every one of them is refused.
+/// The imported functions with our error type. Outside of the host a test's hub answers some of them; else they are refused.
 mod hub {
     use super::{ClientError, wit};
     use crate::bindings::soloist::functions::types::EntityId as WitEntityId;
@@ -486,19 +486,42 @@ mod hub {
             pub fn $name($($argument: $type),*) -> Result<$result, ClientError> {
                 Ok(wit::$name($($argument),*)?)
             }
-            #[cfg(not(target_arch = "wasm32"))]
-            pub fn $name($(_: $type),*) -> Result<$result, ClientError> {
-                let message = concat!("there is no task hub outside of the host: ", stringify!($name));
-                Err(ClientError::NotSupported(message.into()))
-            }
         )*};
     }
+    macro_rules! refused {
+        ($($name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {
+            imports! { $($name($($argument: $type),*) -> $result;)* }
+            $(#[cfg(not(target_arch = "wasm32"))]
+            pub fn $name($(_: $type),*) -> Result<$result, ClientError> {
+                Err(no_hub(stringify!($name)))
+            })*
+        };
+    }
+    macro_rules! played {
+        ($($name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {
+            imports! { $($name($($argument: $type),*) -> $result;)* }
+            $(#[cfg(not(target_arch = "wasm32"))]
+            pub fn $name($($argument: $type),*) -> Result<$result, ClientError> {
+                crate::testing::hub::$name($($argument),*).unwrap_or_else(|| Err(no_hub(stringify!($name))))
+            })*
+        };
+    }
 
-    imports! {
+    #[cfg(not(target_arch = "wasm32"))]
+    fn no_hub(call: &str) -> ClientError {
+        ClientError::NotSupported(format!("there is no task hub outside of the host: {call}"))
+    }
+
+    played! {
         start_new(request: &wit::StartRequest) -> wit::StartOutcome;
+        raise_event(instance_id: &str, name: &str, input: &str) -> ();
+        signal_entity(entity: &WitEntityId, operation: &str, input: &str, scheduled: Option<f64>) -> ();
+        read_entity(entity: &WitEntityId) -> Option<wit::EntityState>;
+        management_urls(instance_id: &str) -> wit::InstanceUrls;
+    }
+    refused! {
         get_status(instance_id: &str, options: wit::StatusOptions) -> Option<wit::OrchestrationStatus>;
         list_instances(query: &wit::StatusQuery) -> wit::StatusPage;
-        raise_event(instance_id: &str, name: &str, input: &str) -> ();
         terminate(instance_id: &str, reason: &str, recursive: bool) -> ();
         suspend(instance_id: &str, reason: &str) -> ();
         resume(instance_id: &str, reason: &str) -> ();
@@ -506,9 +529,6 @@ mod hub {
         restart(instance_id: &str, with_new_instance_id: bool) -> String;
         purge(instance_id: &str) -> u32;
         purge_by(filter: &wit::PurgeFilter) -> u32;
-        signal_entity(entity: &WitEntityId, operation: &str, input: &str, scheduled: Option<f64>) -> ();
-        read_entity(entity: &WitEntityId) -> Option<wit::EntityState>;
-        management_urls(instance_id: &str) -> wit::InstanceUrls;
     }
 }
 

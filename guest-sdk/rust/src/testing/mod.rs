@@ -17,9 +17,12 @@
 //! # }
 //! ```
 //!
-//! Or let the script answer by itself: [`Script::run`]. Entities: [`EntityScript`].
+//! Or let the script answer by itself: [`Script::run`]. Entities: [`EntityScript`]. Functions with a durable client: [`TestHub`].
 
 mod entity;
+// Only native tests have a use for it.
+#[cfg_attr(target_arch = "wasm32", allow(dead_code))]
+pub(crate) mod hub;
 
 pub use crate::bindings::exports::soloist::functions::orchestrator::{
     Action, CallEntity, CallHttp, Cancel, Completed, Consumed, ContinueAsNew, CreateSubOrchestration, CreateTimer,
@@ -28,6 +31,7 @@ pub use crate::bindings::exports::soloist::functions::orchestrator::{
     TurnStarted, UnlockEntities, WaitForEvent,
 };
 pub use entity::{EntityAction, EntityScript, EntitySignal, EntityStart};
+pub use hub::{ClientCall, TestHub};
 
 use crate::entity::EntityId;
 use crate::failure::Failure;
