@@ -154,6 +154,31 @@ pub use soloist_sdk_macros::http_trigger;
 ///
 /// The entity's name is that of the struct, or what `name = "…"` says.
 ///
+/// With `proxy = StepsProxy` it also makes a struct of this name by which orchestrators of the same crate call and signal
+/// the operations with their types:
+///
+/// ```
+/// # use serde::{Deserialize, Serialize};
+/// # use soloist_sdk::prelude::*;
+/// # #[derive(Default, Serialize, Deserialize)]
+/// # struct Steps(i64);
+/// #[entity(proxy = StepsProxy)]
+/// impl Steps {
+///     fn add(&mut self, amount: i64) -> Result<i64> {
+///         self.0 += amount;
+///         Ok(self.0)
+///     }
+/// }
+///
+/// #[orchestrator]
+/// async fn count(ctx: OrchestrationContext) -> Result<i64> {
+///     let steps = StepsProxy::new(&ctx, "ann");
+///     steps.signal_add(&1)?;
+///     steps.add(&2).await // an `i64`
+/// }
+/// # fn main() {}
+/// ```
+///
 /// A function can be an entity, too, where the names of operations are data: it does every operation, with the state by hand.
 ///
 /// ```

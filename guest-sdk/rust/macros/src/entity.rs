@@ -2,11 +2,11 @@
 
 use crate::{Kind, Parameter, announcement, arguments, function_name, parameters, plain, type_name};
 use proc_macro2::TokenStream as Tokens;
-use quote::quote;
-use syn::{Error, ImplItem, ImplItemFn, ItemImpl, LitStr, Result, Type};
+use quote::{format_ident, quote};
+use syn::{Error, Ident, ImplItem, ImplItemFn, ItemImpl, LitStr, PathArguments, Result, ReturnType, Type};
 
 /// Announces the struct as an entity.
-pub(crate) fn register(methods: &ItemImpl, name: Option<LitStr>) -> Result<Tokens> {
+pub(crate) fn register(methods: &ItemImpl, name: Option<LitStr>, proxy: Option<&Ident>) -> Result<Tokens> {
     if let Some((_, path, _)) = &methods.trait_ {
         return Err(Error::new_spanned(path, "an entity's operations are methods of its own, not of a trait"));
     }
@@ -19,11 +19,12 @@ pub(crate) fn register(methods: &ItemImpl, name: Option<LitStr>) -> Result<Token
     };
     let ident = &path.path.segments.last().expect("a path has a segment").ident;
     let name = function_name(name, ident)?;
-    let (mut operations, mut init) = (Vec::new(), None);
+    let (mut operations, mut calls, mut init) = (Vec::new(), Vec::new(), None);
     for item in &methods.items {
         let ImplItem::Fn(method) = item else { continue };
         if method.sig.receiver().is_some() {
             operations.push(operation(state, method)?);
+            calls.push(typed_call(method)?);
         } else if method.sig.ident == "init" {
             init = Some(initial(state, method)?);
         }
@@ -35,7 +36,9 @@ pub(crate) fn register(methods: &ItemImpl, name: Option<LitStr>) -> Result<Token
             ::std::boxed::Box::new(::soloist_sdk::__private::Methods::<#state>::new(OPERATIONS, #init))
         })
     };
-    Ok(announcement(Kind::Entity, &name, &run))
+    let announcement = announcement(Kind::Entity, &name, &run);
+    let proxy = proxy.map(|proxy| typed_proxy(proxy, &name, &calls));
+    Ok(quote! { #announcement #proxy })
 }
 
 /// The entry for a method.
@@ -61,6 +64,76 @@ fn operation(state: &Type, method: &ImplItemFn) -> Result<Tokens> {
             }),
         }
     })
+}
+
+/// The struct by which orchestrations of the same crate call the entity.
+fn typed_proxy(proxy: &Ident, name: &str, calls: &[Tokens]) -> Tokens {
+    let doc = format!("The entity `{name}`, as orchestrations of this crate see it.");
+    quote! {
+        #[doc = #doc]
+        #[allow(dead_code)]
+        #[derive(Clone)]
+        pub(crate) struct #proxy(::soloist_sdk::Entity);
+
+        #[allow(dead_code, private_interfaces)]
+        impl #proxy {
+            /// The entity under this key.
+            pub(crate) fn new(
+                ctx: &::soloist_sdk::OrchestrationContext,
+                key: impl ::std::convert::Into<::std::string::String>,
+            ) -> Self {
+                Self(ctx.entity(#name, key))
+            }
+
+            /// The same entity for calls by name, and to be locked.
+            pub(crate) fn entity(&self) -> &::soloist_sdk::Entity {
+                &self.0
+            }
+
+            #(#calls)*
+        }
+    }
+}
+
+/// The methods of the proxy that call and signal this operation.
+fn typed_call(method: &ImplItemFn) -> Result<Tokens> {
+    let (call, name) = (&method.sig.ident, plain(&method.sig.ident));
+    let signal = format_ident!("signal_{name}");
+    let input = parameters(&method.sig)?.into_iter().find_map(|parameter| match parameter {
+        Parameter::Input(ty) => Some(ty),
+        _ => None,
+    });
+    let (parameter, value) = match input {
+        Some(ty) => (quote! { input: &#ty }, quote! { input }),
+        None => (quote! {}, quote! { &() }),
+    };
+    let output = output(&method.sig.output);
+    let (calls, signals) = (format!("Calls `{name}`."), format!("Signals `{name}`."));
+    Ok(quote! {
+        #[doc = #calls]
+        pub(crate) fn #call(&self, #parameter) -> ::soloist_sdk::Task<#output> {
+            self.0.call(#name, #value)
+        }
+
+        #[doc = #signals]
+        pub(crate) fn #signal(&self, #parameter) -> ::soloist_sdk::Result<()> {
+            self.0.signal(#name, #value)
+        }
+    })
+}
+
+/// What a caller gets: of a `Result` the value.
+fn output(written: &ReturnType) -> Tokens {
+    let ReturnType::Type(_, ty) = written else { return quote! { () } };
+    if let Type::Path(path) = &**ty
+        && let Some(last) = path.path.segments.last()
+        && last.ident == "Result"
+        && let PathArguments::AngleBracketed(arguments) = &last.arguments
+        && let Some(value) = arguments.args.first()
+    {
+        return quote! { #value };
+    }
+    quote! { #ty }
 }
 
 /// The closure that makes the state of an entity that does not exist yet.

@@ -40,11 +40,20 @@ pub fn timer_trigger(attribute: TokenStream, item: TokenStream) -> TokenStream {
 #[doc = "See `soloist_sdk::entity`."]
 pub fn entity(attribute: TokenStream, item: TokenStream) -> TokenStream {
     let item = parse_macro_input!(item as Item);
-    let mut name = None;
-    let parser = syn::meta::parser(|meta| name_argument(&mut name, meta));
+    let (mut name, mut proxy) = (None, None);
+    let parser = syn::meta::parser(|meta| {
+        if meta.path.is_ident("proxy") {
+            proxy = Some(meta.value()?.parse::<syn::Ident>()?);
+            return Ok(());
+        }
+        name_argument(&mut name, meta)
+    });
     parse_macro_input!(attribute with parser);
     let registration = match &item {
-        Item::Impl(methods) => entity::register(methods, name),
+        Item::Impl(methods) => entity::register(methods, name, proxy.as_ref()),
+        Item::Fn(function) if proxy.is_some() => {
+            Err(Error::new_spanned(&function.sig.ident, "a proxy is made of methods, and this entity is a function"))
+        }
         Item::Fn(function) => register(Kind::Entity, function, name),
         other => Err(Error::new_spanned(other, "an entity is an `impl` block of a struct, or a function")),
     };

@@ -346,3 +346,37 @@ fn a_section_knows_only_its_own_locks() {
     assert!(section.leave(4));
     assert!(!section.leave(4), "they are released once");
 }
+
+#[derive(Default, serde::Serialize, serde::Deserialize)]
+struct TPurse(i64);
+
+#[entity(name = "Purse", proxy = PurseProxy)]
+impl TPurse {
+    fn put(&mut self, coins: Vec<i64>, ctx: EntityContext) -> Result<i64> {
+        ctx.log(Level::Debug, "put");
+        self.0 += coins.iter().sum::<i64>();
+        Ok(self.0)
+    }
+
+    fn count(&self) -> i64 {
+        self.0
+    }
+}
+
+#[test]
+fn a_proxy_calls_with_the_types_of_the_methods() {
+    #[orchestrator]
+    async fn t_purse(ctx: OrchestrationContext) -> Result<(i64, i64)> {
+        let purse = PurseProxy::new(&ctx, "p");
+        purse.signal_put(&vec![1])?;
+        let section = ctx.lock([purse.entity()]).await?;
+        let counts = (purse.put(&vec![2, 3]).await?, purse.count().await?);
+        drop(section);
+        Ok(counts)
+    }
+    let mut purse = crate::testing::EntityScript::new("Purse", "p");
+    let script = Script::run("t_purse", &(), |call, input| purse.call(call.rsplit_once('.').unwrap().1, &input));
+    assert_eq!(script.output::<(i64, i64)>(), (5, 5));
+    let Action::SignalEntity(signal) = &script.actions()[0] else { panic!("{:?}", script.actions()) };
+    assert_eq!((signal.operation.as_str(), signal.input.as_str()), ("put", "[1]"));
+}
