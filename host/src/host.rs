@@ -22,7 +22,10 @@ use crate::{
     hub::{Functions, Hub, HubConfig, HubParts, Orchestrator},
     server::{self, FunctionMatch, HttpFunctions, HttpInvocation, HttpReply, Server, ServerOptions, Services, Serving},
     storage::{Storage, StorageError, memory::Memory, sqlite::Sqlite},
-    wasm::{ClientGrant, DeployedFunction, FunctionKind, HttpCall, HttpCallError, HttpRequest, Wasm, WasmConfig},
+    wasm::{
+        AppSettingTokens, ClientGrant, DeployedFunction, FunctionKind, HttpCall, HttpCallError, HttpRequest,
+        TokenProviders, Wasm, WasmConfig,
+    },
 };
 
 /// The file, in the data folder, that holds the task hub.
@@ -267,6 +270,8 @@ fn wasm_config(
         residents_max: (size(soloist.resident_bytes) / RESIDENT_GUEST_BYTES).min(RESIDENTS_MAX),
         function_timeout: app.host_json.function_timeout,
         outbound_allow: soloist.outbound_allow.clone(),
+        tokens: TokenProviders::default()
+            .with(AppSettingTokens::KIND, Arc::new(AppSettingTokens::new(app.settings.values().into_iter().collect()))),
         settings: app.settings.values().into_iter().collect(),
         component_bytes: Arc::new(move |digest| {
             let storage = storage.clone();
@@ -288,6 +293,7 @@ fn hub_config(host_json: &HostJson, wasm: &Wasm) -> HubConfig {
         residents_max: wasm.residents_max(),
         due_page: DUE_PAGE,
         function_timeout: host_json.function_timeout,
+        http_poll_wait: durable.default_async_request_sleep_time,
     }
 }
 

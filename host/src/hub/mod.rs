@@ -13,6 +13,7 @@ mod children;
 mod client;
 mod components;
 mod executor;
+mod http;
 mod parking;
 mod recovery;
 mod replacement;
@@ -37,7 +38,8 @@ pub use client::{
     StatusWant,
 };
 pub use executor::{
-    ActivityCall, Executor, ExecutorFuture, Functions, GuestError, Orchestrator, OrchestratorCall, OrchestratorGuest,
+    ActivityCall, Executor, ExecutorFuture, Functions, GuestError, HttpRequestCall, Orchestrator, OrchestratorCall,
+    OrchestratorGuest, ScheduleStatus, TimerCall,
 };
 
 use crate::{
@@ -90,8 +92,10 @@ pub struct HubConfig {
     /// Due entries that are read at once; the others are left in storage until their turn comes. 10,000 is a good number.
     pub due_page: usize,
     /// How long one attempt of an activity may take, waiting in it included; none is without limit. The call's own timeout
-    /// applies as well.
+    /// applies as well. It bounds a durable HTTP request, too.
     pub function_timeout: Option<Duration>,
+    /// How long a durable HTTP call waits before it asks after accepted work, where the answer names no time.
+    pub http_poll_wait: Duration,
 }
 
 /// Figures of a running hub, since it started.
@@ -136,6 +140,7 @@ impl Hub {
             }),
             counters: Counters::default(),
             function_timeout: config.function_timeout,
+            http_poll_wait: config.http_poll_wait,
             garbage: tokio::sync::Notify::new(),
             released: tokio::sync::Notify::new(),
             failed: watch::Sender::new(None),

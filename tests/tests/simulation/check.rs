@@ -69,18 +69,22 @@ fn check_history(records: &[Arc<TurnRecord>], context: &str) {
                     due.insert(*sequence, *fire_at);
                 }
                 HistoryEvent::ChildScheduled(child) => assert!(asked.insert(child.sequence), "asked twice: {context}"),
+                HistoryEvent::HttpScheduled(call) => assert!(asked.insert(call.sequence), "asked twice: {context}"),
                 HistoryEvent::TaskCompleted { sequence, .. }
                 | HistoryEvent::TaskFailed { sequence, .. }
+                | HistoryEvent::HttpCompleted { sequence, .. }
+                | HistoryEvent::HttpFailed { sequence, .. }
                 | HistoryEvent::ChildCompleted { sequence, .. }
                 | HistoryEvent::ChildFailed { sequence, .. } => {
                     assert!(asked.contains(sequence), "I6: an answer without a question: {context}");
                     assert!(answered.insert(*sequence), "I6: two results: {context}");
                 }
-                HistoryEvent::TaskRetryScheduled { sequence, due: at, .. } => {
+                HistoryEvent::TaskRetryScheduled { sequence, due: at, .. }
+                | HistoryEvent::HttpPollScheduled { sequence, due: at, .. } => {
                     assert!(!answered.contains(sequence), "I6: an attempt after the result: {context}");
                     due.insert(*sequence, *at);
                 }
-                HistoryEvent::TaskRetryStarted { sequence, .. } => {
+                HistoryEvent::TaskRetryStarted { sequence, .. } | HistoryEvent::HttpPollStarted { sequence } => {
                     assert!(due[sequence] <= record.time, "a back-off was cut short: {context}");
                 }
                 HistoryEvent::ExecutionSuspended { .. } => {

@@ -322,6 +322,10 @@ impl Guest {
             GuestEvent::ChildFailed { sequence, failure, .. } => {
                 self.answer(*sequence, format!("\"{}\"", failure.message));
             }
+            GuestEvent::HttpCompleted(sequence, answer) => {
+                self.answer(*sequence, format!("\"{}\"", answer.content));
+            }
+            GuestEvent::HttpFailed(sequence, failure) => self.answer(*sequence, format!("\"{}\"", failure.kind)),
             GuestEvent::TimerFired(sequence) => {
                 assert!(self.next > *sequence, "a timer that was never made");
                 if self.waits.timer == Some(*sequence) {
