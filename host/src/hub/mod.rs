@@ -18,6 +18,7 @@ mod parking;
 mod recovery;
 mod replacement;
 mod residency;
+mod timer_functions;
 mod timers;
 mod turns;
 mod worker;
@@ -41,6 +42,8 @@ pub use executor::{
     ActivityCall, Executor, ExecutorFuture, Functions, GuestError, HttpRequestCall, Orchestrator, OrchestratorCall,
     OrchestratorGuest, ScheduleStatus, TimerCall,
 };
+
+pub use timer_functions::{NextOccurrence, TimerFunction, TimerRetry};
 
 use crate::{
     ambient::Ambient,

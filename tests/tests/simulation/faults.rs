@@ -12,10 +12,10 @@ use std::{
 
 use soloist::{
     ambient::Ambient,
-    durable::{Digest, InstanceId, InstanceKey, Timestamp},
+    durable::{Digest, FunctionName, InstanceId, InstanceKey, Timestamp},
     storage::{
         Committed, ComponentUse, Due, End, Ended, Fence, Loaded, OpenInstance, Page, Purged, Put, PutMessage, Query,
-        Snapshot, Start, Started, Storage, StorageError, StorageFuture, TurnCommit, Want,
+        Snapshot, Start, Started, Storage, StorageError, StorageFuture, TimerStatus, TurnCommit, Want,
     },
 };
 use tokio::sync::Notify;
@@ -203,6 +203,8 @@ impl<S: Storage> Storage for Faulty<S> {
         load(instance: InstanceKey) -> Option<Loaded>;
         open_instances(after: Option<InstanceKey>, limit: usize) -> Vec<OpenInstance>;
         due(after: Option<Due>, limit: usize) -> Vec<Due>;
+        timer_status(function: FunctionName) -> Option<TimerStatus>;
+        put_timer_status(function: FunctionName, status: TimerStatus) -> ();
         close() -> ();
     }
 
