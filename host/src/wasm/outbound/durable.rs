@@ -259,3 +259,6 @@ fn reason(error: &Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;
