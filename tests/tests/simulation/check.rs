@@ -50,6 +50,7 @@ fn check_history(records: &[Arc<TurnRecord>], context: &str) {
     let mut asked = BTreeSet::new();
     let mut answered = BTreeSet::new();
     let mut messages = BTreeSet::new();
+    let mut polled = BTreeSet::new();
     let mut due = std::collections::BTreeMap::new();
     let (mut ended, mut suspended) = (false, false);
     let mut time = records[0].time;
@@ -81,6 +82,9 @@ fn check_history(records: &[Arc<TurnRecord>], context: &str) {
                 }
                 HistoryEvent::TaskRetryScheduled { sequence, due: at, .. }
                 | HistoryEvent::HttpPollScheduled { sequence, due: at, .. } => {
+                    let is_poll = matches!(event, HistoryEvent::HttpPollScheduled { .. });
+                    assert!(is_poll || !polled.contains(sequence), "accepted work was begun again: {context}");
+                    polled.extend(is_poll.then_some(*sequence));
                     assert!(!answered.contains(sequence), "I6: an attempt after the result: {context}");
                     due.insert(*sequence, *at);
                 }
@@ -169,7 +173,11 @@ fn check_output(program: &[Step], output: &[serde_json::Value], context: &str) -
                 assert_eq!(next(), "Timeout", "three attempts were stopped: {context}");
                 sequence += 1;
             }
-            Step::Activity | Step::FanOut(_) => {
+            Step::FailingHttp => {
+                assert_eq!(next(), "Planned", "three attempts were not enough: {context}");
+                sequence += 1;
+            }
+            Step::Activity | Step::FanOut(_) | Step::Http(_) => {
                 for _ in 0..if let Step::FanOut(n) = step { *n } else { 1 } {
                     assert_eq!(next().to_string(), activity_result(sequence), "{context}");
                     sequence += 1;

@@ -9,10 +9,10 @@ use std::{
 use soloist::{
     ambient::Ambient,
     durable::{
-        Action, ChildScheduled, Failure, GuestEvent, GuestOutcome, GuestTurn, Json, RetryPolicy, TaskScheduled,
-        Timestamp,
+        Action, ChildScheduled, Failure, GuestEvent, GuestOutcome, GuestTurn, HttpAnswer, HttpRetry, HttpScheduled,
+        Json, RetryPolicy, TaskScheduled, Timestamp,
     },
-    hub::{ActivityCall, Executor, ExecutorFuture, GuestError, OrchestratorCall, OrchestratorGuest},
+    hub::{ActivityCall, Executor, ExecutorFuture, GuestError, HttpRequestCall, OrchestratorCall, OrchestratorGuest},
 };
 
 use crate::faults::Dice;
@@ -43,6 +43,10 @@ pub enum Step {
     /// An activity that takes longer than it may: this many attempts are stopped, and the next, if the policy allows one, is
     /// quick.
     Slow(u32),
+    /// A durable HTTP call whose work is asked after this many times before it is done.
+    Http(u32),
+    /// A durable HTTP call that never gets an answer, not at the third attempt.
+    FailingHttp,
     /// Begins anew, this many times in all; only as the last step.
     Again(u32),
     /// Fails the orchestration.
@@ -52,7 +56,7 @@ pub enum Step {
 /// A random program.
 pub fn random(dice: &mut Dice) -> Vec<Step> {
     let mut steps: Vec<Step> = (0..dice.below(8))
-        .map(|_| match dice.below(16) {
+        .map(|_| match dice.below(18) {
             0..=3 => Step::Activity,
             4 => Step::FanOut(1 + u32::try_from(dice.below(6)).expect("small")),
             5 => Step::FailingActivity,
@@ -63,6 +67,8 @@ pub fn random(dice: &mut Dice) -> Vec<Step> {
             13 => Step::FailingChild,
             11 => Step::Retry(u32::try_from(dice.below(4)).expect("small")),
             14 => Step::Slow(u32::try_from(dice.below(4)).expect("small")),
+            15 => Step::Http(u32::try_from(dice.below(4)).expect("small")),
+            16 => Step::FailingHttp,
             _ => Step::Status,
         })
         .collect();
@@ -124,6 +130,27 @@ impl Executor for Script {
             };
             let guest: Box<dyn OrchestratorGuest> = Box::new(Guest::new(program, self.delay(), self.ambient.clone()));
             Ok(guest)
+        })
+    }
+
+    /// The URL tells what is answered: how often the work is asked after, or nothing at all.
+    fn http(&self, call: HttpRequestCall) -> ExecutorFuture<'_, Result<HttpAnswer, Failure>> {
+        let delay = self.delay();
+        Box::pin(async move {
+            self.ambient.sleep(delay).await;
+            let url = call.poll.as_deref().unwrap_or(&call.call.uri);
+            let Some(polls) = url.strip_prefix("http://sim/polls/") else {
+                assert_eq!(url, "http://sim/fails");
+                return Err(Failure::new("Planned", "as it should"));
+            };
+            let polls: u32 = polls.parse().expect("a number");
+            let header = |name: &str, value: String| (name.to_owned(), value);
+            let headers = match polls.checked_sub(1) {
+                Some(left) => vec![header("location", left.to_string()), header("retry-after", polls.to_string())],
+                None => vec![],
+            };
+            let status = if headers.is_empty() { 200 } else { 202 };
+            Ok(HttpAnswer { status, headers, content: format!("a{}", call.call.sequence).into() })
         })
     }
 
@@ -234,6 +261,22 @@ impl Guest {
         self.actions.push(Action::StartChild { child: Box::new(child), instance_id: None });
     }
 
+    fn http(&mut self, uri: &str) {
+        let sequence = self.number();
+        self.waits.tasks.insert(sequence, None);
+        self.actions.push(Action::CallHttp(Box::new(HttpScheduled {
+            sequence,
+            method: "POST".into(),
+            uri: uri.into(),
+            headers: vec![],
+            content: None,
+            asynchronous_pattern: true,
+            timeout_ms: None,
+            retry: Some(HttpRetry { policy: retry_policy(), status_codes: vec![] }),
+            token_source: None,
+        })));
+    }
+
     fn timer(&mut self, millis: u64) {
         let sequence = self.number();
         let fire_at = self.now.plus(Duration::from_millis(millis));
@@ -265,6 +308,8 @@ impl Guest {
             Step::Retry(fails) => self.task_with("Works", fails, Some(retry_policy()), None),
             Step::Child => self.child("Child"),
             Step::FailingChild => self.child("FailingChild"),
+            Step::Http(polls) => self.http(&format!("http://sim/polls/{polls}")),
+            Step::FailingHttp => self.http("http://sim/fails"),
             Step::Slow(fails) => self.task_with("Slow", fails, Some(retry_policy()), Some(SLOW_TIMEOUT)),
             Step::Again(times) if self.rounds < times => {
                 let input = format!("[{},[{}]]", self.rounds + 1, self.output.join(","));
