@@ -3,6 +3,9 @@
 use super::{Failure, Json, RetryPolicy, Sequence, Timestamp};
 use std::{sync::Arc, time::Duration};
 
+/// No poll comes sooner after an answer: each is recorded, and a service that always says "at once" must not fill the disk.
+const POLL_MIN: Duration = Duration::from_millis(100);
+
 /// How a durable HTTP call is repeated.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HttpRetry {
@@ -113,7 +116,8 @@ impl HttpScheduled {
             Failure { non_retriable: true, ..Failure::new("HttpRequestException", text) }
         })?;
         let due = answer.header("retry-after").and_then(|after| retry_after(after, now));
-        Ok(HttpOutcome::Accepted { location, due: due.unwrap_or_else(|| now.plus(default_wait)) })
+        let due = due.unwrap_or_else(|| now.plus(default_wait)).max(now.plus(POLL_MIN));
+        Ok(HttpOutcome::Accepted { location, due })
     }
 }
 
@@ -254,7 +258,7 @@ mod tests {
         let due = Timestamp("2026-11-20T21:28:59Z".parse::<jiff::Timestamp>().unwrap().as_microsecond());
         assert_eq!(poll(&call(), &date), Some((url.clone(), (due.0 - NOW.0).max(0) / 1_000_000)));
         let past = [("location", "/s"), ("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT")];
-        assert_eq!(poll(&call(), &past), Some((url.clone(), 0)));
+        assert_eq!(poll(&call(), &past), Some((url.clone(), 0)), "at once, or nearly so");
         assert_eq!(poll(&call(), &[("location", "/s"), ("retry-after", "soon")]), Some((url, 30)));
         assert_eq!(poll(&call(), &[]), None, "without a Location the 202 is the answer");
         let off = HttpScheduled { asynchronous_pattern: false, ..call() };

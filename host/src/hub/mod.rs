@@ -1,8 +1,8 @@
 //! The task hub: who runs when.
 //!
 //! It brings messages to instances, runs their turns and activities through the [`Executor`], and makes every step durable
-//! before it has an effect. It never names wasm or HTTP, never reads a clock but through `Ambient`, and never polls: what
-//! waits is woken by a message or a timer.
+//! before it has an effect. It never names wasm, opens or accepts no connection, never reads a clock but through `Ambient`,
+//! and never polls: what waits is woken by a message or a timer.
 //!
 //! Start reading at [`Hub`] (what callers may ask), then `worker` (the loop that runs an instance) and `cell` (what is kept
 //! in memory of one).

@@ -15,7 +15,7 @@ use tracing::{debug, error, info, warn};
 use super::{Hub, ScheduleStatus, TimerCall, worker::Inner};
 use crate::{
     durable::{Failure, FunctionName, Timestamp},
-    storage::TimerStatus,
+    storage::{StorageError, TimerStatus},
 };
 
 /// The first occurrence after the second time, of the series in which the first one is; none if there is none.
@@ -109,6 +109,9 @@ impl TimerFunction {
 
     /// Where the schedule stands after a run that began at `began` and ended at `now`. What became due meanwhile is skipped.
     fn after(&self, firing: Firing, began: Timestamp, now: Timestamp) -> Standing {
+        if now.until(began) > SET_BACK_MAX {
+            return self.anew(now);
+        }
         let last = if firing.is_past_due { began.max(firing.scheduled) } else { firing.scheduled };
         Standing { last: Some(last), next: (self.next)(last, now.max(last)), updated: now }
     }
@@ -137,6 +140,9 @@ impl Hub {
 
 async fn run(inner: Arc<Inner>, function: TimerFunction) {
     let stored = if function.is_monitored { stored(&inner, &function.name).await } else { None };
+    if inner.is_stopping() {
+        return;
+    }
     let (mut standing, mut firing) = function.on_start(stored, inner.ambient.now());
     match firing {
         Some(Firing { is_past_due: true, .. }) => {
@@ -146,7 +152,7 @@ async fn run(inner: Arc<Inner>, function: TimerFunction) {
         None => {}
     }
     // Written before the first firing, too: one that a down time swallows is missed from here on.
-    if stored.is_none() {
+    if stored != Some(function.status(standing)) {
         store(&inner, &function, standing).await;
     }
     while !inner.is_stopping() {
@@ -222,12 +228,21 @@ async fn fire(inner: &Inner, function: &TimerFunction, firing: Firing, standing:
 }
 
 async fn stored(inner: &Inner, function: &FunctionName) -> Option<TimerStatus> {
-    let read = inner.storage.timer_status(function.clone()).await;
-    read.unwrap_or_else(|error| {
-        inner.note(&error);
-        error!(%function, %error, "cannot read where a timer's schedule stands: it begins anew");
-        None
-    })
+    while !inner.is_stopping() {
+        match inner.storage.timer_status(function.clone()).await {
+            Ok(status) => return status,
+            Err(error @ StorageError::Corrupt(_)) => {
+                error!(%function, %error, "cannot read where a timer's schedule stands: it begins anew");
+                return None;
+            }
+            Err(error) => {
+                inner.note(&error);
+                error!(%function, %error, "cannot read where a timer's schedule stands, trying again");
+                inner.ambient.sleep(SLEEP_MAX).await;
+            }
+        }
+    }
+    None
 }
 
 async fn store(inner: &Inner, function: &TimerFunction, standing: Standing) {

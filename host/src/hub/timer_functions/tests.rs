@@ -81,6 +81,8 @@ fn a_run_that_takes_longer_than_the_period_skips_what_became_due() {
     assert_eq!((after.last, after.next), (Some(at(600)), Some(at(2_400))));
     let back = function().after(firing, at(600), at(599));
     assert_eq!(back.next, Some(at(1_200)), "a clock that is set back brings no occurrence twice");
+    let far_back = function().after(Firing { scheduled: at(90_000), is_past_due: false }, at(90_000), at(1_000));
+    assert_eq!(far_back.next, Some(at(1_200)), "unless it was wrong before");
 }
 
 #[test]
