@@ -13,6 +13,7 @@ use super::*;
 use crate::{
     ambient::Ambient,
     durable::{Json, OverridableStates},
+    flight::{Book, Recorder},
     hub::{
         ActivityCall, Executor, ExecutorFuture, Functions, GuestError, HubConfig, HubParts, OrchestratorCall,
         OrchestratorGuest,
@@ -169,6 +170,7 @@ impl Life {
             config: HubConfig {
                 policy: OverridableStates::None,
                 concurrent_activities: 1,
+                concurrent_turns: 1,
                 actions_max: 1,
                 resident_bytes: 0,
                 residents_max: 0,
@@ -176,6 +178,8 @@ impl Life {
                 function_timeout: None,
                 http_poll_wait: Duration::ZERO,
             },
+            recorder: Arc::new(Recorder::off()),
+            book: Book::default(),
         });
         hub.run_timers(vec![function]);
         Self { hub, runs, clock }
