@@ -1,7 +1,7 @@
 //! The sample app does what its documentation says.
 
 use serde_json::json;
-use soloist_tests::{Answer, Host, Peer, artifacts, eventually};
+use soloist_tests::{Host, Peer, artifacts, eventually, peer::Answer};
 use std::{fs, path::Path};
 
 async fn sample_host() -> Host {
