@@ -16,13 +16,16 @@ use tracing::{error, info, warn};
 
 use crate::{
     ambient::{Ambient, System},
-    app::{App, Excluded, Function, HostJson, RouteTable, Trigger},
-    durable::{Digest, FunctionName, OverridableStates, TraceContext},
+    app::{App, Excluded, Function, HostJson, Retry, RouteTable, Schedule, Trigger},
+    durable::{Digest, FunctionName, OverridableStates, Timestamp, TraceContext},
     flight::{self, Book, Recorder},
-    hub::{Functions, Hub, HubConfig, HubParts, Orchestrator},
+    hub::{Functions, Hub, HubConfig, HubParts, Orchestrator, TimerFunction, TimerRetry},
     server::{self, FunctionMatch, HttpFunctions, HttpInvocation, HttpReply, Server, ServerOptions, Services, Serving},
     storage::{Storage, StorageError, memory::Memory, sqlite::Sqlite},
-    wasm::{ClientGrant, DeployedFunction, FunctionKind, HttpCall, HttpCallError, HttpRequest, Wasm, WasmConfig},
+    wasm::{
+        AppSettingTokens, ClientGrant, DeployedFunction, FunctionKind, HttpCall, HttpCallError, HttpRequest,
+        TokenProviders, Wasm, WasmConfig,
+    },
 };
 
 /// The file, in the data folder, that holds the task hub.
@@ -136,6 +139,8 @@ pub struct Served {
     pub bindings: Vec<String>,
     /// Its methods and route, for an HTTP function.
     pub route: Option<(String, String)>,
+    /// Its schedule and the next occurrence, for a timer function.
+    pub schedule: Option<String>,
 }
 
 /// A running host.
@@ -202,8 +207,9 @@ impl Host {
             routes: find_route(routes, &functions),
             functions: Arc::new(Guests { wasm, hub_name: app.host_json.durable_task.hub_name.clone() }),
         };
-        // Last: a request must find everything in place.
+        // Last: a request must find everything in place. A timer function's may be to this host.
         let serving = server.serve(services, server_options(&app.host_json)).context("serving")?;
+        hub.run_timers(timer_functions(&functions));
         Ok(Self { hub, storage, serving, served, excluded, _data: data })
     }
 
@@ -267,6 +273,8 @@ fn wasm_config(
         residents_max: (size(soloist.resident_bytes) / RESIDENT_GUEST_BYTES).min(RESIDENTS_MAX),
         function_timeout: app.host_json.function_timeout,
         outbound_allow: soloist.outbound_allow.clone(),
+        tokens: TokenProviders::default()
+            .with(AppSettingTokens::KIND, Arc::new(AppSettingTokens::new(app.settings.values().into_iter().collect()))),
         settings: app.settings.values().into_iter().collect(),
         component_bytes: Arc::new(move |digest| {
             let storage = storage.clone();
@@ -288,6 +296,7 @@ fn hub_config(host_json: &HostJson, wasm: &Wasm) -> HubConfig {
         residents_max: wasm.residents_max(),
         due_page: DUE_PAGE,
         function_timeout: host_json.function_timeout,
+        http_poll_wait: durable.default_async_request_sleep_time,
     }
 }
 
@@ -354,9 +363,9 @@ async fn deploy(app: &App, wasm: &Wasm, storage: &Arc<dyn Storage>) -> anyhow::R
             Trigger::Activity { name } => {
                 deployed.registered.activities.insert(FunctionName::new(name));
             }
-            Trigger::Http(_) => {}
+            Trigger::Http(_) | Trigger::Timer(_) => {}
             // In the list of what is served, they would seem to run.
-            Trigger::Entity { .. } | Trigger::Timer(_) => {
+            Trigger::Entity { .. } => {
                 deployed.excluded.push(Excluded {
                     function: function.name.clone(),
                     reason: format!("this host does not run functions of type {} yet", function.trigger.binding_type()),
@@ -400,7 +409,46 @@ fn served(function: &Function, host_json: &HostJson) -> Served {
         let path: Vec<&str> = path.into_iter().filter(|part| !part.is_empty()).collect();
         (methods, format!("/{}", path.join("/")))
     });
-    Served { name: function.name.clone(), bindings: function.bindings(), route }
+    let schedule = match &function.trigger {
+        Trigger::Timer(timer) => Some(schedule_line(&timer.schedule, System.now())),
+        Trigger::Http(_) | Trigger::Orchestration { .. } | Trigger::Activity { .. } | Trigger::Entity { .. } => None,
+    };
+    Served { name: function.name.clone(), bindings: function.bindings(), route, schedule }
+}
+
+fn schedule_line(schedule: &Schedule, now: Timestamp) -> String {
+    let next = schedule.next(now, now).and_then(|next| jiff::Timestamp::from_second(next.0 / 1_000_000).ok());
+    let next = next.map_or("never".to_owned(), |next| next.to_string());
+    format!("{schedule} (next: {next})")
+}
+
+/// The timer functions among these, as the hub fires them.
+fn timer_functions(functions: &[Function]) -> Vec<TimerFunction> {
+    let timer = |function: &Function| {
+        let Trigger::Timer(timer) = &function.trigger else { return None };
+        let schedule = timer.schedule.clone();
+        Some(TimerFunction {
+            name: FunctionName::new(&function.name),
+            schedule: schedule.fingerprint(),
+            is_monitored: timer.use_monitor && schedule.can_be_monitored(System.now()),
+            run_on_startup: timer.run_on_startup,
+            adjust_for_dst: schedule.adjusts_for_dst(),
+            retry: function.retry.map(timer_retry),
+            next: Arc::new(move |last, now| schedule.next(last, now)),
+        })
+    };
+    functions.iter().filter_map(timer).collect()
+}
+
+fn timer_retry(retry: Retry) -> TimerRetry {
+    match retry {
+        Retry::FixedDelay { max_retry_count, delay } => {
+            TimerRetry { max_retry_count, first_wait: delay, max_wait: delay }
+        }
+        Retry::ExponentialBackoff { max_retry_count, minimum_interval, maximum_interval } => {
+            TimerRetry { max_retry_count, first_wait: minimum_interval, max_wait: maximum_interval }
+        }
+    }
 }
 
 fn find_route(routes: RouteTable, functions: &[Function]) -> server::FunctionRoutes {

@@ -8,10 +8,12 @@ pub mod client;
 pub mod folder;
 pub mod host;
 pub mod instances;
+pub mod peer;
 pub mod server;
 
 pub use client::{Client, Reply};
 pub use host::{Host, HostBuilder};
+pub use peer::Peer;
 pub use server::{Answer, Server};
 
 use std::{future::Future, time::Duration};

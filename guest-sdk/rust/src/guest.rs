@@ -3,11 +3,13 @@
 use crate::activity::ActivityContext;
 use crate::bindings::exports::soloist::functions::{activity, entity, http_function, orchestrator, timer_function};
 use crate::bindings::soloist::functions::types::Failure as WitFailure;
+use crate::entity::batch;
 use crate::failure::Failure;
 use crate::http::{HttpRequest, HttpResponse};
 use crate::log;
 use crate::orchestration::executor::Executor;
 use crate::registry::{self, Kind, Run};
+use crate::timer::TimerInfo;
 use std::cell::RefCell;
 
 thread_local! {
@@ -29,7 +31,7 @@ impl activity::Guest for Component {
     fn invoke(context: activity::ActivityContext, input: String) -> Result<String, WitFailure> {
         match registry::find(Kind::Activity, &context.function_name).map(|function| function.run) {
             Ok(Run::Activity(run)) => run(ActivityContext::new(context), input).map_err(Failure::into_wit),
-            Ok(Run::Http(_) | Run::Orchestrator(_)) => unreachable!("an activity was looked for"),
+            Ok(_) => unreachable!("an activity was looked for"),
             Err(unknown) => Err(unknown.into_wit()),
         }
     }
@@ -39,9 +41,7 @@ impl http_function::Guest for Component {
     fn handle(request: http_function::Request) -> http_function::Response {
         let response = match registry::find(Kind::Http, &request.function_name).map(|function| function.run) {
             Ok(Run::Http(run)) => run(HttpRequest::new(request)),
-            Ok(Run::Activity(_) | Run::Orchestrator(_)) => {
-                unreachable!("an http trigger was looked for")
-            }
+            Ok(_) => unreachable!("an http trigger was looked for"),
             Err(unknown) => {
                 log::error(&unknown);
                 HttpResponse::new(500).text(unknown.message())
@@ -51,29 +51,30 @@ impl http_function::Guest for Component {
     }
 }
 
-/// This SDK has no way to write entities yet, so there is none to be found.
 impl entity::Guest for Component {
     fn run(
         context: entity::EntityContext,
         state: Option<String>,
         operations: Vec<entity::Operation>,
     ) -> entity::BatchResult {
-        let failure = unknown(Kind::Entity, &context.function_name);
-        let results = operations.iter().map(|_| entity::OperationResult::Failed(failure.clone())).collect();
-        entity::BatchResult { results, state, actions: Vec::new() }
+        match registry::find(Kind::Entity, &context.function_name).map(|function| function.run) {
+            Ok(Run::Entity(make)) => batch::run(&mut *make(), context, state, operations),
+            Ok(_) => unreachable!("an entity was looked for"),
+            Err(unknown) => {
+                let failure = unknown.into_wit();
+                let results = operations.iter().map(|_| entity::OperationResult::Failed(failure.clone())).collect();
+                entity::BatchResult { results, state, actions: Vec::new() }
+            }
+        }
     }
 }
 
-/// This SDK has no way to write timer triggers yet, so there is none to be found.
 impl timer_function::Guest for Component {
     fn fire(context: timer_function::TimerContext) -> Result<(), WitFailure> {
-        Err(unknown(Kind::Timer, &context.function_name))
-    }
-}
-
-fn unknown(kind: Kind, name: &str) -> WitFailure {
-    match registry::find(kind, name) {
-        Err(unknown) => unknown.into_wit(),
-        Ok(_) => unreachable!("no function of this kind can be announced"),
+        match registry::find(Kind::Timer, &context.function_name).map(|function| function.run) {
+            Ok(Run::Timer(run)) => run(TimerInfo::new(context)).map_err(Failure::into_wit),
+            Ok(_) => unreachable!("a timer trigger was looked for"),
+            Err(unknown) => Err(unknown.into_wit()),
+        }
     }
 }

@@ -1,6 +1,9 @@
 //! What the attribute macros' code calls. Not for anyone else.
 
 use crate::client::DurableClient;
+pub use crate::entity::batch::Entity;
+pub use crate::entity::function::Function as EntityFunction;
+pub use crate::entity::methods::{Method, Methods, Operation};
 use crate::failure::{Failure, Result};
 use crate::http::{HttpError, HttpResponse};
 use crate::json;

@@ -1,9 +1,11 @@
 //! The functions that a component holds. The attribute macros put them here before anything else runs.
 
 use crate::activity::ActivityContext;
+use crate::entity::batch::Entity;
 use crate::failure::{Failure, Result};
 use crate::http::{HttpRequest, HttpResponse};
 use crate::orchestration::OrchestrationContext;
+use crate::timer::TimerInfo;
 use std::future::Future;
 use std::pin::Pin;
 
@@ -19,6 +21,10 @@ pub enum Run {
     Orchestrator(fn(OrchestrationContext) -> Orchestration),
     /// Of an activity.
     Activity(fn(ActivityContext, String) -> Result<String>),
+    /// Of an entity: makes what runs one batch.
+    Entity(fn() -> Box<dyn Entity>),
+    /// Of a timer trigger.
+    Timer(fn(TimerInfo) -> Result<()>),
 }
 
 /// A function that an attribute macro announced.
@@ -47,6 +53,8 @@ impl Kind {
             Run::Http(_) => Self::Http,
             Run::Orchestrator(_) => Self::Orchestrator,
             Run::Activity(_) => Self::Activity,
+            Run::Entity(_) => Self::Entity,
+            Run::Timer(_) => Self::Timer,
         }
     }
 
@@ -69,7 +77,7 @@ pub(crate) fn find(kind: Kind, name: &str) -> Result<&'static Function> {
 }
 
 /// A name without what may differ: Rust's `e1_say_hello` answers to `E1_SayHello` and to `e1-say-hello`.
-fn normalized(name: &str) -> String {
+pub(crate) fn normalized(name: &str) -> String {
     name.chars().filter(|c| !matches!(c, '_' | '-')).flat_map(char::to_lowercase).collect()
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::route::RouteTemplate;
+use super::schedule::Schedule;
 use crate::durable::OverridableStates;
 
 /// One deployed function: a folder with a valid `function.json` and an existing component file.
@@ -124,11 +125,12 @@ pub enum AuthLevel {
 /// The `timerTrigger` binding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TimerTrigger {
-    /// A cron expression of five or six fields, or a period as `hh:mm:ss`; its form has been checked.
-    pub schedule: String,
+    /// A cron expression of five or six fields, or a period as `hh:mm:ss`.
+    pub schedule: Schedule,
     /// Run once when the host starts, too. Default false.
     pub run_on_startup: bool,
-    /// Remember the last run so that one that was missed is made up for. Default true.
+    /// Remember where the schedule stands, so that a run that was missed is made up for. Default true; without effect for a
+    /// schedule that occurs more than once a minute.
     pub use_monitor: bool,
 }
 

@@ -7,8 +7,9 @@ use super::function::{AuthLevel, ClientBinding, Function, HttpTrigger, Retry, Ti
 use super::host_json::HostJson;
 use super::json::{Document, Node, Value};
 use super::route::RouteTemplate;
+use super::schedule::{self, Schedule};
 use super::settings::Settings;
-use super::{schedule, script, time_span};
+use super::{script, time_span};
 use crate::durable::OverridableStates;
 
 /// The binding types that work here.
@@ -69,7 +70,7 @@ pub(super) fn read(
     check_configuration_source(&root, name)?;
     let bindings = bindings(&root)?;
     let trigger_binding = check_bindings(&root, &bindings)?;
-    let trigger = trigger(trigger_binding, name)?;
+    let trigger = trigger(trigger_binding, name, surroundings.settings)?;
     let client = client(&bindings, &trigger, surroundings.host_json)?;
     let http_output = bindings.iter().find(|binding| binding.kind == "http").map(|binding| binding.name.clone());
     let script_file = string(&root, "scriptFile")?;
@@ -220,7 +221,7 @@ fn check_kind(binding: &Binding<'_>) -> Result<(), Problem> {
     }
 }
 
-fn trigger(binding: &Binding<'_>, function: &str) -> Result<Trigger, Problem> {
+fn trigger(binding: &Binding<'_>, function: &str, settings: &Settings) -> Result<Trigger, Problem> {
     let node = binding.node;
     let name = |key: &str| -> Result<String, Problem> {
         Ok(string(node, key)?.filter(|name| !name.is_empty()).unwrap_or(function).to_owned())
@@ -243,7 +244,7 @@ fn trigger(binding: &Binding<'_>, function: &str) -> Result<Trigger, Problem> {
             }
             Ok(Trigger::Entity { name })
         }
-        "timertrigger" => timer_trigger(node).map(Trigger::Timer),
+        "timertrigger" => timer_trigger(node, settings).map(Trigger::Timer),
         _ => unreachable!("check_kind refuses every other trigger type"),
     }
 }
@@ -293,18 +294,18 @@ fn methods(node: &Node) -> Result<Vec<String>, Problem> {
     Ok(methods)
 }
 
-fn timer_trigger(node: &Node) -> Result<TimerTrigger, Problem> {
-    let schedule = string(node, "schedule")?.unwrap_or_default();
-    if !schedule::is_valid(schedule) {
-        return Err(Problem::new(
-            format!(
-                "The schedule expression '{schedule}' was not recognized as a valid cron expression or timespan string."
-            ),
-            node.get("schedule").unwrap_or(node).origin(),
-        ));
-    }
+fn timer_trigger(node: &Node, settings: &Settings) -> Result<TimerTrigger, Problem> {
+    let text = string(node, "schedule")?.unwrap_or_default();
+    let zone = schedule::time_zone(settings)
+        .map_err(|message| Problem::new(message, Origin::Setting(schedule::TIME_ZONE_SETTING.to_owned())))?;
+    let schedule = Schedule::parse(text, &zone).ok_or_else(|| {
+        let message = format!(
+            "The schedule expression '{text}' was not recognized as a valid cron expression or timespan string."
+        );
+        Problem::new(message, node.get("schedule").unwrap_or(node).origin())
+    })?;
     Ok(TimerTrigger {
-        schedule: schedule.to_owned(),
+        schedule,
         run_on_startup: boolean(node, "runOnStartup")?.unwrap_or(false),
         use_monitor: boolean(node, "useMonitor")?.unwrap_or(true),
     })

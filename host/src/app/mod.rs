@@ -26,6 +26,7 @@ pub use error::{AppError, Excluded, Origin, Position};
 pub use function::{AuthLevel, ClientBinding, Function, HttpTrigger, Retry, TimerTrigger, Trigger};
 pub use host_json::{DurableTaskOptions, HostJson, HttpOptions, OutboundRule, SoloistOptions};
 pub use route::{RouteMatch, RouteTable, RouteTemplate};
+pub use schedule::Schedule;
 pub use settings::Settings;
 
 /// A loaded app: what is served, and what is not and why.

@@ -168,7 +168,7 @@ fn listing(host: &Host, url: &str) -> String {
     for function in host.served() {
         let what = match &function.route {
             Some((methods, path)) => format!("{methods} {url}{path}"),
-            None => String::new(),
+            None => function.schedule.clone().unwrap_or_default(),
         };
         let bindings = function.bindings.join(", ");
         let gap = if what.is_empty() { "" } else { "  " };

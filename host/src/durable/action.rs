@@ -1,6 +1,8 @@
 //! What an orchestrator's code sees and asks for: the contract's events and actions, in the host's types.
 
-use super::{ChildScheduled, ExecutionStarted, Failure, Json, Sequence, TaskScheduled, Timestamp};
+use super::{
+    ChildScheduled, ExecutionStarted, Failure, HttpAnswer, HttpScheduled, Json, Sequence, TaskScheduled, Timestamp,
+};
 use std::sync::Arc;
 
 /// One event for the guest.
@@ -32,6 +34,10 @@ pub enum GuestEvent {
         /// Why.
         failure: Failure,
     },
+    /// A durable HTTP call was answered.
+    HttpCompleted(Sequence, Box<HttpAnswer>),
+    /// A durable HTTP call got no answer.
+    HttpFailed(Sequence, Failure),
     /// A timer fired.
     TimerFired(Sequence),
     /// An external event.
@@ -57,6 +63,8 @@ pub enum Action {
         /// The id that the code chose.
         instance_id: Option<String>,
     },
+    /// Call HTTP.
+    CallHttp(Box<HttpScheduled>),
     /// Arm a timer.
     CreateTimer {
         /// The action's number.

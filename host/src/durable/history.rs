@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Digest, ExecutionId, InboxMessage, Json, MessageNumber, OverridableStates, RuntimeStatus, Sequence, Timestamp,
-    TurnNumber,
+    Digest, ExecutionId, HttpAnswer, HttpScheduled, InboxMessage, Json, MessageNumber, OverridableStates,
+    RuntimeStatus, Sequence, Timestamp, TurnNumber,
 };
 
 /// One cause beneath a failure.
@@ -67,7 +67,7 @@ impl Failure {
 }
 
 /// A duration as Durable Functions writes it: `[d.]hh:mm:ss[.fffffff]`.
-fn time_span(duration: std::time::Duration) -> String {
+pub fn time_span(duration: std::time::Duration) -> String {
     let seconds = duration.as_secs();
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
     let days = if days == 0 { String::new() } else { format!("{days}.") };
@@ -254,6 +254,36 @@ pub enum HistoryEvent {
         /// The attempt, from 2.
         attempt: u32,
     },
+    /// The code asked for a durable HTTP call.
+    HttpScheduled(Box<HttpScheduled>),
+    /// A durable HTTP call was answered.
+    HttpCompleted {
+        /// The action.
+        sequence: Sequence,
+        /// The answer.
+        answer: Box<HttpAnswer>,
+    },
+    /// A durable HTTP call got no answer, after all its attempts.
+    HttpFailed {
+        /// The action.
+        sequence: Sequence,
+        /// Why.
+        failure: Failure,
+    },
+    /// A durable HTTP call was answered 202: its work is asked after later.
+    HttpPollScheduled {
+        /// The action.
+        sequence: Sequence,
+        /// Where, an absolute URL.
+        location: String,
+        /// When.
+        due: Timestamp,
+    },
+    /// The work of a durable HTTP call began to be asked after once more.
+    HttpPollStarted {
+        /// The action.
+        sequence: Sequence,
+    },
     /// The code armed a timer.
     TimerCreated {
         /// The action.
@@ -338,6 +368,7 @@ impl HistoryEvent {
         match self {
             Self::TaskScheduled(_)
             | Self::ChildScheduled(_)
+            | Self::HttpScheduled(_)
             | Self::TimerCreated { .. }
             | Self::ActionCanceled { .. } => true,
             Self::ExecutionStarted(_)
@@ -347,6 +378,10 @@ impl HistoryEvent {
             | Self::ChildFailed { .. }
             | Self::TaskRetryScheduled { .. }
             | Self::TaskRetryStarted { .. }
+            | Self::HttpCompleted { .. }
+            | Self::HttpFailed { .. }
+            | Self::HttpPollScheduled { .. }
+            | Self::HttpPollStarted { .. }
             | Self::TimerFired { .. }
             | Self::EventRaised { .. }
             | Self::EventConsumed { .. }
@@ -379,9 +414,10 @@ pub struct Summary {
     pub status: RuntimeStatus,
     /// The turn whose record holds the latest custom status.
     pub custom_status: Option<TurnNumber>,
-    /// When the earliest of its open timers is due.
+    /// When the earliest of its open timers, next attempts and polls is due.
     pub next_due: Option<Timestamp>,
-    /// How many activities run, or must run again after a crash. One that waits for its next attempt is not among them.
+    /// How many activities and durable HTTP requests run, or must run again after a crash. One that waits for its next attempt
+    /// or poll is not among them.
     pub outstanding: u32,
 }
 

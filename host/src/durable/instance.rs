@@ -6,9 +6,9 @@ use std::{
 };
 
 use super::{
-    ChildScheduled, ExecutionId, ExecutionStarted, GenerationKey, HistoryEvent, HistorySize, InstanceId, InstanceKey,
-    Json, MessageNumber, RetryPolicy, RuntimeStatus, Sequence, Summary, TaskScheduled, Timestamp, TurnNumber,
-    TurnRecord,
+    ChildScheduled, ExecutionId, ExecutionStarted, GenerationKey, HistoryEvent, HistorySize, HttpScheduled, InstanceId,
+    InstanceKey, Json, MessageNumber, RetryPolicy, RuntimeStatus, Sequence, Summary, TaskScheduled, Timestamp,
+    TurnNumber, TurnRecord,
 };
 
 /// A live generation of an instance. Changed by [`Instance::apply`] and by nothing else.
@@ -47,6 +47,8 @@ pub enum Work {
     Activity(TaskScheduled),
     /// It waits for a child, or for the decision on a detached start.
     Child(Box<ChildScheduled>),
+    /// It calls HTTP.
+    Http(Box<HttpScheduled>),
 }
 
 impl Work {
@@ -55,6 +57,7 @@ impl Work {
         match self {
             Self::Activity(task) => task.sequence,
             Self::Child(child) => child.sequence,
+            Self::Http(call) => call.sequence,
         }
     }
 
@@ -63,11 +66,12 @@ impl Work {
         match self {
             Self::Activity(task) => task.retry.as_ref(),
             Self::Child(child) => child.retry.as_ref(),
+            Self::Http(call) => call.retry.as_ref().map(|retry| &retry.policy),
         }
     }
 }
 
-/// An activity or child that was asked for and has neither ended nor been canceled.
+/// An activity, child or HTTP call that was asked for and has neither ended nor been canceled.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OpenTask {
     /// What was asked for.
@@ -76,8 +80,10 @@ pub struct OpenTask {
     pub at: Timestamp,
     /// The attempt that runs or comes next, from 1.
     pub attempt: u32,
-    /// When the next attempt begins, while it waits for that.
+    /// When the next attempt or poll begins, while it waits for that.
     pub retry_at: Option<Timestamp>,
+    /// Where an HTTP call's work is asked after, once its request was answered 202.
+    pub poll: Option<String>,
 }
 
 /// Records that cannot be the history of a live generation.
@@ -92,16 +98,16 @@ impl Work {
     /// How much it adds to the summary's `outstanding`: children need no recovery, their ends are messages.
     pub(super) fn counts(&self) -> u32 {
         match self {
-            Self::Activity(_) => 1,
+            Self::Activity(_) | Self::Http(_) => 1,
             Self::Child(_) => 0,
         }
     }
 }
 
 impl OpenTask {
-    /// True for an activity that runs, or must run again after a crash.
-    pub fn is_running_activity(&self) -> bool {
-        self.retry_at.is_none() && matches!(self.work, Work::Activity(_))
+    /// True for an activity or HTTP request that runs, or must run again after a crash.
+    pub fn is_running_call(&self) -> bool {
+        self.retry_at.is_none() && matches!(self.work, Work::Activity(_) | Work::Http(_))
     }
 }
 
@@ -218,6 +224,10 @@ impl Instance {
                 self.next_sequence = child.sequence + 1;
                 self.add_task(Work::Child(child.clone()));
             }
+            HistoryEvent::HttpScheduled(call) => {
+                self.next_sequence = call.sequence + 1;
+                self.add_task(Work::Http(call.clone()));
+            }
             HistoryEvent::TimerCreated { sequence, fire_at } => {
                 self.next_sequence = sequence + 1;
                 self.timers.insert(*sequence, *fire_at);
@@ -226,7 +236,9 @@ impl Instance {
             HistoryEvent::TaskCompleted { sequence, .. }
             | HistoryEvent::TaskFailed { sequence, .. }
             | HistoryEvent::ChildCompleted { sequence, .. }
-            | HistoryEvent::ChildFailed { sequence, .. } => {
+            | HistoryEvent::ChildFailed { sequence, .. }
+            | HistoryEvent::HttpCompleted { sequence, .. }
+            | HistoryEvent::HttpFailed { sequence, .. } => {
                 self.remove_task(*sequence);
             }
             HistoryEvent::TaskRetryScheduled { sequence, attempt, due, .. } => {
@@ -242,6 +254,22 @@ impl Instance {
                     && let Some(due) = task.retry_at.take()
                 {
                     task.attempt = if planted!(RetryAttemptNotCounted) { 1 } else { *attempt };
+                    self.retries_by_due.remove(&(due, *sequence));
+                    self.running += task.work.counts();
+                }
+            }
+            HistoryEvent::HttpPollScheduled { sequence, location, due } => {
+                if let Some(task) = self.tasks.get_mut(sequence) {
+                    task.poll = Some(location.clone());
+                    task.retry_at = Some(*due);
+                    self.retries_by_due.insert((*due, *sequence));
+                    self.running -= task.work.counts();
+                }
+            }
+            HistoryEvent::HttpPollStarted { sequence } => {
+                if let Some(task) = self.tasks.get_mut(sequence)
+                    && let Some(due) = task.retry_at.take()
+                {
                     self.retries_by_due.remove(&(due, *sequence));
                     self.running += task.work.counts();
                 }
@@ -277,7 +305,7 @@ impl Instance {
 
     fn add_task(&mut self, work: Work) {
         self.running += work.counts();
-        let open = OpenTask { work, at: self.last_time, attempt: 1, retry_at: None };
+        let open = OpenTask { work, at: self.last_time, attempt: 1, retry_at: None, poll: None };
         self.tasks.insert(open.work.sequence(), open);
     }
 
@@ -348,7 +376,7 @@ impl Instance {
         !self.begun
     }
 
-    /// When the earliest open timer, or the next attempt of an activity, is due; never while it is suspended.
+    /// When the earliest open timer, or the next attempt or poll of something, is due; never while it is suspended.
     pub fn next_due(&self) -> Option<Timestamp> {
         if self.status == RuntimeStatus::Suspended { None } else { self.first_due() }
     }
@@ -367,9 +395,9 @@ impl Instance {
         firsts.map(|(at, _)| *at).min()
     }
 
-    /// Activities that run: what recovery runs again.
+    /// Activities and HTTP requests that run: what recovery runs again.
     pub fn outstanding(&self) -> impl Iterator<Item = &OpenTask> {
-        self.tasks.values().filter(|task| task.is_running_activity())
+        self.tasks.values().filter(|task| task.is_running_call())
     }
 
     /// Children that were started and have not ended: their ids.
@@ -377,16 +405,16 @@ impl Instance {
         let execution_id = &self.started.execution_id;
         self.tasks.values().filter(|task| task.retry_at.is_none()).filter_map(move |task| match &task.work {
             Work::Child(child) if !child.detached => Some(child.attempt_id(execution_id, task.attempt)),
-            Work::Child(_) | Work::Activity(_) => None,
+            Work::Child(_) | Work::Activity(_) | Work::Http(_) => None,
         })
     }
 
-    /// An activity or child that was asked for and has neither ended nor been canceled.
+    /// An activity, child or HTTP call that was asked for and has neither ended nor been canceled.
     pub fn task(&self, sequence: Sequence) -> Option<&OpenTask> {
         self.tasks.get(&sequence)
     }
 
-    /// Activities that wait for their next attempt, earliest first.
+    /// What waits for its next attempt or poll, earliest first.
     pub(super) fn retries_by_due(&self) -> impl Iterator<Item = &(Timestamp, Sequence)> {
         self.retries_by_due.iter()
     }

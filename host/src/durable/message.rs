@@ -1,6 +1,6 @@
 //! What arrives for an instance.
 
-use super::{ExecutionId, Failure, GenerationKey, Json, MessageNumber, Sequence};
+use super::{ExecutionId, Failure, GenerationKey, HttpOutcome, Json, MessageNumber, Sequence};
 
 /// Something for an instance to take in its next turn.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +15,15 @@ pub enum Message {
         /// Result or failure.
         outcome: Result<Json, Failure>,
     },
+    /// The outcome of a durable HTTP request; the same holds for it.
+    HttpEnded {
+        /// Whose call it was.
+        generation: GenerationKey,
+        /// The action.
+        sequence: Sequence,
+        /// What the answer leads to, or why there is none.
+        outcome: Result<HttpOutcome, Failure>,
+    },
     /// A message from the inbox: it was durable before it came here.
     Inbox {
         /// Its number: ascending in the instance.
@@ -25,10 +34,12 @@ pub enum Message {
 }
 
 impl Message {
-    /// Whose activity's outcome it is, if it is one's.
+    /// Whose activity's or durable HTTP request's outcome it is, if it is one's.
     pub fn ended_task(&self) -> Option<(GenerationKey, Sequence)> {
         match self {
-            Self::TaskEnded { generation, sequence, .. } => Some((*generation, *sequence)),
+            Self::TaskEnded { generation, sequence, .. } | Self::HttpEnded { generation, sequence, .. } => {
+                Some((*generation, *sequence))
+            }
             Self::Inbox { .. } => None,
         }
     }

@@ -8,6 +8,7 @@
 
 mod action;
 mod history;
+mod http;
 mod ids;
 mod instance;
 mod json;
@@ -22,8 +23,9 @@ mod turn;
 pub use action::{Action, GuestEvent, GuestOutcome, GuestTurn};
 pub use history::{
     ChildScheduled, ComponentReplaced, ExecutionStarted, Failure, FailureCause, HistoryEvent, NextExecution,
-    ParentInstance, RetryPolicy, Summary, Tag, TaskScheduled, TraceContext, TurnRecord,
+    ParentInstance, RetryPolicy, Summary, Tag, TaskScheduled, TraceContext, TurnRecord, time_span,
 };
+pub use http::{HttpAnswer, HttpOutcome, HttpRetry, HttpScheduled, TokenSource};
 pub use ids::{
     Digest, ExecutionId, FunctionName, GenerationKey, InstanceId, InstanceIdError, InstanceKey, MessageNumber,
     Sequence, Timestamp, TurnNumber,

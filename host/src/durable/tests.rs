@@ -8,6 +8,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod http;
+
 const LIMITS: TurnLimits = TurnLimits { actions_max: 100 };
 
 fn next() -> Successor {

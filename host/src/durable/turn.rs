@@ -7,9 +7,9 @@ use std::{
 };
 
 use super::{
-    Action, ChildScheduled, ComponentReplaced, Digest, ExecutionId, ExecutionStarted, Failure, GuestEvent,
-    GuestOutcome, GuestTurn, HistoryEvent, InboxMessage, Instance, Json, Message, MessageNumber, NextExecution,
-    OpenTask, RuntimeStatus, Sequence, Summary, Timestamp, TurnNumber, TurnRecord, Work,
+    Action, ChildScheduled, ComponentReplaced, Digest, ExecutionId, ExecutionStarted, Failure, GenerationKey,
+    GuestEvent, GuestOutcome, GuestTurn, HistoryEvent, HttpOutcome, InboxMessage, Instance, Json, Message,
+    MessageNumber, NextExecution, OpenTask, RuntimeStatus, Sequence, Summary, Timestamp, TurnNumber, TurnRecord, Work,
 };
 
 /// The greatest custom status, in bytes of UTF-16 (Durable Functions' rule).
@@ -82,7 +82,7 @@ impl Turn {
         let mut next_index = instance.events_raised();
         let is_detached = |sequence| match instance.task(sequence).map(|task| &task.work) {
             Some(Work::Child(child)) => child.detached,
-            Some(Work::Activity(_)) | None => false,
+            Some(Work::Activity(_) | Work::Http(_)) | None => false,
         };
         events.extend(self.taken.iter().filter_map(|event| guest_event(event, &mut next_index, is_detached)));
         events
@@ -119,6 +119,8 @@ pub(super) fn guest_event(
             detached: is_detached(*sequence),
             failure: failure.clone(),
         }),
+        HistoryEvent::HttpCompleted { sequence, answer } => Some(GuestEvent::HttpCompleted(*sequence, answer.clone())),
+        HistoryEvent::HttpFailed { sequence, failure } => Some(GuestEvent::HttpFailed(*sequence, failure.clone())),
         HistoryEvent::TimerFired { sequence } => Some(GuestEvent::TimerFired(*sequence)),
         HistoryEvent::EventRaised { name, input, .. } => {
             let index = *next_index;
@@ -130,6 +132,9 @@ pub(super) fn guest_event(
         | HistoryEvent::ChildScheduled(_)
         | HistoryEvent::TaskRetryScheduled { .. }
         | HistoryEvent::TaskRetryStarted { .. }
+        | HistoryEvent::HttpScheduled(_)
+        | HistoryEvent::HttpPollScheduled { .. }
+        | HistoryEvent::HttpPollStarted { .. }
         | HistoryEvent::ExecutionSuspended { .. }
         | HistoryEvent::ExecutionResumed { .. }
         | HistoryEvent::TimerCreated { .. }
@@ -158,8 +163,11 @@ impl Instance {
             taking.message(self, message, time);
         }
         for (_, sequence) in self.retries_by_due().take_while(|(at, _)| *at <= now) {
-            let attempt = self.task(*sequence).expect("a retry belongs to an open task").attempt;
-            taking.events.push(HistoryEvent::TaskRetryStarted { sequence: *sequence, attempt });
+            let task = self.task(*sequence).expect("a retry belongs to an open task");
+            taking.events.push(match task.poll {
+                Some(_) => HistoryEvent::HttpPollStarted { sequence: *sequence },
+                None => HistoryEvent::TaskRetryStarted { sequence: *sequence, attempt: task.attempt },
+            });
         }
         // Against the host's clock, not the orchestrator's: that one does not go back when the host's is set back, and a
         // timer must not fire early by the clock that people see.
@@ -248,15 +256,21 @@ struct Taking {
 }
 
 impl Taking {
+    /// The open activity or HTTP call whose first outcome this is.
+    fn ended_call<'a>(
+        &mut self,
+        instance: &'a Instance,
+        generation: GenerationKey,
+        sequence: Sequence,
+    ) -> Option<&'a OpenTask> {
+        let is_of_now = |task: &&OpenTask| generation == instance.generation() && task.is_running_call();
+        instance.task(sequence).filter(is_of_now).filter(|_| self.ended.insert(sequence))
+    }
+
     fn message(&mut self, instance: &Instance, message: Message, time: Timestamp) {
         match message {
             Message::TaskEnded { generation, sequence, outcome } => {
-                let open = instance
-                    .task(sequence)
-                    .filter(|task| generation == instance.generation() && task.is_running_activity());
-                if let Some(task) = open
-                    && self.ended.insert(sequence)
-                {
+                if let Some(task) = self.ended_call(instance, generation, sequence) {
                     self.events.push(match outcome {
                         Ok(result) => HistoryEvent::TaskCompleted { sequence, result },
                         Err(failure) => attempt_failed(task, failure, time),
@@ -265,6 +279,17 @@ impl Taking {
                     && let Ok(result) = outcome
                 {
                     self.events.push(HistoryEvent::TaskCompleted { sequence, result });
+                }
+            }
+            Message::HttpEnded { generation, sequence, outcome } => {
+                if let Some(task) = self.ended_call(instance, generation, sequence) {
+                    self.events.push(match outcome {
+                        Ok(HttpOutcome::Answered(answer)) => HistoryEvent::HttpCompleted { sequence, answer },
+                        Ok(HttpOutcome::Accepted { location, due }) => {
+                            HistoryEvent::HttpPollScheduled { sequence, location, due }
+                        }
+                        Err(failure) => attempt_failed(task, failure, time),
+                    });
                 }
             }
             Message::Inbox { number, body } => {
@@ -300,7 +325,9 @@ impl Taking {
 fn attempt_failed(task: &OpenTask, failure: Failure, time: Timestamp) -> HistoryEvent {
     let (sequence, attempt) = (task.work.sequence(), task.attempt);
     let elapsed_ms = time.as_millis_f64() - task.at.as_millis_f64();
-    let interval = task.work.retry().and_then(|retry| retry.next_interval_ms(attempt, &failure, elapsed_ms));
+    // What is asked after was accepted: repeating the call would begin the work a second time.
+    let policy = task.work.retry().filter(|_| task.poll.is_none());
+    let interval = policy.and_then(|retry| retry.next_interval_ms(attempt, &failure, elapsed_ms));
     match interval {
         Some(interval_ms) => {
             let interval = Duration::try_from_secs_f64(interval_ms / 1000.0).unwrap_or(Duration::MAX);
@@ -309,6 +336,7 @@ fn attempt_failed(task: &OpenTask, failure: Failure, time: Timestamp) -> History
         None => match task.work {
             Work::Activity(_) => HistoryEvent::TaskFailed { sequence, failure },
             Work::Child(_) => HistoryEvent::ChildFailed { sequence, failure },
+            Work::Http(_) => HistoryEvent::HttpFailed { sequence, failure },
         },
     }
 }
@@ -323,6 +351,7 @@ pub(super) fn compared_event(action: &Action, execution: &ExecutionId) -> Option
             Some(HistoryEvent::ChildScheduled(child))
         }
         Action::ScheduleTask(task) => Some(HistoryEvent::TaskScheduled(task.clone())),
+        Action::CallHttp(call) => Some(HistoryEvent::HttpScheduled(call.clone())),
         Action::CreateTimer { sequence, fire_at } => {
             Some(HistoryEvent::TimerCreated { sequence: *sequence, fire_at: *fire_at })
         }
@@ -343,7 +372,7 @@ struct Ending<'a> {
     next_sequence: Sequence,
     /// Open before the turn, and closed by it or waiting for another time than before.
     closed: BTreeSet<Sequence>,
-    /// Activities and children made by this turn, still open, and how much each counts as outstanding.
+    /// Activities, HTTP calls and children made by this turn, still open, and how much each counts as outstanding.
     new_tasks: BTreeMap<Sequence, u32>,
     /// Timers made, and attempts scheduled, by this turn; by time and by number.
     new_due: BTreeSet<(Timestamp, Sequence)>,
@@ -377,17 +406,20 @@ impl<'a> Ending<'a> {
             HistoryEvent::TaskCompleted { sequence, .. }
             | HistoryEvent::TaskFailed { sequence, .. }
             | HistoryEvent::ChildCompleted { sequence, .. }
-            | HistoryEvent::ChildFailed { sequence, .. } => {
+            | HistoryEvent::ChildFailed { sequence, .. }
+            | HistoryEvent::HttpCompleted { sequence, .. }
+            | HistoryEvent::HttpFailed { sequence, .. } => {
                 self.close(*sequence);
             }
             HistoryEvent::TimerFired { sequence } => {
                 self.closed.insert(*sequence);
             }
-            HistoryEvent::TaskRetryScheduled { sequence, due, .. } => {
+            HistoryEvent::TaskRetryScheduled { sequence, due, .. }
+            | HistoryEvent::HttpPollScheduled { sequence, due, .. } => {
                 self.close(*sequence);
                 self.add_due(*due, *sequence);
             }
-            HistoryEvent::TaskRetryStarted { sequence, .. } => {
+            HistoryEvent::TaskRetryStarted { sequence, .. } | HistoryEvent::HttpPollStarted { sequence } => {
                 self.closed.insert(*sequence);
                 let counts = self.instance.task(*sequence).map_or(0, |task| task.work.counts());
                 self.new_tasks.insert(*sequence, counts);
@@ -397,6 +429,7 @@ impl<'a> Ending<'a> {
             HistoryEvent::ExecutionStarted(_)
             | HistoryEvent::TaskScheduled(_)
             | HistoryEvent::ChildScheduled(_)
+            | HistoryEvent::HttpScheduled(_)
             | HistoryEvent::TimerCreated { .. }
             | HistoryEvent::ActionCanceled { .. }
             | HistoryEvent::EventConsumed { .. }
@@ -417,7 +450,7 @@ impl<'a> Ending<'a> {
 
     /// Closes what was open before the turn.
     fn close(&mut self, sequence: Sequence) {
-        let was_running = self.instance.task(sequence).is_some_and(OpenTask::is_running_activity);
+        let was_running = self.instance.task(sequence).is_some_and(OpenTask::is_running_call);
         if self.closed.insert(sequence) && was_running {
             self.summary.outstanding -= 1;
         }
@@ -487,6 +520,11 @@ impl<'a> Ending<'a> {
             Action::ScheduleTask(task) => {
                 self.number_action(task.sequence)?;
                 self.new_tasks.insert(task.sequence, 1);
+                self.summary.outstanding += 1;
+            }
+            Action::CallHttp(call) => {
+                self.number_action(call.sequence)?;
+                self.new_tasks.insert(call.sequence, 1);
                 self.summary.outstanding += 1;
             }
             Action::StartChild { child, .. } => {

@@ -1,5 +1,5 @@
-//! Runs activities: at most so many at once, in turn between instances, so that a fan-out of ten thousand does not keep
-//! others waiting.
+//! Runs activities, durable HTTP requests among them: at most so many at once, in turn between instances, so that a fan-out
+//! of ten thousand does not keep others waiting.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -13,8 +13,9 @@ use futures::future::{AbortHandle, AbortRegistration, Abortable};
 use tracing::{Instrument, debug, debug_span, warn};
 
 use super::{
-    ActivityCall,
+    ActivityCall, HttpRequestCall,
     cell::{Cell, Dispatched},
+    http::{http_request_call, request},
     parking::Alone,
     worker::Inner,
 };
@@ -31,11 +32,17 @@ struct Waiting {
     cell: Arc<Cell>,
     generation: GenerationKey,
     sequence: Sequence,
-    call: ActivityCall,
+    job: Job,
     /// How long it may run.
     timeout: Option<Duration>,
     /// It is a suspect's, and none other runs.
     alone: Option<Alone>,
+}
+
+/// What is to be run.
+enum Job {
+    Activity(ActivityCall),
+    Http(HttpRequestCall),
 }
 
 /// The activities that wait, by instance.
@@ -129,20 +136,20 @@ impl Inner {
             let mut state = cell.lock();
             let ended: BTreeSet<_> = state.mailbox.iter().filter_map(Message::ended_task).collect();
             for task in tasks {
-                let Work::Activity(scheduled) = &task.work else { continue };
-                let key = (generation, scheduled.sequence);
-                let parked = self.parking.is_parked(&instance.execution().execution_id, Some(scheduled.sequence));
+                let sequence = task.work.sequence();
+                let key = (generation, sequence);
+                let parked = self.parking.is_parked(&instance.execution().execution_id, Some(sequence));
                 if parked || ended.contains(&key) || taken.contains(&key) || state.activities.contains_key(&key) {
                     continue;
                 }
+                let Some((job, timeout_ms)) = job_of(instance, task) else { continue };
                 state.activities.insert(key, Dispatched::Waiting);
-                let timeout = shorter(scheduled.timeout_ms, self.function_timeout);
-                new.push((scheduled.sequence, activity_call(instance, scheduled, task.attempt), timeout));
+                new.push((sequence, job, shorter(timeout_ms, self.function_timeout)));
             }
         }
-        for (sequence, call, timeout) in new {
-            let is_suspect = self.parking.is_suspect(&call.execution_id, Some(sequence));
-            let waiting = Waiting { cell: cell.clone(), generation, sequence, call, timeout, alone: None };
+        for (sequence, job, timeout) in new {
+            let is_suspect = self.parking.is_suspect(&instance.execution().execution_id, Some(sequence));
+            let waiting = Waiting { cell: cell.clone(), generation, sequence, job, timeout, alone: None };
             if is_suspect {
                 tokio::spawn(self.clone().queue_alone(waiting));
             } else {
@@ -202,6 +209,17 @@ fn activity_call(instance: &Instance, task: &TaskScheduled, attempt: u32) -> Act
     }
 }
 
+/// What an open task calls, and its own bound in milliseconds; none for a child, which is called by nobody.
+fn job_of(instance: &Instance, task: &OpenTask) -> Option<(Job, Option<f64>)> {
+    match &task.work {
+        Work::Activity(scheduled) => {
+            Some((Job::Activity(activity_call(instance, scheduled, task.attempt)), scheduled.timeout_ms))
+        }
+        Work::Http(http) => Some((Job::Http(http_request_call(instance, http, task.poll.as_deref())), http.timeout_ms)),
+        Work::Child(_) => None,
+    }
+}
+
 /// How long one attempt may take: the shorter of the call's own timeout and the host's for every function.
 fn shorter(of_call_ms: Option<f64>, of_functions: Option<Duration>) -> Option<Duration> {
     let of_call = of_call_ms
@@ -248,28 +266,56 @@ async fn timed_attempt(inner: &Inner, mut call: ActivityCall, timeout: Option<Du
     }
 }
 
-/// Runs one activity and brings its outcome to its instance; if no worker runs that, this task becomes its worker.
+/// Runs one activity or HTTP request and brings its outcome to its instance; if no worker runs that, this task becomes its
+/// worker.
 ///
 /// Only the call can be stopped, not the task: it may be working on the instance by then.
 async fn run(inner: Arc<Inner>, waiting: Waiting, stopped: AbortRegistration, slot: Slot) {
-    let Waiting { cell, generation, sequence, call, timeout, alone } = waiting;
-    let span = debug_span!("activity", name = %call.name, instance_id = %call.instance_id, sequence);
-    let call = AssertUnwindSafe(attempt(&inner, call, timeout, alone).instrument(span)).catch_unwind();
-    let Ok(outcome) = Abortable::new(call, stopped).await else { return };
-    let outcome =
-        outcome.unwrap_or_else(|_| Err(Failure::new("HostPanic", "the host panicked while the activity ran")));
-    if let Err(failure) = &outcome {
-        debug!(sequence, kind = %failure.kind, "activity failed");
-    }
+    let Waiting { cell, generation, sequence, job, timeout, alone } = waiting;
+    let call = AssertUnwindSafe(ended(&inner, job, timeout, alone, generation, sequence)).catch_unwind();
+    let Ok(message) = Abortable::new(call, stopped).await else { return };
+    let message = message.unwrap_or_else(|_| {
+        let failure = Failure::new("HostPanic", "the host panicked while the activity ran");
+        Message::TaskEnded { generation, sequence, outcome: Err(failure) }
+    });
     // Out of the activities and into the mailbox in one step: a worker that finds it in neither would run it again.
     let begin = inner.deliver(cell.instance, |state| {
         if state.activities.remove(&(generation, sequence)).is_some() {
-            state.mailbox.push(Message::TaskEnded { generation, sequence, outcome });
+            state.mailbox.push(message);
         }
     });
     drop(slot);
     if begin {
         inner.work_on(cell.instance).await;
+    }
+}
+
+/// Makes a call; the message says how it ended.
+async fn ended(
+    inner: &Inner,
+    job: Job,
+    timeout: Option<Duration>,
+    alone: Option<Alone>,
+    generation: GenerationKey,
+    sequence: Sequence,
+) -> Message {
+    match job {
+        Job::Activity(call) => {
+            let span = debug_span!("activity", name = %call.name, instance_id = %call.instance_id, sequence);
+            let outcome = attempt(inner, call, timeout, alone).instrument(span).await;
+            if let Err(failure) = &outcome {
+                debug!(sequence, kind = %failure.kind, "activity failed");
+            }
+            Message::TaskEnded { generation, sequence, outcome }
+        }
+        Job::Http(call) => {
+            let span = debug_span!("http", name = %call.name, instance_id = %call.instance_id, sequence);
+            let outcome = request(inner, call, timeout).instrument(span).await;
+            if let Err(failure) = &outcome {
+                debug!(sequence, kind = %failure.kind, reason = %failure.message, "durable HTTP request failed");
+            }
+            Message::HttpEnded { generation, sequence, outcome }
+        }
     }
 }
 

@@ -87,13 +87,13 @@ pub(super) struct State {
     pub trouble: Option<Arc<str>>,
     /// While no worker runs it.
     pub held: Held,
-    /// Outcomes of activities.
+    /// Outcomes of activities and durable HTTP requests.
     pub mailbox: Vec<Message>,
     /// Messages that are durable in the inbox and have not been taken.
     inbox: BTreeMap<MessageNumber, InboxMessage>,
     /// Every inbox message up to this one was given to a worker (or had been dropped): what comes again is a duplicate.
     inbox_known_to: Option<MessageNumber>,
-    /// Activities under way.
+    /// Activities and durable HTTP requests under way.
     pub activities: BTreeMap<(GenerationKey, Sequence), Dispatched>,
 }
 
@@ -223,7 +223,7 @@ mod tests {
             .iter()
             .map(|message| match message {
                 Message::Inbox { number, .. } => number.0,
-                Message::TaskEnded { .. } => panic!("no activity here"),
+                Message::TaskEnded { .. } | Message::HttpEnded { .. } => panic!("no activity here"),
             })
             .collect()
     }

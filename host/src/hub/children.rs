@@ -33,7 +33,7 @@ impl Inner {
             HistoryEvent::ChildScheduled(child) => Some((&**child, 1)),
             HistoryEvent::TaskRetryStarted { sequence, attempt } => match &instance.task(*sequence)?.work {
                 Work::Child(child) => Some((&**child, *attempt)),
-                Work::Activity(_) => None,
+                Work::Activity(_) | Work::Http(_) => None,
             },
             _ => None,
         });

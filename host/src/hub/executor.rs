@@ -3,8 +3,8 @@
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use crate::durable::{
-    Digest, ExecutionId, Failure, FunctionName, GuestEvent, GuestTurn, InstanceId, Json, Sequence, Tag, Timestamp,
-    TraceContext,
+    Digest, ExecutionId, Failure, FunctionName, GuestEvent, GuestTurn, HttpAnswer, HttpScheduled, InstanceId, Json,
+    Sequence, Tag, Timestamp, TraceContext,
 };
 
 /// A future of the executor's.
@@ -48,6 +48,48 @@ pub struct ActivityCall {
     pub trace_context: Option<TraceContext>,
 }
 
+/// One request of a durable HTTP call.
+#[derive(Clone, Debug)]
+pub struct HttpRequestCall {
+    /// The call.
+    pub call: Box<HttpScheduled>,
+    /// The URL at which its work is asked after: then the request is a GET without content, and headers that are meant for
+    /// the call alone are left out. None is the call itself.
+    pub poll: Option<String>,
+    /// The orchestrator function, for the log.
+    pub name: String,
+    /// The instance, for the log.
+    pub instance_id: InstanceId,
+}
+
+/// A run of a timer function.
+#[derive(Clone, Debug)]
+pub struct TimerCall {
+    /// The function.
+    pub name: FunctionName,
+    /// Names this invocation in the log.
+    pub invocation_id: String,
+    /// When it was due.
+    pub scheduled: Timestamp,
+    /// It runs later than it was due.
+    pub is_past_due: bool,
+    /// The schedule follows daylight saving time.
+    pub adjust_for_dst: bool,
+    /// Where the schedule stands, if it is monitored.
+    pub status: Option<ScheduleStatus>,
+}
+
+/// Where a timer function's schedule stands; the contract's `schedule-status`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScheduleStatus {
+    /// The firing before this one.
+    pub last: Option<Timestamp>,
+    /// When the status was last written.
+    pub last_updated: Option<Timestamp>,
+    /// The next firing.
+    pub next: Option<Timestamp>,
+}
+
 /// Why a call into an orchestrator's guest returned no turn. The guest is unusable afterwards.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum GuestError {
@@ -87,6 +129,19 @@ pub trait Executor: Send + Sync + 'static {
     /// Runs an activity to its end. A panic, a trap, an exceeded limit or an unknown function is a [`Failure`] too. Dropping
     /// the future stops the guest.
     fn activity(&self, call: ActivityCall) -> ExecutorFuture<'_, Result<Json, Failure>>;
+
+    /// Sends one request of a durable HTTP call and reads its answer; any status is one. Dropping the future drops the
+    /// request. An executor that reaches no network refuses.
+    fn http(&self, call: HttpRequestCall) -> ExecutorFuture<'_, Result<HttpAnswer, Failure>> {
+        let text = format!("this executor sends no HTTP requests, such as {} {}", call.call.method, call.call.uri);
+        Box::pin(std::future::ready(Err(Failure { non_retriable: true, ..Failure::new("NotSupported", text) })))
+    }
+
+    /// Runs a timer function to its end. Dropping the future stops the guest. An executor without timer functions refuses.
+    fn timer(&self, call: TimerCall) -> ExecutorFuture<'_, Result<(), Failure>> {
+        let text = format!("this executor has no timer functions, such as {}", call.name);
+        Box::pin(std::future::ready(Err(Failure { non_retriable: true, ..Failure::new("NotSupported", text) })))
+    }
 }
 
 /// An orchestrator function that can be started.

@@ -1,8 +1,8 @@
 //! The task hub: who runs when.
 //!
 //! It brings messages to instances, runs their turns and activities through the [`Executor`], and makes every step durable
-//! before it has an effect. It never names wasm or HTTP, never reads a clock but through `Ambient`, and never polls: what
-//! waits is woken by a message or a timer.
+//! before it has an effect. It never names wasm, opens or accepts no connection, never reads a clock but through `Ambient`,
+//! and never polls: what waits is woken by a message or a timer.
 //!
 //! Start reading at [`Hub`] (what callers may ask), then `worker` (the loop that runs an instance) and `cell` (what is kept
 //! in memory of one).
@@ -13,11 +13,13 @@ mod children;
 mod client;
 mod components;
 mod executor;
+mod http;
 mod load;
 mod parking;
 mod recovery;
 mod replacement;
 mod residency;
+mod timer_functions;
 mod timers;
 mod turns;
 mod worker;
@@ -38,9 +40,12 @@ pub use client::{
     StatusWant,
 };
 pub use executor::{
-    ActivityCall, Executor, ExecutorFuture, Functions, GuestError, Orchestrator, OrchestratorCall, OrchestratorGuest,
+    ActivityCall, Executor, ExecutorFuture, Functions, GuestError, HttpRequestCall, Orchestrator, OrchestratorCall,
+    OrchestratorGuest, ScheduleStatus, TimerCall,
 };
 pub use load::HubLoad;
+
+pub use timer_functions::{NextOccurrence, TimerFunction, TimerRetry};
 
 use crate::{
     ambient::Ambient,
@@ -92,8 +97,10 @@ pub struct HubConfig {
     /// Due entries that are read at once; the others are left in storage until their turn comes. 10,000 is a good number.
     pub due_page: usize,
     /// How long one attempt of an activity may take, waiting in it included; none is without limit. The call's own timeout
-    /// applies as well.
+    /// applies as well. It bounds a durable HTTP request, too.
     pub function_timeout: Option<Duration>,
+    /// How long a durable HTTP call waits before it asks after accepted work, where the answer names no time.
+    pub http_poll_wait: Duration,
 }
 
 /// Figures of a running hub, since it started.
@@ -138,6 +145,7 @@ impl Hub {
             }),
             counters: Counters::default(),
             function_timeout: config.function_timeout,
+            http_poll_wait: config.http_poll_wait,
             garbage: tokio::sync::Notify::new(),
             released: tokio::sync::Notify::new(),
             failed: watch::Sender::new(None),

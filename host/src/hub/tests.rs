@@ -170,6 +170,7 @@ impl World {
                 residents_max: 0,
                 due_page: 10,
                 function_timeout: None,
+                http_poll_wait: std::time::Duration::from_secs(30),
             },
             recorder: recorder.clone(),
             book,

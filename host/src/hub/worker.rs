@@ -59,6 +59,8 @@ pub(super) struct Inner {
     pub parking: Arc<Parking>,
     /// The bound on every attempt of an activity.
     pub function_timeout: Option<Duration>,
+    /// How long a durable HTTP call waits between polls where its answer names no time.
+    pub http_poll_wait: Duration,
     pub timers: Timers,
     pub residency: Residency,
     pub counters: Counters,
@@ -274,7 +276,7 @@ impl Inner {
         let kept = held.guest.take().filter(|_| planted!(GuestKeptAfterFencedCommit));
         *held = Held { instance: None, guest: kept };
         let mut state = cell.lock();
-        let outcomes = messages.into_iter().filter(|message| matches!(message, Message::TaskEnded { .. }));
+        let outcomes = messages.into_iter().filter(|message| message.ended_task().is_some());
         let later = std::mem::take(&mut state.mailbox);
         state.mailbox = outcomes.chain(later).collect();
         state.forget_inbox();
@@ -424,7 +426,7 @@ impl Inner {
         let Loaded { instance, id, generation, records, inbox, messages_to } = loaded;
         let state = Instance::fold(instance, id, generation, &records).map_err(|error| error.to_string())?;
         // The inbox as read holds every message that was not taken: what came by hand is in it, or was taken long ago.
-        messages.retain(|message| matches!(message, Message::TaskEnded { .. }));
+        messages.retain(|message| message.ended_task().is_some());
         messages.extend(inbox.into_iter().map(|(number, body)| Message::Inbox { number, body }));
         {
             let mut cell_state = cell.lock();
@@ -563,10 +565,12 @@ impl Inner {
         }
         let scheduled = record.events.iter().filter_map(|event| match event {
             HistoryEvent::TaskScheduled(TaskScheduled { sequence, .. })
-            | HistoryEvent::TaskRetryStarted { sequence, .. } => instance.task(*sequence),
+            | HistoryEvent::TaskRetryStarted { sequence, .. }
+            | HistoryEvent::HttpPollStarted { sequence } => instance.task(*sequence),
+            HistoryEvent::HttpScheduled(call) => instance.task(call.sequence),
             _ => None,
         });
-        let scheduled = scheduled.filter(|task| task.is_running_activity());
+        let scheduled = scheduled.filter(|task| task.is_running_call());
         self.dispatch(cell, instance, scheduled, &BTreeSet::new());
     }
 

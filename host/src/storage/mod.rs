@@ -18,8 +18,8 @@ pub use rules::child_ended;
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use crate::durable::{
-    Digest, ExecutionId, ExecutionStarted, Failure, GenerationKey, InboxMessage, InstanceId, InstanceKey, Json,
-    MessageNumber, NextExecution, OverridableStates, RuntimeStatus, Sequence, Summary, Timestamp, TurnNumber,
+    Digest, ExecutionId, ExecutionStarted, Failure, FunctionName, GenerationKey, InboxMessage, InstanceId, InstanceKey,
+    Json, MessageNumber, NextExecution, OverridableStates, RuntimeStatus, Sequence, Summary, Timestamp, TurnNumber,
     TurnRecord,
 };
 
@@ -358,6 +358,19 @@ pub struct OpenInstance {
     pub has_messages: bool,
 }
 
+/// Where the schedule of a timer function stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimerStatus {
+    /// The last firing.
+    pub last: Option<Timestamp>,
+    /// The next firing; none if there is none any more.
+    pub next: Option<Timestamp>,
+    /// When this was written.
+    pub updated: Timestamp,
+    /// A number that differs from another schedule's.
+    pub schedule: u32,
+}
+
 /// A due entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Due {
@@ -434,6 +447,12 @@ pub trait Storage: Send + Sync + 'static {
 
     /// Due entries after this one in order (`at`, `generation`), at most `limit`.
     fn due(&self, after: Option<Due>, limit: usize) -> StorageFuture<'_, Vec<Due>>;
+
+    /// Where the schedule of a timer function stands; none if that was never written.
+    fn timer_status(&self, function: FunctionName) -> StorageFuture<'_, Option<TimerStatus>>;
+
+    /// Keeps where the schedule of a timer function stands, in place of what was kept before.
+    fn put_timer_status(&self, function: FunctionName, status: TimerStatus) -> StorageFuture<'_, ()>;
 
     /// How many commits (transactions made durable) there have been since it was opened; for benchmarks and the log.
     fn commits(&self) -> u64;

@@ -168,6 +168,11 @@ pub(super) fn output(last: &TurnRecord) -> Option<Output> {
         | HistoryEvent::ChildFailed { .. }
         | HistoryEvent::TaskRetryScheduled { .. }
         | HistoryEvent::TaskRetryStarted { .. }
+        | HistoryEvent::HttpScheduled(_)
+        | HistoryEvent::HttpCompleted { .. }
+        | HistoryEvent::HttpFailed { .. }
+        | HistoryEvent::HttpPollScheduled { .. }
+        | HistoryEvent::HttpPollStarted { .. }
         | HistoryEvent::ExecutionSuspended { .. }
         | HistoryEvent::ExecutionResumed { .. }
         | HistoryEvent::TimerCreated { .. }

@@ -38,6 +38,7 @@ pub(super) struct Compiled {
     pub(super) http_function: Option<exports::http_function::GuestIndices>,
     pub(super) activity: Option<exports::activity::GuestIndices>,
     pub(super) orchestrator: Option<exports::orchestrator::GuestIndices>,
+    pub(super) timer_function: Option<exports::timer_function::GuestIndices>,
     /// Set once an orchestrator of it was seen to read WASI's clock.
     pub(super) reads_clock: AtomicBool,
 }
@@ -197,6 +198,9 @@ impl Components {
                 .then(|| exports::http_function::GuestIndices::new(&effects))
                 .transpose()?,
             activity: exports_any("activity").then(|| exports::activity::GuestIndices::new(&effects)).transpose()?,
+            timer_function: exports_any("timer-function")
+                .then(|| exports::timer_function::GuestIndices::new(&effects))
+                .transpose()?,
             orchestrator: exports_any("orchestrator")
                 .then(|| exports::orchestrator::GuestIndices::new(&deterministic))
                 .transpose()?,

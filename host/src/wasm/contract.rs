@@ -94,6 +94,10 @@ pub(super) fn tags_from_guest(tags: Vec<types::Tag>) -> Vec<durable::Tag> {
     tags.into_iter().map(|tag| durable::Tag { key: tag.key, value: tag.value }).collect()
 }
 
+pub(super) fn headers_to_guest(headers: &[(String, String)]) -> Vec<types::Header> {
+    headers.iter().map(|(name, value)| types::Header { name: name.clone(), value: value.clone() }).collect()
+}
+
 pub(super) fn policy_from_guest(policy: types::OverridableStates) -> durable::OverridableStates {
     match policy {
         types::OverridableStates::NonRunningStates => durable::OverridableStates::NonRunningStates,

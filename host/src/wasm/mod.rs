@@ -28,10 +28,12 @@ mod orchestrator;
 mod outbound;
 #[cfg(test)]
 mod tests;
+mod timer;
 mod wasi;
 
 pub use http_function::{HttpCall, HttpCallError, HttpReply, HttpRequest};
 pub use inspect::{ComponentInfo, LoadError};
+pub use outbound::{AppSettingTokens, TokenFuture, TokenProvider, TokenProviders};
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -46,10 +48,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     app::OutboundRule,
-    durable::{Digest, Failure, FunctionName, Json, OverridableStates, TurnRecord},
+    durable::{Digest, Failure, FunctionName, HttpAnswer, Json, OverridableStates, TurnRecord},
     flight::Recorder,
     hub::{
-        ActivityCall, Executor, ExecutorFuture, GuestError, HistoryDetail, Hub, OrchestratorCall, OrchestratorGuest,
+        ActivityCall, Executor, ExecutorFuture, GuestError, HistoryDetail, HttpRequestCall, Hub, OrchestratorCall,
+        OrchestratorGuest, TimerCall,
     },
 };
 use component::{Compiled, Components};
@@ -57,7 +60,7 @@ use cpu::{Lanes, Meter, Overrun};
 use engine::Slots;
 use fault::Fault;
 use guest::GuestLimits;
-use outbound::Outbound;
+use outbound::{DurableHttp, Outbound};
 
 /// Finds the bytes of a component that is not deployed any more, in storage.
 pub type ComponentBytes = Arc<dyn Fn(Digest) -> Pin<Box<dyn Future<Output = Option<Arc<[u8]>>> + Send>> + Send + Sync>;
@@ -119,11 +122,13 @@ pub struct WasmConfig {
     pub turns_max: usize,
     /// Orchestrators that are kept between turns, at most.
     pub residents_max: usize,
-    /// How long one run of an HTTP function may take, waiting included; none is without limit. Activities are bounded by the
+    /// How long one run of an HTTP or timer function may take, waiting included; none is without limit. Activities are bounded by the
     /// hub.
     pub function_timeout: Option<Duration>,
     /// Where functions with effects may send requests, beside public addresses.
     pub outbound_allow: Vec<OutboundRule>,
+    /// Where bearer tokens of durable HTTP calls come from.
+    pub tokens: TokenProviders,
     /// The app's settings: the environment of functions with effects.
     pub settings: Vec<(String, String)>,
     /// Finds the bytes of components that are not deployed any more.
@@ -152,6 +157,7 @@ impl Default for WasmConfig {
             residents_max: 1024,
             function_timeout: None,
             outbound_allow: Vec::new(),
+            tokens: TokenProviders::default(),
             settings: Vec::new(),
             component_bytes: Arc::new(|_| Box::pin(async { None })),
             history_json: None,
@@ -259,6 +265,7 @@ struct Shared {
     hub: OnceLock<Arc<Hub>>,
     history_json: Option<HistoryJson>,
     outbound: Arc<Outbound>,
+    durable_http: DurableHttp,
 }
 
 /// A function that can be called by name.
@@ -273,6 +280,7 @@ struct Callable {
 struct Deployment {
     http: BTreeMap<FunctionName, Arc<Callable>>,
     activities: BTreeMap<FunctionName, Arc<Callable>>,
+    timers: BTreeMap<FunctionName, Arc<Callable>>,
 }
 
 /// Runs guests. One per process.
@@ -331,6 +339,7 @@ impl Wasm {
                 hub: OnceLock::new(),
                 history_json: config.history_json,
                 outbound: Arc::new(Outbound::new(config.outbound_allow)),
+                durable_http: DurableHttp { tokens: config.tokens, content_bytes_max: config.payload_bytes_max },
             }),
             components: Arc::new(components),
             lanes,
@@ -454,8 +463,9 @@ impl Deployment {
         let functions = match function.kind {
             FunctionKind::Http => &mut self.http,
             FunctionKind::Activity => &mut self.activities,
-            // Orchestrators are called by digest; the others are not called yet.
-            FunctionKind::Orchestrator | FunctionKind::Entity | FunctionKind::Timer => return,
+            FunctionKind::Timer => &mut self.timers,
+            // Orchestrators are called by digest; entities are not called yet.
+            FunctionKind::Orchestrator | FunctionKind::Entity => return,
         };
         let callable = Callable {
             name: function.name.as_str().into(),
@@ -485,5 +495,13 @@ impl Executor for Wasm {
 
     fn activity(&self, call: ActivityCall) -> ExecutorFuture<'_, Result<Json, Failure>> {
         Box::pin(self.run_activity(call))
+    }
+
+    fn http(&self, call: HttpRequestCall) -> ExecutorFuture<'_, Result<HttpAnswer, Failure>> {
+        Box::pin(async move { self.shared.durable_http.request(&self.shared.outbound, &call).await })
+    }
+
+    fn timer(&self, call: TimerCall) -> ExecutorFuture<'_, Result<(), Failure>> {
+        Box::pin(self.run_timer(call))
     }
 }

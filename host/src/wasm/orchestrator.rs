@@ -24,8 +24,8 @@ use super::{
 };
 use crate::{
     durable::{
-        Action, ChildScheduled, ExecutionStarted, GuestEvent, GuestOutcome, GuestTurn, RetryPolicy, Sequence,
-        TaskScheduled, Timestamp,
+        Action, ChildScheduled, ExecutionStarted, GuestEvent, GuestOutcome, GuestTurn, HttpRetry, HttpScheduled,
+        RetryPolicy, Sequence, TaskScheduled, Timestamp, TokenSource,
     },
     hub::{ExecutorFuture, GuestError, OrchestratorCall, OrchestratorGuest},
 };
@@ -273,6 +273,18 @@ fn event_to_guest(event: &GuestEvent) -> orchestrator::Event {
                 orchestrator::Event::SubOrchestrationFailed(failed)
             }
         }
+        GuestEvent::HttpCompleted(sequence, answer) => {
+            orchestrator::Event::HttpCompleted(orchestrator::HttpCompleted {
+                sequence: *sequence,
+                status_code: answer.status,
+                headers: contract::headers_to_guest(&answer.headers),
+                content: (*answer.content).to_owned(),
+            })
+        }
+        GuestEvent::HttpFailed(sequence, failure) => orchestrator::Event::HttpFailed(orchestrator::Failed {
+            sequence: *sequence,
+            failure: contract::failure_to_guest(failure),
+        }),
         GuestEvent::TimerFired(sequence) => {
             orchestrator::Event::TimerFired(orchestrator::TimerFired { sequence: *sequence })
         }
@@ -374,8 +386,32 @@ fn action_from_guest(limits: GuestLimits, action: orchestrator::Action) -> Resul
         From::SignalEntity(signal) => unsupported(signal.sequence, "signal-entity"),
         From::LockEntities(lock) => unsupported(lock.sequence, "lock-entities"),
         From::UnlockEntities(unlock) => unsupported(unlock.sequence, "unlock-entities"),
-        From::CallHttp(call) => unsupported(call.sequence, "call-http"),
+        From::CallHttp(call) => http_from_guest(limits, call).map(|call| Action::CallHttp(Box::new(call))),
     }
+}
+
+fn http_from_guest(limits: GuestLimits, call: orchestrator::CallHttp) -> Result<HttpScheduled, Fault> {
+    let token_source = call.token_source.map(|source| {
+        let options =
+            source.options.map(|options| payload(limits, "the options of a token source", options)).transpose()?;
+        Ok(TokenSource { kind: source.kind, resource: source.resource_uri, options })
+    });
+    let retry = call.retry.map(|retry| {
+        let policy = contract::retry_from_guest("a durable HTTP call", retry.policy)?;
+        Ok(HttpRetry { policy, status_codes: retry.status_codes })
+    });
+    Ok(HttpScheduled {
+        sequence: numbered(call.sequence)?,
+        method: call.method,
+        uri: call.uri,
+        headers: call.headers.into_iter().map(|header| (header.name, header.value)).collect(),
+        content: call.content,
+        asynchronous_pattern: call.asynchronous_pattern,
+        // Not a number is no bound; kept, it would differ from itself when it is compared on replay.
+        timeout_ms: call.timeout.filter(|timeout| !timeout.is_nan()),
+        retry: retry.transpose()?,
+        token_source: token_source.transpose()?,
+    })
 }
 
 fn outcome_from_guest(limits: GuestLimits, outcome: orchestrator::Outcome) -> Result<GuestOutcome, Fault> {

@@ -3,6 +3,7 @@
 //! One component holds them all; each folder beside has only a `function.json` that points here.
 
 pub mod activities;
+pub mod entities;
 pub mod hostile;
 pub mod http;
 pub mod orchestrators;

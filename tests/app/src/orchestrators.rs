@@ -1,9 +1,11 @@
 //! Orchestrators: small, and exact in how many steps they take.
 
 use crate::activities::{Attempts, Caller, FlakyStep, SleepThenFetch, Trial, WhoAsks};
+use crate::entities::Ended;
 use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use soloist_sdk::prelude::*;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 #[orchestrator(name = "E1_HelloSequence")]
@@ -270,6 +272,74 @@ pub async fn parent(ctx: OrchestrationContext, input: ParentInput) -> Result<Vec
     try_join_all(children).await
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CallHttpInput {
+    #[serde(default = "get")]
+    method: String,
+    uri: String,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    content: Option<String>,
+    /// Whether to follow a 202.
+    asynchronous_pattern: Option<bool>,
+    timeout_ms: Option<u64>,
+    /// So many requests are made at most, a tenth of a second apart.
+    attempts: Option<u32>,
+    #[serde(default)]
+    status_codes: Vec<u16>,
+    /// The resource of a token of `AzureManagedIdentity`.
+    resource: Option<String>,
+}
+
+fn get() -> String {
+    "GET".into()
+}
+
+/// A durable HTTP call: `{"statusCode","headers","content"}`, or `{"kind","message"}` if it failed.
+#[orchestrator]
+pub async fn call_http(ctx: OrchestrationContext, input: CallHttpInput) -> Ended {
+    let mut request = DurableHttpRequest::new(input.method, input.uri).retry_on(input.status_codes);
+    for (name, value) in input.headers {
+        request = request.header(name, value);
+    }
+    if let Some(content) = input.content {
+        request = request.content(content);
+    }
+    if input.asynchronous_pattern == Some(false) {
+        request = request.without_polling();
+    }
+    if let Some(ms) = input.timeout_ms {
+        request = request.timeout(Duration::from_millis(ms));
+    }
+    if let Some(attempts) = input.attempts {
+        request = request.retry(RetryPolicy::new(attempts, Duration::from_millis(100)));
+    }
+    if let Some(resource) = input.resource {
+        request = request.token_source(TokenSource::managed_identity(resource));
+    }
+    let answered = async { Ok(Json::encode(&ctx.call_http(request).await?)?) };
+    answered.await.into()
+}
+
+#[derive(Deserialize)]
+pub struct SendEventInput {
+    instance: String,
+    name: String,
+    payload: Json,
+    #[serde(default = "one")]
+    times: u32,
+}
+
+/// Raises an event at another instance, `times` times.
+#[orchestrator]
+pub async fn send_event(ctx: OrchestrationContext, input: SendEventInput) -> Result<()> {
+    for _ in 0..input.times {
+        ctx.send_event(&input.instance, &input.name, &input.payload)?;
+    }
+    Ok(())
+}
+
 /// Starts `Noop` under the id that is its input, without waiting for its end; returns the id that it was told.
 #[orchestrator]
 pub async fn detaches(ctx: OrchestrationContext, id: String) -> Result<String> {
@@ -521,6 +591,23 @@ mod tests {
         let told: Vec<_> = told.collect();
         assert_eq!(told, [r#"{"done":0,"of":2}"#, r#"{"done":1,"of":2}"#, r#"{"done":2,"of":2}"#]);
         assert_eq!(script.output::<u32>(), 2);
+    }
+
+    #[test]
+    fn requests_and_events_are_handed_to_the_host() {
+        let input = json(r#"{"uri":"https://a.example/","attempts":2,"statusCodes":[503]}"#);
+        let mut script = Script::start("CallHttp", &input);
+        script.complete(0, &DurableHttpResponse::for_test(503, "busy").with_header("Retry-After", "1"));
+        let answer = r#"{"statusCode":503,"headers":{"retry-after":"1"},"content":"busy"}"#;
+        assert_eq!(script.output::<Json>().text(), answer);
+        let mut script = Script::start("CallHttp", &input);
+        script.fail(0, Failure::new("no").with_kind("Timeout"));
+        assert_eq!(script.output::<Json>().text(), r#"{"kind":"Timeout","message":"no"}"#);
+        let script = Script::start("SendEvent", &json(r#"{"instance":"i","name":"Go","payload":[1.0],"times":2}"#));
+        let [Action::SendEvent(first), Action::SendEvent(_)] = script.actions() else {
+            panic!("{:?}", script.actions())
+        };
+        assert_eq!((first.instance_id.as_str(), first.name.as_str(), first.input.as_str()), ("i", "Go", "[1.0]"));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The sample app does what its documentation says.
 
 use serde_json::json;
-use soloist_tests::{Host, artifacts, eventually};
+use soloist_tests::{Host, Peer, artifacts, eventually, peer::Answer};
+use std::{fs, path::Path};
 
 async fn sample_host() -> Host {
     let app = tokio::task::spawn_blocking(artifacts::sample_app).await.unwrap();
@@ -47,4 +48,52 @@ async fn the_other_samples_run() {
     host.wait_for_status("approval", "Running").await;
     assert_eq!(host.raise("approval", "ApprovalEvent", "true").await.status, 202);
     assert_eq!(host.output("approval").await, "approved");
+}
+
+/// Copies the functions of the sample app, as they were built.
+fn copied(app: &Path, to: &Path) {
+    for folder in fs::read_dir(app).unwrap().map(|entry| entry.unwrap().path()) {
+        if !folder.join("function.json").exists() {
+            continue;
+        }
+        let own = to.join(folder.file_name().unwrap());
+        fs::create_dir(&own).unwrap();
+        for file in fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).filter(|file| file.is_file()) {
+            fs::copy(&file, own.join(file.file_name().unwrap())).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_monitor_sample_watches_a_job_and_the_nightly_one_starts_a_singleton() {
+    let app = tokio::task::spawn_blocking(artifacts::sample_app).await.unwrap();
+    let copy = tempfile::tempdir().unwrap();
+    copied(app, copy.path());
+    // The job is on this machine, and the night is now.
+    let allow = json!({ "version": "2.0", "extensions": { "soloist": { "outboundAllow": ["127.0.0.1"] } } });
+    fs::write(copy.path().join("host.json"), allow.to_string()).unwrap();
+    let nightly = copy.path().join("NightlySync/function.json");
+    let text = fs::read_to_string(&nightly).unwrap();
+    fs::write(&nightly, text.replace("\"schedule\":", "\"runOnStartup\": true, \"schedule\":")).unwrap();
+    let peer = Peer::start(|_, number| match number {
+        0 => Answer::new(200, r#"{"status":"queued"}"#),
+        1 => Answer::new(500, ""),
+        2 => Answer::new(200, r#"{"status":"running"}"#),
+        _ => Answer::new(200, r#"{"status":"done"}"#),
+    })
+    .await;
+    let mut host = Host::builder().app(copy.path()).start().await;
+    assert!(host.printed().contains("NightlySync") && host.printed().contains("0 0 2 * * * (next: "));
+    eventually("the singleton is started", || async {
+        let found = host.get(&soloist_tests::instances::path("catalog")).await;
+        (found.status != 404).then_some(())
+    })
+    .await;
+    let watch = json!({ "url": peer.url("/job"), "pollingSeconds": 1, "expirySeconds": 60 });
+    host.start("E3_Monitor", "watch", &watch.to_string()).await;
+    peer.wait_for("/job", 2).await;
+    host.kill9();
+    host.restart().await;
+    assert_eq!(host.output("watch").await, "done");
+    assert!((4..=5).contains(&peer.seen("/job").len()), "a look that was cut short is repeated");
 }

@@ -9,10 +9,10 @@ use std::{
 };
 
 use soloist::{
-    durable::{Digest, InboxMessage, InstanceId, InstanceKey, MessageNumber, RuntimeStatus},
+    durable::{Digest, FunctionName, InboxMessage, InstanceId, InstanceKey, MessageNumber, RuntimeStatus},
     storage::{
         Committed, ComponentUse, Due, End, Ended, Fence, Loaded, OpenInstance, Page, Purged, Put, PutMessage, Query,
-        Snapshot, Start, Started, Storage, StorageError, StorageFuture, TurnCommit, Want,
+        Snapshot, Start, Started, Storage, StorageError, StorageFuture, TimerStatus, TurnCommit, Want,
     },
 };
 
@@ -414,6 +414,8 @@ impl Storage for Buggy {
         load(instance: InstanceKey) -> Option<Loaded> = load_badly;
         open_instances(after: Option<InstanceKey>, limit: usize) -> Vec<OpenInstance> = open_badly;
         due(after: Option<Due>, limit: usize) -> Vec<Due> = due_badly;
+        timer_status(function: FunctionName) -> Option<TimerStatus> = real.timer_status;
+        put_timer_status(function: FunctionName, status: TimerStatus) -> () = real.put_timer_status;
         close() -> () = real.close;
     }
 

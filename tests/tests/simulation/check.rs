@@ -110,6 +110,8 @@ struct History<'a> {
     due: BTreeMap<Sequence, Timestamp>,
     attempts: BTreeMap<Sequence, u32>,
     policies: BTreeMap<Sequence, RetryPolicy>,
+    /// HTTP calls whose work was accepted.
+    accepted: BTreeSet<Sequence>,
     ended: bool,
     suspended: bool,
     story: &'a str,
@@ -127,6 +129,7 @@ impl<'a> History<'a> {
             due: BTreeMap::new(),
             attempts: BTreeMap::new(),
             policies: BTreeMap::new(),
+            accepted: BTreeSet::new(),
             ended: false,
             suspended: false,
             story,
@@ -176,6 +179,18 @@ impl<'a> History<'a> {
                 self.ask(child.sequence);
                 self.policies.extend(child.retry.clone().map(|policy| (child.sequence, policy)));
             }
+            HistoryEvent::HttpScheduled(call) => {
+                self.ask(call.sequence);
+                self.policies.extend(call.retry.clone().map(|retry| (call.sequence, retry.policy)));
+            }
+            HistoryEvent::HttpPollScheduled { sequence, due, .. } => {
+                assert!(!self.answered.contains(sequence), "I6: a poll after the answer: {story}");
+                self.accepted.insert(*sequence);
+                self.due.insert(*sequence, *due);
+            }
+            HistoryEvent::HttpPollStarted { sequence } => {
+                assert!(self.due[sequence] <= time, "a wait between polls was cut short: {story}");
+            }
             HistoryEvent::TimerCreated { sequence, fire_at } => {
                 self.ask(*sequence);
                 self.due.insert(*sequence, *fire_at);
@@ -183,7 +198,9 @@ impl<'a> History<'a> {
             HistoryEvent::TaskCompleted { sequence, .. }
             | HistoryEvent::TaskFailed { sequence, .. }
             | HistoryEvent::ChildCompleted { sequence, .. }
-            | HistoryEvent::ChildFailed { sequence, .. } => self.answer(*sequence),
+            | HistoryEvent::ChildFailed { sequence, .. }
+            | HistoryEvent::HttpCompleted { sequence, .. }
+            | HistoryEvent::HttpFailed { sequence, .. } => self.answer(*sequence),
             HistoryEvent::TaskRetryScheduled { sequence, attempt, due, .. } => {
                 self.retry(*sequence, *attempt, *due, time);
             }
@@ -218,6 +235,7 @@ impl<'a> History<'a> {
     fn retry(&mut self, sequence: Sequence, attempt: u32, due: Timestamp, time: Timestamp) {
         let story = self.story;
         assert!(!self.answered.contains(&sequence), "I6: an attempt after the result: {story}");
+        assert!(!self.accepted.contains(&sequence), "accepted work was begun again: {story}");
         let before = self.attempts.insert(sequence, attempt).unwrap_or(0);
         assert_eq!(attempt, before + 1, "an attempt was not counted: {story}");
         let policy = &self.policies[&sequence];

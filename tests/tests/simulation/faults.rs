@@ -12,10 +12,10 @@ use std::{
 };
 
 use soloist::{
-    durable::{Digest, GenerationKey, HistoryEvent, InboxMessage, InstanceId, InstanceKey},
+    durable::{Digest, FunctionName, GenerationKey, HistoryEvent, InboxMessage, InstanceId, InstanceKey},
     storage::{
         Committed, ComponentUse, Due, End, Ended, Fence, Loaded, OpenInstance, Page, Purged, Put, PutMessage, Query,
-        Snapshot, Start, Started, Storage, StorageError, StorageFuture, TurnCommit, Want,
+        Snapshot, Start, Started, Storage, StorageError, StorageFuture, TimerStatus, TurnCommit, Want,
     },
 };
 use tokio::sync::Notify;
@@ -343,7 +343,9 @@ impl Faulty {
 /// The timer or attempt that an event says is due.
 fn fired(event: &HistoryEvent) -> Option<u32> {
     match event {
-        HistoryEvent::TimerFired { sequence } | HistoryEvent::TaskRetryStarted { sequence, .. } => Some(*sequence),
+        HistoryEvent::TimerFired { sequence }
+        | HistoryEvent::TaskRetryStarted { sequence, .. }
+        | HistoryEvent::HttpPollStarted { sequence } => Some(*sequence),
         _ => None,
     }
 }
@@ -353,6 +355,7 @@ fn due_of(event: &HistoryEvent, of: u32) -> Option<i64> {
     match event {
         HistoryEvent::TimerCreated { sequence, fire_at: at }
         | HistoryEvent::TaskRetryScheduled { sequence, due: at, .. }
+        | HistoryEvent::HttpPollScheduled { sequence, due: at, .. }
             if *sequence == of =>
         {
             Some(at.0)
@@ -391,6 +394,8 @@ impl Storage for Faulty {
         Read load(instance: InstanceKey) -> Option<Loaded> = load_badly;
         Read open_instances(after: Option<InstanceKey>, limit: usize) -> Vec<OpenInstance> = plain;
         Read due(after: Option<Due>, limit: usize) -> Vec<Due> = plain;
+        Read timer_status(function: FunctionName) -> Option<TimerStatus> = plain;
+        Commit put_timer_status(function: FunctionName, status: TimerStatus) -> () = plain;
         Commit close() -> () = plain;
     }
 

@@ -12,10 +12,10 @@ use std::{
 use soloist::{
     ambient::Ambient,
     durable::{
-        Action, ChildScheduled, ExecutionStarted, Failure, GuestEvent, GuestOutcome, GuestTurn, HistoryEvent, Json,
-        RetryPolicy, TaskScheduled, Timestamp,
+        Action, ChildScheduled, ExecutionStarted, Failure, GuestEvent, GuestOutcome, GuestTurn, HistoryEvent,
+        HttpAnswer, HttpRetry, HttpScheduled, Json, RetryPolicy, TaskScheduled, Timestamp,
     },
-    hub::{ActivityCall, Executor, ExecutorFuture, GuestError, OrchestratorCall, OrchestratorGuest},
+    hub::{ActivityCall, Executor, ExecutorFuture, GuestError, HttpRequestCall, OrchestratorCall, OrchestratorGuest},
     storage::{Storage, Want},
 };
 
@@ -124,6 +124,26 @@ impl Executor for Script {
                 state: State::default(),
             });
             Ok(guest)
+        })
+    }
+
+    /// The URL tells what is answered: how often the work is asked after, or nothing at all.
+    fn http(&self, call: HttpRequestCall) -> ExecutorFuture<'_, Result<HttpAnswer, Failure>> {
+        let delay = self.delay();
+        Box::pin(async move {
+            self.life.nap(delay).await;
+            let url = call.poll.as_deref().unwrap_or(&call.call.uri);
+            let Some(polls) = url.strip_prefix("http://sim/polls/") else {
+                return Err(Failure::new("Planned", "as it should"));
+            };
+            let polls: u32 = polls.parse().expect("a number");
+            let header = |name: &str, value: String| (name.to_owned(), value);
+            let headers = match polls.checked_sub(1) {
+                Some(left) => vec![header("location", left.to_string()), header("retry-after", polls.to_string())],
+                None => vec![],
+            };
+            let status = if headers.is_empty() { 200 } else { 202 };
+            Ok(HttpAnswer { status, headers, content: format!("a{}", call.call.sequence).into() })
         })
     }
 
@@ -237,6 +257,22 @@ impl State {
         self.actions.push(Action::StartChild { child: Box::new(child), instance_id: None });
     }
 
+    fn http(&mut self, uri: &str) {
+        let sequence = self.number();
+        self.waits.tasks.insert(sequence, None);
+        self.actions.push(Action::CallHttp(Box::new(HttpScheduled {
+            sequence,
+            method: "POST".into(),
+            uri: uri.into(),
+            headers: vec![],
+            content: None,
+            asynchronous_pattern: true,
+            timeout_ms: None,
+            retry: Some(HttpRetry { policy: retry_policy(), status_codes: vec![] }),
+            token_source: None,
+        })));
+    }
+
     fn timer(&mut self, millis: u64) {
         let sequence = self.number();
         let fire_at = self.now.expect("a turn has begun").plus(Duration::from_millis(millis));
@@ -275,6 +311,8 @@ impl State {
             Step::FailingChild => self.child("FailingChild", None, false),
             Step::RetriedChild => self.child("FailingChild", Some(retry_policy()), false),
             Step::Detached => self.child("Child", None, true),
+            Step::Http(polls) => self.http(&format!("http://sim/polls/{polls}")),
+            Step::FailingHttp => self.http("http://sim/fails"),
             Step::Slow(fails) => self.task_with("Slow", fails, Some(retry_policy()), Some(SLOW_TIMEOUT)),
             Step::Again(times) if self.rounds < times => {
                 let input = format!("[{},[{}]]", self.rounds + 1, self.output.join(","));
@@ -335,6 +373,10 @@ impl State {
             GuestEvent::ChildFailed { sequence, failure, .. } => {
                 self.answer(*sequence, format!("\"{}\"", failure.message));
             }
+            GuestEvent::HttpCompleted(sequence, answer) => {
+                self.answer(*sequence, format!("\"{}\"", answer.content));
+            }
+            GuestEvent::HttpFailed(sequence, failure) => self.answer(*sequence, format!("\"{}\"", failure.kind)),
             GuestEvent::TimerFired(sequence) => {
                 assert!(self.next > *sequence, "a timer that was never made");
                 if self.waits.timer == Some(*sequence) {
@@ -387,6 +429,7 @@ impl Guest {
         self.recorder.damage(&self.id);
         let is_compared = |action: &Action| match action {
             Action::ScheduleTask(_)
+            | Action::CallHttp(_)
             | Action::StartChild { .. }
             | Action::CreateTimer { .. }
             | Action::Cancel { .. } => true,

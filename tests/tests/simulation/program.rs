@@ -41,6 +41,10 @@ pub enum Step {
     /// An activity that takes longer than it may: this many attempts are stopped, and the next, if the policy allows one, is
     /// quick.
     Slow(u32),
+    /// A durable HTTP call whose work is asked after this many times before it is done.
+    Http(u32),
+    /// A durable HTTP call that never gets an answer, not at the third attempt.
+    FailingHttp,
     /// Begins anew, this many times in all; only as the last step.
     Again(u32),
     /// Fails the orchestration.
@@ -64,6 +68,8 @@ pub const STEPS: &[&str] = &[
     "retried child",
     "detached child",
     "timeout",
+    "durable HTTP",
+    "failing durable HTTP",
     "continue-as-new",
     "failure",
 ];
@@ -75,7 +81,7 @@ fn small(dice: &mut Dice, n: u64) -> u32 {
 /// A random program.
 pub fn random(dice: &mut Dice) -> Vec<Step> {
     let mut steps: Vec<Step> = (0..dice.below(8))
-        .map(|_| match dice.below(24) {
+        .map(|_| match dice.below(27) {
             0..=3 => Step::Activity,
             4 => Step::FanOut(1 + small(dice, 6)),
             5 => Step::FailingActivity,
@@ -91,6 +97,8 @@ pub fn random(dice: &mut Dice) -> Vec<Step> {
             18 => Step::RetriedChild,
             19 => Step::Detached,
             20 | 21 => Step::Slow(small(dice, 4)),
+            22 | 23 => Step::Http(small(dice, 4)),
+            24 => Step::FailingHttp,
             _ => Step::Status,
         })
         .collect();
@@ -143,8 +151,10 @@ impl Step {
             Self::RetriedChild => 12,
             Self::Detached => 13,
             Self::Slow(_) => 14,
-            Self::Again(_) => 15,
-            Self::Fail => 16,
+            Self::Http(_) => 15,
+            Self::FailingHttp => 16,
+            Self::Again(_) => 17,
+            Self::Fail => 18,
         };
         STEPS[number]
     }
@@ -154,12 +164,12 @@ impl Step {
         match self {
             Self::Again(_) => output.sequence = 0,
             Self::Retry(fails) | Self::Slow(fails) if *fails < 3 => output.activity(),
-            Self::Retry(_) | Self::FailingActivity => output.numbered("Planned"),
+            Self::Retry(_) | Self::FailingActivity | Self::FailingHttp => output.numbered("Planned"),
             Self::Slow(_) => output.numbered("Timeout"),
             Self::Child => output.child(),
             Self::FailingChild | Self::RetriedChild => output.numbered("the end"),
             Self::Detached => output.numbered("d"),
-            Self::Activity => output.activity(),
+            Self::Activity | Self::Http(_) => output.activity(),
             Self::FanOut(n) => (0..*n).for_each(|_| output.activity()),
             Self::Timer(_) | Self::RandomTimer => output.numbered("t"),
             Self::Event => {

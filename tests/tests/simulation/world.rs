@@ -293,6 +293,7 @@ impl World {
                 residents_max: 100,
                 due_page: 1 + dice.below(3) as usize,
                 function_timeout: None,
+                http_poll_wait: Duration::from_secs(30),
             },
             recorder: Arc::new(soloist::flight::Recorder::off()),
             book: Book::default(),

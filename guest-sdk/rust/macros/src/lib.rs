@@ -1,14 +1,16 @@
 //! The attribute macros of `soloist-sdk`; their documentation is there.
 //!
-//! Each leaves the function as it is, so that tests can call it, and adds beside it:
+//! Each leaves the function (or the `impl` block) as it is, so that tests can call it, and adds beside it:
 //! - an entry in the SDK's registry with the code that turns payloads into parameters and results into payloads;
 //! - on wasm, a line `<kind> <name>` in the custom section `soloist-functions`, by which the host can list what a component
 //!   holds without running it.
 
+mod entity;
+
 use proc_macro::TokenStream;
 use proc_macro2::{Literal, TokenStream as Tokens};
 use quote::quote;
-use syn::{Error, FnArg, ItemFn, LitStr, Result, Type, parse_macro_input};
+use syn::{Error, FnArg, Item, ItemFn, LitStr, Result, Signature, Type, parse_macro_input};
 
 #[proc_macro_attribute]
 #[doc = "See `soloist_sdk::orchestrator`."]
@@ -28,18 +30,53 @@ pub fn http_trigger(attribute: TokenStream, item: TokenStream) -> TokenStream {
     expand(Kind::Http, attribute, item)
 }
 
+#[proc_macro_attribute]
+#[doc = "See `soloist_sdk::timer_trigger`."]
+pub fn timer_trigger(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    expand(Kind::Timer, attribute, item)
+}
+
+#[proc_macro_attribute]
+#[doc = "See `soloist_sdk::entity`."]
+pub fn entity(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    let item = parse_macro_input!(item as Item);
+    let (mut name, mut proxy) = (None, None);
+    let parser = syn::meta::parser(|meta| {
+        if meta.path.is_ident("proxy") {
+            proxy = Some(meta.value()?.parse::<syn::Ident>()?);
+            return Ok(());
+        }
+        name_argument(&mut name, meta)
+    });
+    parse_macro_input!(attribute with parser);
+    let registration = match &item {
+        Item::Impl(methods) => entity::register(methods, name, proxy.as_ref()),
+        Item::Fn(function) if proxy.is_some() => {
+            Err(Error::new_spanned(&function.sig.ident, "a proxy is made of methods, and this entity is a function"))
+        }
+        Item::Fn(function) => register(Kind::Entity, function, name),
+        other => Err(Error::new_spanned(other, "an entity is an `impl` block of a struct, or a function")),
+    };
+    let registration = registration.unwrap_or_else(Error::into_compile_error);
+    quote! { #item #registration }.into()
+}
+
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Orchestrator,
     Activity,
     Http,
+    Timer,
+    Entity,
 }
 
 /// What a parameter is filled with. Its type's name decides.
 enum Parameter {
     OrchestrationContext,
     ActivityContext,
+    EntityContext,
     HttpRequest,
+    TimerInfo,
     DurableClient,
     /// Any other type: the payload.
     Input(Box<Type>),
@@ -48,35 +85,54 @@ enum Parameter {
 fn expand(kind: Kind, attribute: TokenStream, item: TokenStream) -> TokenStream {
     let function = parse_macro_input!(item as ItemFn);
     let mut name = None;
-    let parser = syn::meta::parser(|meta| {
-        if !meta.path.is_ident("name") {
-            return Err(meta.error("expected `name = \"…\"`"));
-        }
-        name = Some(meta.value()?.parse::<LitStr>()?);
-        Ok(())
-    });
+    let parser = syn::meta::parser(|meta| name_argument(&mut name, meta));
     parse_macro_input!(attribute with parser);
     let registration = register(kind, &function, name).unwrap_or_else(Error::into_compile_error);
     quote! { #function #registration }.into()
 }
 
+fn name_argument(name: &mut Option<LitStr>, meta: syn::meta::ParseNestedMeta) -> Result<()> {
+    if !meta.path.is_ident("name") {
+        return Err(meta.error("expected `name = \"…\"`"));
+    }
+    *name = Some(meta.value()?.parse::<LitStr>()?);
+    Ok(())
+}
+
 fn register(kind: Kind, function: &ItemFn, name: Option<LitStr>) -> Result<Tokens> {
     check_signature(kind, function)?;
-    let parameters = parameters(function)?;
-    let name = match name {
-        Some(name) if name.value().is_empty() || name.value().contains(char::is_control) => {
-            return Err(Error::new(name.span(), "a function's name is not empty and has no control characters"));
-        }
-        Some(name) => name.value(),
-        None => function.sig.ident.to_string().trim_start_matches("r#").to_owned(),
-    };
+    let parameters = parameters(&function.sig)?;
+    let name = function_name(name, &function.sig.ident)?;
     let run = match kind {
         Kind::Orchestrator => run_orchestrator(function, &parameters)?,
         Kind::Activity => run_activity(function, &parameters, &name)?,
         Kind::Http => run_http(function, &parameters)?,
+        Kind::Timer => run_timer(function, &parameters)?,
+        Kind::Entity => run_entity(function, &parameters)?,
     };
-    let listing = listing(kind, &name);
-    Ok(quote! {
+    Ok(announcement(kind, &name, &run))
+}
+
+/// The name that the attribute gives, else that of the item.
+fn function_name(name: Option<LitStr>, ident: &syn::Ident) -> Result<String> {
+    match name {
+        Some(name) if name.value().is_empty() || name.value().contains(char::is_control) => {
+            Err(Error::new(name.span(), "a function's name is not empty and has no control characters"))
+        }
+        Some(name) => Ok(name.value()),
+        None => Ok(plain(ident)),
+    }
+}
+
+/// An identifier without the mark of a raw one.
+fn plain(ident: &syn::Ident) -> String {
+    ident.to_string().trim_start_matches("r#").to_owned()
+}
+
+/// What puts a function into the registry and into the component's list.
+fn announcement(kind: Kind, name: &str, run: &Tokens) -> Tokens {
+    let listing = listing(kind, name);
+    quote! {
         #[allow(clippy::all, unused_imports, unused_variables)]
         const _: () = {
             use ::soloist_sdk::__private::{ReturnedValue as _, ReturnedResponse as _};
@@ -85,7 +141,7 @@ fn register(kind: Kind, function: &ItemFn, name: Option<LitStr>) -> Result<Token
                 ::soloist_sdk::__private::Function { name: #name, run: #run }
             }
         };
-    })
+    }
 }
 
 fn check_signature(kind: Kind, function: &ItemFn) -> Result<()> {
@@ -97,24 +153,26 @@ fn check_signature(kind: Kind, function: &ItemFn) -> Result<()> {
         (Kind::Orchestrator, None) => {
             Err(Error::new_spanned(signature.fn_token, "an orchestrator is an `async fn`: it awaits its durable tasks"))
         }
-        (Kind::Activity | Kind::Http, Some(asyncness)) => Err(Error::new_spanned(
+        (Kind::Activity | Kind::Http | Kind::Timer | Kind::Entity, Some(asyncness)) => Err(Error::new_spanned(
             asyncness,
-            "activities and HTTP triggers are plain functions; only orchestrators are async",
+            "activities, entities and triggers are plain functions; only orchestrators are async",
         )),
-        (Kind::Orchestrator, Some(_)) | (Kind::Activity | Kind::Http, None) => Ok(()),
+        (Kind::Orchestrator, Some(_)) | (Kind::Activity | Kind::Http | Kind::Timer | Kind::Entity, None) => Ok(()),
     }
 }
 
-fn parameters(function: &ItemFn) -> Result<Vec<Parameter>> {
+fn parameters(signature: &Signature) -> Result<Vec<Parameter>> {
     let mut parameters = Vec::new();
-    for argument in &function.sig.inputs {
+    for argument in &signature.inputs {
         let FnArg::Typed(argument) = argument else {
-            return Err(Error::new_spanned(argument, "a function that the host calls has no `self`"));
+            continue; // `self`, which only the methods of an entity have
         };
         let parameter = match type_name(&argument.ty).as_deref() {
             Some("OrchestrationContext") => Parameter::OrchestrationContext,
             Some("ActivityContext") => Parameter::ActivityContext,
+            Some("EntityContext") => Parameter::EntityContext,
             Some("HttpRequest") => Parameter::HttpRequest,
+            Some("TimerInfo") => Parameter::TimerInfo,
             Some("DurableClient") => Parameter::DurableClient,
             _ if parameters.iter().any(|parameter| matches!(parameter, Parameter::Input(_))) => {
                 return Err(Error::new_spanned(argument, "there is one input; make it a struct or a tuple"));
@@ -142,10 +200,12 @@ fn run_orchestrator(function: &ItemFn, parameters: &[Parameter]) -> Result<Token
             Parameter::DurableClient => Err(
                 "an orchestrator has no durable client, for what it does must replay; call an activity that has one",
             ),
-            Parameter::ActivityContext => Err("an orchestrator has an `OrchestrationContext`"),
+            Parameter::ActivityContext | Parameter::EntityContext | Parameter::TimerInfo => {
+                Err("an orchestrator has an `OrchestrationContext`")
+            }
             Parameter::HttpRequest => Err("an orchestrator has no HTTP request; give it what it needs as input"),
         },
-        function,
+        &function.sig,
     )?;
     Ok(quote! {
         ::soloist_sdk::__private::Run::Orchestrator(|ctx| ::std::boxed::Box::pin(async move {
@@ -164,10 +224,12 @@ fn run_activity(function: &ItemFn, parameters: &[Parameter], name: &str) -> Resu
             Parameter::ActivityContext => Ok(quote! { ctx.clone() }),
             Parameter::DurableClient => Ok(quote! { ::soloist_sdk::__private::durable_client() }),
             Parameter::Input(ty) => Ok(quote! { ::soloist_sdk::__private::activity_input::<#ty>(&input, #name)? }),
-            Parameter::OrchestrationContext => Err("an activity has an `ActivityContext`"),
+            Parameter::OrchestrationContext | Parameter::EntityContext | Parameter::TimerInfo => {
+                Err("an activity has an `ActivityContext`")
+            }
             Parameter::HttpRequest => Err("an activity has no HTTP request; give it what it needs as input"),
         },
-        function,
+        &function.sig,
     )?;
     Ok(quote! {
         ::soloist_sdk::__private::Run::Activity(|ctx, input| {
@@ -188,9 +250,12 @@ fn run_http(function: &ItemFn, parameters: &[Parameter]) -> Result<Tokens> {
             Parameter::Input(_) => {
                 Err("an HTTP trigger has an `HttpRequest` and a `DurableClient`; read the body with `req.json()`")
             }
-            Parameter::OrchestrationContext | Parameter::ActivityContext => Err("an HTTP trigger has an `HttpRequest`"),
+            Parameter::OrchestrationContext
+            | Parameter::ActivityContext
+            | Parameter::EntityContext
+            | Parameter::TimerInfo => Err("an HTTP trigger has an `HttpRequest`"),
         },
-        function,
+        &function.sig,
     )?;
     Ok(quote! {
         ::soloist_sdk::__private::Run::Http(|req| {
@@ -199,15 +264,53 @@ fn run_http(function: &ItemFn, parameters: &[Parameter]) -> Result<Tokens> {
     })
 }
 
+fn run_timer(function: &ItemFn, parameters: &[Parameter]) -> Result<Tokens> {
+    let ident = &function.sig.ident;
+    let arguments = arguments(
+        parameters,
+        |parameter| match parameter {
+            Parameter::TimerInfo => Ok(quote! { timer }),
+            Parameter::DurableClient => Ok(quote! { ::soloist_sdk::__private::durable_client() }),
+            Parameter::Input(_) => Err("a timer trigger has a `TimerInfo` and a `DurableClient`, and no input"),
+            Parameter::OrchestrationContext
+            | Parameter::ActivityContext
+            | Parameter::EntityContext
+            | Parameter::HttpRequest => Err("a timer trigger has a `TimerInfo`"),
+        },
+        &function.sig,
+    )?;
+    Ok(quote! {
+        ::soloist_sdk::__private::Run::Timer(|timer| {
+            let () = ::soloist_sdk::__private::Returned(#ident(#(#arguments),*)).into_result()?;
+            ::std::result::Result::Ok(())
+        })
+    })
+}
+
+/// An entity that is a function.
+fn run_entity(function: &ItemFn, parameters: &[Parameter]) -> Result<Tokens> {
+    let ident = &function.sig.ident;
+    let arguments = arguments(parameters, entity::argument, &function.sig)?;
+    Ok(quote! {
+        ::soloist_sdk::__private::Run::Entity(|| {
+            ::std::boxed::Box::new(::soloist_sdk::__private::EntityFunction(|ctx| {
+                ::soloist_sdk::__private::output(
+                    ::soloist_sdk::__private::Returned(#ident(#(#arguments),*)).into_result()?
+                )
+            }))
+        })
+    })
+}
+
 /// The expression for each parameter, or an error that points at the parameter that does not belong there.
 fn arguments(
     parameters: &[Parameter],
     argument: impl Fn(&Parameter) -> std::result::Result<Tokens, &'static str>,
-    function: &ItemFn,
+    signature: &Signature,
 ) -> Result<Vec<Tokens>> {
     parameters
         .iter()
-        .zip(&function.sig.inputs)
+        .zip(signature.inputs.iter().filter(|argument| matches!(argument, FnArg::Typed(_))))
         .map(|(parameter, written)| argument(parameter).map_err(|message| Error::new_spanned(written, message)))
         .collect()
 }
@@ -218,6 +321,8 @@ fn listing(kind: Kind, name: &str) -> Tokens {
         Kind::Orchestrator => "orchestrator",
         Kind::Activity => "activity",
         Kind::Http => "http",
+        Kind::Timer => "timer",
+        Kind::Entity => "entity",
     };
     let line = format!("{kind} {name}\n");
     let (length, bytes) = (line.len(), Literal::byte_string(line.as_bytes()));

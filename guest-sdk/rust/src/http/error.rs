@@ -93,13 +93,14 @@ fn status(error: &dyn Any) -> Option<u16> {
     if error.is::<AlreadyExists>() {
         return Some(409);
     }
-    error.downcast_ref::<ClientError>().map(|error| match error {
-        ClientError::InvalidArgument(_) => 400,
-        ClientError::UnknownFunction(_) | ClientError::NotFound { .. } => 404,
-        ClientError::Conflict(_) => 409,
-        ClientError::Gone { .. } => 410,
-        ClientError::NotSupported(_) => 501,
-        ClientError::Unavailable(_) => 503,
+    error.downcast_ref::<ClientError>().and_then(|error| match error {
+        ClientError::InvalidArgument(_) => Some(400),
+        ClientError::UnknownFunction(_) | ClientError::NotFound { .. } => Some(404),
+        ClientError::Conflict(_) => Some(409),
+        ClientError::Gone { .. } => Some(410),
+        ClientError::NotSupported(_) => Some(501),
+        ClientError::Unavailable(_) => Some(503),
+        ClientError::UnreadableState(_) => None,
     })
 }
 

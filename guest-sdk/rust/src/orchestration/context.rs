@@ -30,7 +30,7 @@ use std::rc::Rc;
 /// ```
 #[derive(Clone)]
 pub struct OrchestrationContext {
-    state: Shared,
+    pub(super) state: Shared,
 }
 
 /// The orchestration that started this one as its child.
@@ -93,7 +93,7 @@ impl OrchestrationContext {
 
     /// Runs another orchestration as this one's child; `.await` gives its output.
     /// # Errors
-    /// The task fails if the child fails, is terminated or cannot be started.
+    /// The task fails if the child fails, is terminated or cannot be started, and inside of a [critical section](Self::lock).
     pub fn call_sub_orchestration<T: DeserializeOwned>(
         &self,
         name: &str,
@@ -111,7 +111,9 @@ impl OrchestrationContext {
         input: &(impl Serialize + ?Sized),
         options: SubOrchestrationOptions,
     ) -> Task<T> {
-        let input = match json::encode(input, || format!("the input of sub-orchestration '{name}'")) {
+        let input = json::encode(input, || format!("the input of sub-orchestration '{name}'"));
+        let allowed = self.state.borrow().section.check_sub_orchestration();
+        let input = match allowed.and(input) {
             Ok(input) => input,
             Err(failure) => return Task::refused(failure),
         };
@@ -161,10 +163,7 @@ impl OrchestrationContext {
     /// Arms a durable timer: at a [`Timestamp`], or after a [`std::time::Duration`]. It outlives the process, and never
     /// fires early.
     pub fn create_timer(&self, fire_at: impl Into<FireAt>) -> Timer {
-        let fire_at = match fire_at.into() {
-            FireAt::At(time) => time,
-            FireAt::After(duration) => self.current_time() + duration,
-        };
+        let fire_at = fire_at.into().counted_from(self.current_time());
         let sequence = self.state.borrow_mut().open_task(Kind::Timer, |sequence| {
             wit::Action::CreateTimer(wit::CreateTimer { sequence, fire_at: fire_at.as_millis() })
         });
@@ -201,6 +200,23 @@ impl OrchestrationContext {
     ) -> EventWaitWithTimeout<T> {
         let event = self.wait_for_event(name);
         EventWaitWithTimeout::new(event, self.create_timer(timeout))
+    }
+
+    /// Raises an external event at another instance, and does not wait for it. An instance that does not exist or has ended
+    /// gets none; nobody is told.
+    /// # Errors
+    /// Kind `InvalidPayload` if the payload cannot be written as JSON.
+    pub fn send_event(&self, instance_id: &str, name: &str, payload: &(impl Serialize + ?Sized)) -> Result<()> {
+        let input = json::encode(payload, || format!("the payload of event '{name}'"))?;
+        self.state.borrow_mut().record_numbered(|sequence| {
+            wit::Action::SendEvent(wit::SendEvent {
+                sequence,
+                instance_id: instance_id.to_owned(),
+                name: name.to_owned(),
+                input,
+            })
+        });
+        Ok(())
     }
 }
 

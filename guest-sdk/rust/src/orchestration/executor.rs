@@ -2,7 +2,7 @@
 
 use super::context::OrchestrationContext;
 use super::mailbox;
-use super::state::{Facts, Kind, State};
+use super::state::{Facts, Kind, Reply, State};
 use super::task::Shared;
 use crate::bindings::exports::soloist::functions::orchestrator as wit;
 use crate::failure::{Failure, Result};
@@ -137,31 +137,22 @@ impl Running {
         state.skip_actions = context.skip_actions;
         let waker = match event {
             Event::TurnStarted(_) | Event::ExecutionStarted(_) => None,
-            Event::TaskCompleted(done) => state.answer(done.sequence, Kind::Activity, Ok(done.output))?,
-            Event::TaskFailed(done) => {
-                state.answer(done.sequence, Kind::Activity, Err(Failure::from_wit(done.failure)))?
-            }
-            Event::SubOrchestrationCompleted(done) => {
-                state.answer(done.sequence, Kind::SubOrchestration, Ok(done.output))?
-            }
-            Event::SubOrchestrationFailed(done) => {
-                state.answer(done.sequence, Kind::SubOrchestration, Err(Failure::from_wit(done.failure)))?
-            }
-            Event::DetachedStartCompleted(done) => state.answer(done.sequence, Kind::DetachedStart, Ok(done.output))?,
-            Event::DetachedStartFailed(done) => {
-                state.answer(done.sequence, Kind::DetachedStart, Err(Failure::from_wit(done.failure)))?
-            }
-            Event::TimerFired(fired) => state.answer(fired.sequence, Kind::Timer, Ok(String::new()))?,
             Event::EventRaised(raised) => {
                 state.mailbox.deliver(&raised.name, mailbox::Event { message: raised.message, input: raised.input })
             }
-            Event::EntityOperationCompleted(done) | Event::LockGranted(done) => {
-                state.answer(done.sequence, Kind::Other, Ok(done.output))?
-            }
-            Event::EntityOperationFailed(done) | Event::LockFailed(done) | Event::HttpFailed(done) => {
-                state.answer(done.sequence, Kind::Other, Err(Failure::from_wit(done.failure)))?
-            }
-            Event::HttpCompleted(done) => state.answer(done.sequence, Kind::Other, Ok(done.content))?,
+            Event::TimerFired(fired) => state.answer(fired.sequence, Kind::Timer, Ok(Reply::Json("null".into())))?,
+            Event::HttpCompleted(done) => state.answer(done.sequence, Kind::Http, Ok(Reply::Http(Box::new(done))))?,
+            Event::TaskCompleted(done) => completed(&mut state, Kind::Activity, done)?,
+            Event::SubOrchestrationCompleted(done) => completed(&mut state, Kind::SubOrchestration, done)?,
+            Event::DetachedStartCompleted(done) => completed(&mut state, Kind::DetachedStart, done)?,
+            Event::EntityOperationCompleted(done) => completed(&mut state, Kind::EntityCall, done)?,
+            Event::LockGranted(done) => completed(&mut state, Kind::Lock, done)?,
+            Event::TaskFailed(done) => failed(&mut state, Kind::Activity, done)?,
+            Event::SubOrchestrationFailed(done) => failed(&mut state, Kind::SubOrchestration, done)?,
+            Event::DetachedStartFailed(done) => failed(&mut state, Kind::DetachedStart, done)?,
+            Event::EntityOperationFailed(done) => failed(&mut state, Kind::EntityCall, done)?,
+            Event::LockFailed(done) => failed(&mut state, Kind::Lock, done)?,
+            Event::HttpFailed(done) => failed(&mut state, Kind::Http, done)?,
         };
         drop(state);
         // Woken without the borrow: whoever is woken may drop tasks.
@@ -185,6 +176,14 @@ impl Running {
         let message = "the orchestrator awaits something that is not a durable task, so nothing can ever wake it";
         Some(Outcome::Failed(Failure::new(message).with_kind("Stuck").non_retriable().into_wit()))
     }
+}
+
+fn completed(state: &mut State, kind: Kind, done: wit::Completed) -> Result<Option<Waker>> {
+    state.answer(done.sequence, kind, Ok(Reply::Json(done.output)))
+}
+
+fn failed(state: &mut State, kind: Kind, done: wit::Failed) -> Result<Option<Waker>> {
+    state.answer(done.sequence, kind, Err(Failure::from_wit(done.failure)))
 }
 
 fn outcome(result: Result<String>) -> Outcome {

@@ -71,6 +71,16 @@ pub enum FireAt {
     After(Duration),
 }
 
+impl FireAt {
+    /// The time that is meant, where the present turn began at `now`.
+    pub(crate) fn counted_from(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::At(time) => time,
+            Self::After(duration) => now + duration,
+        }
+    }
+}
+
 impl From<Timestamp> for FireAt {
     fn from(time: Timestamp) -> Self {
         Self::At(time)

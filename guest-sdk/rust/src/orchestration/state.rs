@@ -1,10 +1,15 @@
 //! What an execution knows and has asked for: everything but its code and its future.
 
 use super::mailbox::Mailbox;
-use crate::bindings::exports::soloist::functions::orchestrator::{Action, Cancel, Consumed, ExecutionStarted};
+use super::section::Section;
+use crate::bindings::exports::soloist::functions::orchestrator::{
+    Action, Cancel, Consumed, ExecutionStarted, HttpCompleted, LockEntities, UnlockEntities,
+};
+use crate::entity::EntityId;
 use crate::failure::{Failure, Result};
+use crate::guid;
 use crate::time::Timestamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::task::{Poll, Waker};
 
 /// What is known about the execution from its start on.
@@ -21,14 +26,33 @@ pub(super) enum Kind {
     SubOrchestration,
     DetachedStart,
     Timer,
-    /// Entity calls, locks and durable HTTP: this SDK makes no such action, so no answer can fit.
-    Other,
+    EntityCall,
+    Lock,
+    Http,
+}
+
+/// What a numbered action is answered with.
+pub(super) enum Reply {
+    /// A payload.
+    Json(String),
+    /// The response to a durable HTTP call.
+    Http(Box<HttpCompleted>),
+}
+
+impl Reply {
+    /// The payload of any answer but that of a durable HTTP call.
+    pub fn into_json(self) -> String {
+        match self {
+            Self::Json(text) => text,
+            Self::Http(_) => unreachable!("answers are checked for their kind"),
+        }
+    }
 }
 
 /// A numbered action whose answer the code still holds a future for.
 struct OpenTask {
     kind: Kind,
-    answer: Option<Result<String>>,
+    answer: Option<Result<Reply>>,
     /// Set by the last poll that found no answer.
     waker: Option<Waker>,
 }
@@ -46,6 +70,7 @@ pub(super) struct State {
     /// How many leading numbered actions and cancels the host does not want to see.
     pub skip_actions: u32,
     pub mailbox: Mailbox,
+    pub section: Section,
     next_sequence: u32,
     /// How many numbered actions and cancels were made.
     compared_actions: u32,
@@ -63,6 +88,7 @@ impl State {
             replaying: false,
             skip_actions: 0,
             mailbox: Mailbox::default(),
+            section: Section::default(),
             next_sequence: 0,
             compared_actions: 0,
             ended: false,
@@ -74,11 +100,46 @@ impl State {
 
     /// Records an action that takes a number and is answered later; returns the number.
     pub fn open_task(&mut self, kind: Kind, action: impl FnOnce(u32) -> Action) -> u32 {
+        let sequence = self.record_numbered(action);
+        self.tasks.insert(sequence, OpenTask { kind, answer: None, waker: None });
+        sequence
+    }
+
+    /// Records an action that takes a number, and that nobody waits for; returns the number.
+    pub fn record_numbered(&mut self, action: impl FnOnce(u32) -> Action) -> u32 {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        self.tasks.insert(sequence, OpenTask { kind, answer: None, waker: None });
         self.record_compared(action(sequence));
         sequence
+    }
+
+    /// Records the call of an entity, if the critical section allows it; returns its number.
+    /// # Errors
+    /// Kind `LockingRulesViolation`.
+    pub fn call_entity(&mut self, entity: &EntityId, action: impl FnOnce(u32) -> Action) -> Result<u32> {
+        self.section.check_call(entity)?;
+        let sequence = self.open_task(Kind::EntityCall, action);
+        self.section.call_begins(sequence, entity);
+        Ok(sequence)
+    }
+
+    /// Records the request for locks; returns its number.
+    /// # Errors
+    /// Kind `LockingRulesViolation` inside of another critical section.
+    pub fn lock_entities(&mut self, entities: BTreeSet<EntityId>) -> Result<u32> {
+        self.section.check_lock(&entities)?;
+        let named = entities.iter().map(EntityId::to_wit).collect();
+        let lock =
+            self.open_task(Kind::Lock, |sequence| Action::LockEntities(LockEntities { sequence, entities: named }));
+        self.section.request(lock, entities);
+        Ok(lock)
+    }
+
+    /// Gives up the locks of this action, which were granted.
+    pub fn unlock_entities(&mut self, lock: u32) {
+        if self.section.leave(lock) {
+            self.record_numbered(|sequence| Action::UnlockEntities(UnlockEntities { sequence, lock }));
+        }
     }
 
     /// Records an action that takes no number and is no cancel.
@@ -103,7 +164,7 @@ impl State {
     /// An answer to a task that was given up is dropped: it may have been under way already.
     /// # Errors
     /// If the code never made this action, or made one of another kind: then this history is not of this code.
-    pub fn answer(&mut self, sequence: u32, kind: Kind, answer: Result<String>) -> Result<Option<Waker>> {
+    pub fn answer(&mut self, sequence: u32, kind: Kind, answer: Result<Reply>) -> Result<Option<Waker>> {
         if sequence >= self.next_sequence {
             let message = format!(
                 "the history answers action {sequence}, which this code never made; it made {}",
@@ -121,16 +182,22 @@ impl State {
         }
         if task.answer.is_none() {
             task.answer = Some(answer);
+            self.section.call_ends(sequence);
         }
         Ok(task.waker.take())
     }
 
     /// The answer to a task, which closes it; or remembers whom to wake.
-    pub fn poll_task(&mut self, sequence: u32, waker: &Waker) -> Poll<Result<String>> {
+    pub fn poll_task(&mut self, sequence: u32, waker: &Waker) -> Poll<Result<Reply>> {
         let task = self.tasks.get_mut(&sequence).expect("a task stays open until its future has returned the answer");
         match task.answer.take() {
             Some(answer) => {
-                self.tasks.remove(&sequence);
+                let closed = self.tasks.remove(&sequence);
+                match (closed.map(|task| task.kind), &answer) {
+                    (Some(Kind::Lock), Ok(_granted)) => self.section.enter(),
+                    (Some(Kind::Lock), Err(_)) => drop(self.section.leave(sequence)),
+                    _ => {}
+                }
                 Poll::Ready(answer)
             }
             None => {
@@ -146,8 +213,19 @@ impl State {
         let Some(task) = self.tasks.remove(&sequence) else {
             return;
         };
-        if task.answer.is_none() && task.kind != Kind::DetachedStart {
-            self.record_compared(Action::Cancel(Cancel { sequence }));
+        self.section.call_ends(sequence);
+        match (task.kind, task.answer) {
+            (Kind::DetachedStart, _) => {}
+            // Granted, but the code has not seen it: nobody else will release these locks.
+            (Kind::Lock, Some(Ok(_))) => self.unlock_entities(sequence),
+            (kind, answer) => {
+                if kind == Kind::Lock {
+                    self.section.leave(sequence);
+                }
+                if answer.is_none() {
+                    self.record_compared(Action::Cancel(Cancel { sequence }));
+                }
+            }
         }
     }
 
@@ -172,37 +250,8 @@ impl State {
 
     /// The next GUID: version 5, from the execution id and a counter, so that every replay makes the same ones.
     pub fn new_guid(&mut self) -> String {
-        /// Namespace of Durable Functions' deterministic GUIDs.
-        const NAMESPACE: [u8; 16] =
-            [0x9e, 0x95, 0x29, 0x58, 0x5e, 0x33, 0x4d, 0xaf, 0x82, 0x7f, 0x2f, 0xa1, 0x29, 0x37, 0xb8, 0x75];
-        let name = format!("{}_{}", self.facts.execution_id, self.guids_made);
+        let guid = guid::nth(&self.facts.execution_id, self.guids_made);
         self.guids_made += 1;
-        uuid_v5(NAMESPACE, &name)
-    }
-}
-
-/// RFC 9562 §5.5.
-fn uuid_v5(namespace: [u8; 16], name: &str) -> String {
-    let mut sha1 = sha1_smol::Sha1::new();
-    sha1.update(&namespace);
-    sha1.update(name.as_bytes());
-    let digest = sha1.digest().bytes();
-    let mut uuid = [0; 16];
-    uuid.copy_from_slice(&digest[..16]);
-    uuid[6] = (uuid[6] & 0x0f) | 0x50;
-    uuid[8] = (uuid[8] & 0x3f) | 0x80;
-    let hex: String = uuid.iter().map(|byte| format!("{byte:02x}")).collect();
-    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn guids_are_of_version_5() {
-        // The example of RFC 9562, appendix A.4.
-        let dns = [0x6b, 0xa7, 0xb8, 0x10, 0x9d, 0xad, 0x11, 0xd1, 0x80, 0xb4, 0x00, 0xc0, 0x4f, 0xd4, 0x30, 0xc8];
-        assert_eq!(uuid_v5(dns, "www.example.com"), "2ed6657d-e927-568b-95e1-2665a8aea6a2");
+        guid
     }
 }

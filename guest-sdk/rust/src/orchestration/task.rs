@@ -4,7 +4,7 @@
 //! order of the actions. Dropping one that is open gives it up.
 
 use super::mailbox::WaitId;
-use super::state::State;
+use super::state::{Reply, State};
 use crate::failure::{Failure, Result};
 use crate::json;
 use futures_core::FusedFuture;
@@ -31,7 +31,7 @@ impl Drop for Open {
 }
 
 /// The future of a numbered action, before its answer is decoded.
-struct Answer {
+pub(super) struct Answer {
     stage: Stage,
 }
 
@@ -43,11 +43,15 @@ enum Stage {
 }
 
 impl Answer {
-    fn open(state: Shared, sequence: u32) -> Self {
+    pub(super) fn open(state: Shared, sequence: u32) -> Self {
         Self { stage: Stage::Open(Open { state, sequence }) }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<String>> {
+    pub(super) fn refused(failure: Failure) -> Self {
+        Self { stage: Stage::Refused(failure) }
+    }
+
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Reply>> {
         let answer = match &self.stage {
             Stage::Open(open) => match open.state.borrow_mut().poll_task(open.sequence, cx.waker()) {
                 Poll::Ready(answer) => answer,
@@ -60,12 +64,12 @@ impl Answer {
         Poll::Ready(answer)
     }
 
-    fn is_returned(&self) -> bool {
+    pub(super) fn is_returned(&self) -> bool {
         matches!(self.stage, Stage::Returned)
     }
 }
 
-/// An activity or a sub-orchestration under way. Its output is a `Result<T>`.
+/// An activity, a sub-orchestration or a call of an entity under way. Its output is a `Result<T>`.
 ///
 /// Dropping it before it has returned cancels it: its result, should one arrive, is dropped. In particular a task that is
 /// neither awaited nor kept is cancelled at once.
@@ -82,7 +86,7 @@ impl<T> Task<T> {
     }
 
     pub(super) fn refused(failure: Failure) -> Self {
-        Self { answer: Answer { stage: Stage::Refused(failure) }, name: String::new(), output: PhantomData }
+        Self { answer: Answer::refused(failure), name: String::new(), output: PhantomData }
     }
 }
 
@@ -92,7 +96,8 @@ impl<T: DeserializeOwned> Future for Task<T> {
         let Poll::Ready(answer) = self.answer.poll(cx) else {
             return Poll::Pending;
         };
-        Poll::Ready(answer.and_then(|output| json::decode(&output, || format!("the result of '{}'", self.name))))
+        let output = |reply: Reply| json::decode(&reply.into_json(), || format!("the result of '{}'", self.name));
+        Poll::Ready(answer.and_then(output))
     }
 }
 
@@ -140,7 +145,7 @@ impl DetachedStart {
     }
 
     pub(super) fn refused(failure: Failure) -> Self {
-        Self { answer: Answer { stage: Stage::Refused(failure) } }
+        Self { answer: Answer::refused(failure) }
     }
 }
 
@@ -150,7 +155,7 @@ impl Future for DetachedStart {
         let Poll::Ready(answer) = self.answer.poll(cx) else {
             return Poll::Pending;
         };
-        Poll::Ready(answer.and_then(|id| json::decode(&id, || "the started instance's id".into())))
+        Poll::Ready(answer.and_then(|id| json::decode(&id.into_json(), || "the started instance's id".into())))
     }
 }
 

@@ -119,7 +119,7 @@ async fn t_fails(ctx: OrchestrationContext) -> Result<u32, std::num::ParseIntErr
     text.parse()
 }
 
-const FUNCTIONS: [(&str, &str); 7] = [
+const FUNCTIONS: [(&str, &str); 9] = [
     ("t_sequence", r#"["a","b","c","d","e"]"#),
     ("t_join_75", "null"),
     ("t_race", "null"),
@@ -127,6 +127,8 @@ const FUNCTIONS: [(&str, &str); 7] = [
     ("t_select_biased", "null"),
     ("t_unordered", "null"),
     ("t_continue", "3"),
+    ("t_sections", "null"),
+    ("t_requests", "null"),
 ];
 
 /// Numbers that look random and are the same in every run.
@@ -149,7 +151,11 @@ fn play(function: &str, input: &str, dice: &mut Dice) -> Script {
         }
         for action in script.take_actions() {
             match action {
-                Action::ScheduleTask(_) | Action::CreateTimer(_) => open.push(action),
+                Action::ScheduleTask(_)
+                | Action::CreateTimer(_)
+                | Action::CallEntity(_)
+                | Action::LockEntities(_)
+                | Action::CallHttp(_) => open.push(action),
                 Action::Cancel(Cancel { sequence }) if dice.below(2) == 0 => {
                     open.retain(|action| number(action) != Some(sequence));
                 }
@@ -171,8 +177,17 @@ fn play(function: &str, input: &str, dice: &mut Dice) -> Script {
             Action::ScheduleTask(task) => {
                 script.complete(task.sequence, &task.sequence);
             }
-            timer => {
-                script.fire(number(&timer).unwrap());
+            Action::CreateTimer(timer) => {
+                script.fire(timer.sequence);
+            }
+            Action::CallHttp(call) if dice.below(4) > 0 => {
+                script.complete(call.sequence, &DurableHttpResponse::for_test(200, "[]"));
+            }
+            call if dice.below(8) == 0 || matches!(call, Action::CallHttp(_)) => {
+                script.fail(number(&call).unwrap(), Failure::new("unlucky"));
+            }
+            call => {
+                script.complete(number(&call).unwrap(), &step);
             }
         }
     }
@@ -183,6 +198,9 @@ fn number(action: &Action) -> Option<u32> {
     match action {
         Action::ScheduleTask(task) => Some(task.sequence),
         Action::CreateTimer(timer) => Some(timer.sequence),
+        Action::CallEntity(call) => Some(call.sequence),
+        Action::LockEntities(lock) => Some(lock.sequence),
+        Action::CallHttp(call) => Some(call.sequence),
         Action::Cancel(cancel) => Some(cancel.sequence),
         _ => None,
     }

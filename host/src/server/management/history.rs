@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use super::super::json_text::{JsonObject, array};
 use super::super::time::seven_digits;
+use super::http_call;
 use crate::durable::{
-    ChildScheduled, Failure, HistoryEvent, Json, RuntimeStatus, Sequence, TaskScheduled, Timestamp, TurnRecord,
+    ChildScheduled, Failure, HistoryEvent, HttpScheduled, Json, RuntimeStatus, Sequence, TaskScheduled, Timestamp,
+    TurnRecord,
 };
 use crate::hub::HistoryDetail;
 
@@ -26,6 +28,7 @@ struct Projection<'a> {
     orchestrator: &'a str,
     scheduled: BTreeMap<Sequence, (Timestamp, &'a TaskScheduled)>,
     children: BTreeMap<Sequence, (Timestamp, &'a ChildScheduled)>,
+    calls: BTreeMap<Sequence, (Timestamp, &'a HttpScheduled)>,
     timers: BTreeMap<Sequence, Timestamp>,
     ended: BTreeSet<Sequence>,
 }
@@ -37,6 +40,7 @@ impl<'a> Projection<'a> {
             orchestrator: "",
             scheduled: BTreeMap::new(),
             children: BTreeMap::new(),
+            calls: BTreeMap::new(),
             timers: BTreeMap::new(),
             ended: BTreeSet::new(),
         };
@@ -66,7 +70,15 @@ impl<'a> Projection<'a> {
             HistoryEvent::ChildCompleted { sequence, .. } | HistoryEvent::ChildFailed { sequence, .. } => {
                 self.ended.insert(*sequence);
             }
+            HistoryEvent::HttpScheduled(call) => {
+                self.calls.insert(call.sequence, (time, call));
+            }
+            HistoryEvent::HttpCompleted { sequence, .. } | HistoryEvent::HttpFailed { sequence, .. } => {
+                self.ended.insert(*sequence);
+            }
             HistoryEvent::TimerFired { .. }
+            | HistoryEvent::HttpPollScheduled { .. }
+            | HistoryEvent::HttpPollStarted { .. }
             | HistoryEvent::TaskRetryScheduled { .. }
             | HistoryEvent::TaskRetryStarted { .. }
             | HistoryEvent::ActionCanceled { .. }
@@ -126,6 +138,22 @@ impl<'a> Projection<'a> {
                     .string_or_null("Details", failure.details.as_deref());
                 self.with_schedule(object.string("Timestamp", &at), *sequence)
             }
+            HistoryEvent::HttpScheduled(call) if self.ended.contains(&call.sequence) => return None,
+            HistoryEvent::HttpScheduled(call) => named("TaskScheduled")
+                .string("Name", http_call::NAME)
+                .when(with_input, |o| o.json("Input", Some(&http_call::input(call))))
+                .string("Timestamp", &at),
+            HistoryEvent::HttpCompleted { sequence, answer } => {
+                let object =
+                    named("TaskCompleted").when(with_output, |o| o.json("Result", Some(&http_call::result(answer))));
+                self.with_call(object.string("Timestamp", &at), *sequence)
+            }
+            HistoryEvent::HttpFailed { sequence, failure } => {
+                let object = named("TaskFailed")
+                    .string("Reason", &failure.message)
+                    .string_or_null("Details", failure.details.as_deref());
+                self.with_call(object.string("Timestamp", &at), *sequence)
+            }
             HistoryEvent::TimerCreated { fire_at, .. } => {
                 named("TimerCreated").string("FireAt", &seven_digits(*fire_at)).string("Timestamp", &at)
             }
@@ -154,6 +182,8 @@ impl<'a> Projection<'a> {
             // The host's own doing, where the original's code makes timers and tasks of it.
             HistoryEvent::TaskRetryScheduled { .. }
             | HistoryEvent::TaskRetryStarted { .. }
+            | HistoryEvent::HttpPollScheduled { .. }
+            | HistoryEvent::HttpPollStarted { .. }
             | HistoryEvent::ActionCanceled { .. }
             | HistoryEvent::EventConsumed { .. }
             | HistoryEvent::CustomStatusSet { .. }
@@ -169,6 +199,15 @@ impl<'a> Projection<'a> {
             .string("ScheduledTime", &seven_digits(*time))
             .string("FunctionName", &task.name)
             .when(self.detail.input, |o| o.json("Input", Some(&task.input)))
+    }
+
+    /// Adds to an HTTP call's end what its start would have told.
+    fn with_call(&self, object: JsonObject, sequence: Sequence) -> JsonObject {
+        let Some((time, call)) = self.calls.get(&sequence) else { return object };
+        object
+            .string("ScheduledTime", &seven_digits(*time))
+            .string("FunctionName", http_call::NAME)
+            .when(self.detail.input, |o| o.json("Input", Some(&http_call::input(call))))
     }
 
     /// Adds to a child's end what its start would have told.

@@ -5,6 +5,7 @@
 
 mod client;
 mod history;
+mod http_call;
 mod operation;
 mod start;
 mod status;

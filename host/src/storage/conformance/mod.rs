@@ -4,11 +4,12 @@ mod continues;
 mod gate;
 mod messages;
 mod reads;
+mod timers;
 mod turns;
 
 use std::sync::Arc;
 
-pub(super) use self::{continues::*, gate::*, messages::*, reads::*, turns::*};
+pub(super) use self::{continues::*, gate::*, messages::*, reads::*, timers::*, turns::*};
 use super::{
     Committed, End, Ended, Fence, Loaded, PutMessage, Query, Snapshot, Start, Started, Storage, StorageFuture,
     TurnCommit, Want,
@@ -63,6 +64,7 @@ macro_rules! storage_conformance {
             a_component_is_needed_by_live_and_failed_instances_that_run_on_it,
             a_replaced_component_is_needed_no_longer,
             a_component_is_dropped_once_and_for_every_handle,
+            where_a_timer_stands_is_kept_by_function,
             handles_see_each_others_commits,
             everything_is_there_after_reopening,
         );

@@ -8,12 +8,13 @@ use std::{
 
 use crate::{
     durable::{
-        Digest, ExecutionId, GenerationKey, InboxMessage, InstanceId, InstanceKey, MessageNumber, RuntimeStatus,
-        Summary, Timestamp, TurnRecord,
+        Digest, ExecutionId, FunctionName, GenerationKey, InboxMessage, InstanceId, InstanceKey, MessageNumber,
+        RuntimeStatus, Summary, Timestamp, TurnRecord,
     },
     storage::{
         Begun, ChildStart, Committed, ComponentUse, Delivered, Due, Effects, End, Ended, Fence, Loaded, OpenInstance,
-        Page, Purged, Put, PutMessage, Query, Snapshot, Start, Started, StorageError, TurnCommit, Want, record, rules,
+        Page, Purged, Put, PutMessage, Query, Snapshot, Start, Started, StorageError, TimerStatus, TurnCommit, Want,
+        record, rules,
     },
 };
 
@@ -25,6 +26,7 @@ pub(super) struct Map {
     open: BTreeSet<InstanceKey>,
     due: BTreeSet<Due>,
     components: BTreeMap<Digest, Arc<[u8]>>,
+    timers: BTreeMap<FunctionName, TimerStatus>,
     /// How many records of generations that are gone `collect` has not been asked to give back yet.
     garbage: usize,
     last_key: i64,
@@ -302,6 +304,15 @@ impl Map {
 
     pub(super) fn drop_component(&mut self, digest: Digest) {
         self.commits += u64::from(self.components.remove(&digest).is_some());
+    }
+
+    pub(super) fn timer_status(&self, function: &FunctionName) -> Option<TimerStatus> {
+        self.timers.get(function).copied()
+    }
+
+    pub(super) fn put_timer_status(&mut self, function: FunctionName, status: TimerStatus) {
+        self.timers.insert(function, status);
+        self.commits += 1;
     }
 
     pub(super) fn collect(&mut self, limit: usize) -> bool {

@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use self::map::Map;
 use super::{
     Committed, ComponentUse, Due, End, Ended, Fence, Loaded, OpenInstance, Page, Purged, Put, PutMessage, Query,
-    Snapshot, Start, Started, Storage, StorageError, StorageFuture, TurnCommit, Want,
+    Snapshot, Start, Started, Storage, StorageError, StorageFuture, TimerStatus, TurnCommit, Want,
 };
-use crate::durable::{Digest, InstanceId, InstanceKey};
+use crate::durable::{Digest, FunctionName, InstanceId, InstanceKey};
 
 /// One handle of a map in memory.
 #[derive(Debug, Default)]
@@ -110,6 +110,17 @@ impl Storage for Memory {
 
     fn due(&self, after: Option<Due>, limit: usize) -> StorageFuture<'_, Vec<Due>> {
         self.with(|map| Ok(map.due(after, limit)))
+    }
+
+    fn timer_status(&self, function: FunctionName) -> StorageFuture<'_, Option<TimerStatus>> {
+        self.with(|map| Ok(map.timer_status(&function)))
+    }
+
+    fn put_timer_status(&self, function: FunctionName, status: TimerStatus) -> StorageFuture<'_, ()> {
+        self.with(|map| {
+            map.put_timer_status(function, status);
+            Ok(())
+        })
     }
 
     fn commits(&self) -> u64 {

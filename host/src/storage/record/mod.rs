@@ -167,6 +167,11 @@ mod number {
         pub const CHILD_COMPLETED: u8 = 19;
         pub const CHILD_FAILED: u8 = 20;
         pub const COMPONENT_REPLACED: u8 = 23;
+        pub const HTTP_SCHEDULED: u8 = 50;
+        pub const HTTP_COMPLETED: u8 = 51;
+        pub const HTTP_FAILED: u8 = 52;
+        pub const HTTP_POLL_SCHEDULED: u8 = 53;
+        pub const HTTP_POLL_STARTED: u8 = 54;
     }
     pub mod message {
         pub const EVENT_RAISED: u8 = 1;
@@ -198,6 +203,16 @@ mod number {
         pub const POLICY: u8 = 4;
         pub const SCHEDULED_START: u8 = 5;
         pub const TAG: u8 = 6;
+    }
+    pub mod http {
+        pub const HEADER: u8 = 1;
+        pub const CONTENT: u8 = 2;
+        pub const ASYNCHRONOUS_PATTERN: u8 = 3;
+        pub const TIMEOUT: u8 = 4;
+        pub const RETRY: u8 = 5;
+        pub const RETRY_STATUS: u8 = 6;
+        pub const TOKEN_SOURCE: u8 = 7;
+        pub const TOKEN_OPTIONS: u8 = 8;
     }
     pub mod policy {
         pub const NON_RUNNING_STATES: u8 = 1;

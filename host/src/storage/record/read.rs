@@ -6,8 +6,8 @@ use super::{Texts, VERSION, number, status_of};
 use crate::{
     durable::{
         ChildScheduled, ComponentReplaced, Digest, ExecutionId, ExecutionStarted, Failure, FailureCause, HistoryEvent,
-        InboxMessage, Json, MessageNumber, OverridableStates, ParentInstance, RetryPolicy, Summary, Tag, TaskScheduled,
-        Timestamp, TraceContext, TurnNumber,
+        HttpAnswer, HttpRetry, HttpScheduled, InboxMessage, Json, MessageNumber, OverridableStates, ParentInstance,
+        RetryPolicy, Summary, Tag, TaskScheduled, Timestamp, TokenSource, TraceContext, TurnNumber,
     },
     storage::StorageError,
 };
@@ -115,6 +115,15 @@ impl<'a, 't> Reader<'a, 't> {
             kind::TASK_RETRY_STARTED => {
                 HistoryEvent::TaskRetryStarted { sequence: self.small()?, attempt: self.small()? }
             }
+            kind::HTTP_SCHEDULED => HistoryEvent::HttpScheduled(Box::new(self.http()?)),
+            kind::HTTP_COMPLETED => {
+                HistoryEvent::HttpCompleted { sequence: self.small()?, answer: Box::new(self.answer()?) }
+            }
+            kind::HTTP_FAILED => HistoryEvent::HttpFailed { sequence: self.small()?, failure: self.failure()? },
+            kind::HTTP_POLL_SCHEDULED => {
+                HistoryEvent::HttpPollScheduled { sequence: self.small()?, location: self.text()?, due: self.time()? }
+            }
+            kind::HTTP_POLL_STARTED => HistoryEvent::HttpPollStarted { sequence: self.small()? },
             kind::EXECUTION_SUSPENDED => HistoryEvent::ExecutionSuspended { reason: self.text()? },
             kind::EXECUTION_RESUMED => HistoryEvent::ExecutionResumed { reason: self.text()? },
             kind::EXECUTION_TERMINATED => HistoryEvent::ExecutionTerminated { reason: self.text()? },
@@ -215,6 +224,54 @@ impl<'a, 't> Reader<'a, 't> {
                 tag => return Err(unknown_tag("ChildScheduled", tag)),
             }
         }
+    }
+
+    fn http(&mut self) -> Read<HttpScheduled> {
+        use number::http as tag;
+        let mut call = HttpScheduled {
+            sequence: self.small()?,
+            method: self.text()?,
+            uri: self.text()?,
+            headers: Vec::new(),
+            content: None,
+            asynchronous_pattern: false,
+            timeout_ms: None,
+            retry: None,
+            token_source: None,
+        };
+        loop {
+            match (self.byte()?, &mut call.retry, &mut call.token_source) {
+                (number::END, ..) => return Ok(call),
+                (tag::HEADER, ..) => call.headers.push((self.text()?, self.text()?)),
+                (tag::CONTENT, ..) => call.content = Some(self.text()?),
+                (tag::ASYNCHRONOUS_PATTERN, ..) => call.asynchronous_pattern = true,
+                (tag::TIMEOUT, ..) => call.timeout_ms = Some(self.float()?),
+                (tag::RETRY, ..) => {
+                    call.retry = Some(HttpRetry { policy: self.retry()?, status_codes: Vec::new() });
+                }
+                (tag::RETRY_STATUS, Some(retry), _) => retry.status_codes.push(self.status_code()?),
+                (tag::TOKEN_SOURCE, ..) => {
+                    call.token_source = Some(TokenSource { kind: self.text()?, resource: self.text()?, options: None });
+                }
+                (tag::TOKEN_OPTIONS, _, Some(source)) => source.options = Some(self.json()?),
+                (tag, ..) => return Err(unknown_tag("HttpScheduled", tag)),
+            }
+        }
+    }
+
+    fn answer(&mut self) -> Read<HttpAnswer> {
+        let mut answer = HttpAnswer { status: self.status_code()?, content: self.shared_text()?, headers: Vec::new() };
+        loop {
+            match self.byte()? {
+                number::END => return Ok(answer),
+                number::http::HEADER => answer.headers.push((self.text()?, self.text()?)),
+                tag => return Err(unknown_tag("HttpCompleted", tag)),
+            }
+        }
+    }
+
+    fn status_code(&mut self) -> Read<u16> {
+        u16::try_from(self.small()?).map_err(|_| corrupt("a status code is too large"))
     }
 
     fn policy(&mut self) -> Read<OverridableStates> {

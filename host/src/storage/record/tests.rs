@@ -8,6 +8,8 @@ use crate::durable::{
     ParentInstance, RetryPolicy, Tag, TaskScheduled, TraceContext, TurnNumber,
 };
 
+mod http;
+
 /// The payloads of a record that was just encoded.
 struct Kept(Vec<Arc<str>>);
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{CROWDED, CROWDED_INLINE_MAX, Encoded, INLINE_MAX, VERSION, number, status_number};
 use crate::durable::{
-    ChildScheduled, ComponentReplaced, ExecutionStarted, Failure, HistoryEvent, InboxMessage, Json, OverridableStates,
-    RetryPolicy, Summary, Tag, TaskScheduled, Timestamp, TurnRecord,
+    ChildScheduled, ComponentReplaced, ExecutionStarted, Failure, HistoryEvent, HttpAnswer, HttpScheduled,
+    InboxMessage, Json, OverridableStates, RetryPolicy, Summary, Tag, TaskScheduled, Timestamp, TurnRecord,
 };
 
 pub(super) struct Writer {
@@ -119,6 +119,24 @@ impl Writer {
                 self.numbered(kind::TASK_RETRY_STARTED, *sequence);
                 self.unsigned(u64::from(*attempt));
             }
+            HistoryEvent::HttpScheduled(call) => {
+                self.byte(kind::HTTP_SCHEDULED);
+                self.http(call);
+            }
+            HistoryEvent::HttpCompleted { sequence, answer } => {
+                self.numbered(kind::HTTP_COMPLETED, *sequence);
+                self.answer(answer);
+            }
+            HistoryEvent::HttpFailed { sequence, failure } => {
+                self.numbered(kind::HTTP_FAILED, *sequence);
+                self.failure(failure);
+            }
+            HistoryEvent::HttpPollScheduled { sequence, location, due } => {
+                self.numbered(kind::HTTP_POLL_SCHEDULED, *sequence);
+                self.text(location);
+                self.time(*due);
+            }
+            HistoryEvent::HttpPollStarted { sequence } => self.numbered(kind::HTTP_POLL_STARTED, *sequence),
             HistoryEvent::ExecutionSuspended { reason } => {
                 self.byte(kind::EXECUTION_SUSPENDED);
                 self.text(reason);
@@ -262,6 +280,68 @@ impl Writer {
         }
         self.tags(tag::TAG, tags);
         self.byte(number::END);
+    }
+
+    fn http(&mut self, call: &HttpScheduled) {
+        use number::http as tag;
+        let HttpScheduled {
+            sequence,
+            method,
+            uri,
+            headers,
+            content,
+            asynchronous_pattern,
+            timeout_ms,
+            retry,
+            token_source,
+        } = call;
+        self.unsigned(u64::from(*sequence));
+        self.text(method);
+        self.text(uri);
+        self.headers(headers);
+        self.optional(tag::CONTENT, content.as_deref());
+        if *asynchronous_pattern {
+            self.byte(tag::ASYNCHRONOUS_PATTERN);
+        }
+        self.optional_float(tag::TIMEOUT, *timeout_ms);
+        if let Some(retry) = retry {
+            self.byte(tag::RETRY);
+            self.retry(&retry.policy);
+            for status in &retry.status_codes {
+                self.byte(tag::RETRY_STATUS);
+                self.unsigned(u64::from(*status));
+            }
+        }
+        if let Some(source) = token_source {
+            self.byte(tag::TOKEN_SOURCE);
+            self.text(&source.kind);
+            self.text(&source.resource);
+            if let Some(options) = &source.options {
+                self.byte(tag::TOKEN_OPTIONS);
+                self.json(options);
+            }
+        }
+        self.byte(number::END);
+    }
+
+    fn answer(&mut self, answer: &HttpAnswer) {
+        let HttpAnswer { status, headers, content } = answer;
+        self.unsigned(u64::from(*status));
+        if self.is_inline(content) {
+            self.inline(content)
+        } else {
+            self.payload(Arc::clone(content))
+        }
+        self.headers(headers);
+        self.byte(number::END);
+    }
+
+    fn headers(&mut self, headers: &[(String, String)]) {
+        for (name, value) in headers {
+            self.byte(number::http::HEADER);
+            self.text(name);
+            self.text(value);
+        }
     }
 
     fn retry(&mut self, retry: &RetryPolicy) {

@@ -18,6 +18,7 @@ mod rows;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod timers;
 mod writer;
 
 use std::{path::Path, sync::Arc};
@@ -32,9 +33,9 @@ use self::{
 };
 use super::{
     Committed, ComponentUse, Due, End, Ended, Fence, Loaded, OpenInstance, Page, Purged, Put, PutMessage, Query,
-    Snapshot, Start, Started, Storage, StorageFuture, TurnCommit, Want, record, rules,
+    Snapshot, Start, Started, Storage, StorageFuture, TimerStatus, TurnCommit, Want, record, rules,
 };
-use crate::durable::{Digest, InstanceId, InstanceKey};
+use crate::durable::{Digest, FunctionName, InstanceId, InstanceKey};
 
 /// A handle of a database file, with its threads.
 ///
@@ -150,6 +151,14 @@ impl Storage for Sqlite {
 
     fn due(&self, after: Option<Due>, limit: usize) -> StorageFuture<'_, Vec<Due>> {
         self.readers.submit(move |conn| reads::due(conn, after, limit))
+    }
+
+    fn timer_status(&self, function: FunctionName) -> StorageFuture<'_, Option<TimerStatus>> {
+        self.readers.submit(move |conn| timers::status(conn, &function))
+    }
+
+    fn put_timer_status(&self, function: FunctionName, status: TimerStatus) -> StorageFuture<'_, ()> {
+        self.writer.submit(move |batch| timers::put_status(batch, &function, status))
     }
 
     fn commits(&self) -> u64 {

@@ -1,4 +1,5 @@
-//! Outgoing requests of guests: `wasi:http/outgoing-handler` for functions with effects.
+//! Outgoing requests: `wasi:http/outgoing-handler` for functions with effects, and those that the host sends for
+//! orchestrators (`durable`).
 //!
 //! A request may go to public addresses, and to what `extensions.soloist.outboundAllow` in host.json names. The address that
 //! is judged is the one that is connected to: a name is resolved once, here. Redirects are not followed: the guest follows
@@ -6,12 +7,18 @@
 //!
 //! A request belongs to its guest: dropping the guest drops the request, wherever it is.
 //!
-//! `address` says what is public, `connection` connects and sends; this file decides and tells.
+//! `address` says what is public, `connection` connects and sends, `durable` makes requests of durable HTTP calls with the
+//! tokens of `token`; this file decides and tells.
 
 mod address;
 mod connection;
+mod durable;
 #[cfg(test)]
 mod tests;
+mod token;
+
+pub(super) use durable::DurableHttp;
+pub use token::{AppSettingTokens, TokenFuture, TokenProvider, TokenProviders};
 
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -144,7 +151,7 @@ impl WasiHttpHooks for Outgoing {
     ) -> Box<dyn Future<Output = Sent> + Send> {
         let admitted = self.admit();
         let (outbound, console) = (Arc::clone(&self.outbound), Arc::clone(&self.console));
-        Box::new(async move { send(&outbound, &console, request, Timeouts::of(options), admitted?).await })
+        Box::new(async move { deliver(&outbound, &console, request, Timeouts::of(options), admitted?).await })
     }
 
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
@@ -179,7 +186,8 @@ impl WasiHttpHooks for Outgoing {
     }
 }
 
-async fn send(
+/// Judges where a request goes, and sends it.
+async fn deliver(
     outbound: &Outbound,
     console: &Console,
     request: Request<WasiBody>,

@@ -55,6 +55,22 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, response: &str)
     String::from_utf8(head).unwrap()
 }
 
+/// A server that answers `hello` and keeps the heads of its requests; its URL.
+pub(super) async fn recording_server() -> (String, Arc<std::sync::Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let heads = Arc::<std::sync::Mutex<Vec<String>>>::default();
+    let kept = Arc::clone(&heads);
+    // It ends with the test's runtime.
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let head = answer(stream, HELLO).await;
+            kept.lock().unwrap().push(head);
+        }
+    });
+    (url, heads)
+}
+
 fn outgoing(outbound: Outbound) -> Outgoing {
     Outgoing::new(Arc::new(outbound), Arc::new(Console::new("Test".into(), "i".into())), true)
 }

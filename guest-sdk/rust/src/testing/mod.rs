@@ -1,4 +1,4 @@
-//! Orchestrators without a host: feed events, look at the actions.
+//! Orchestrators and entities without a host: feed events, look at the actions.
 //!
 //! ```
 //! use soloist_sdk::prelude::*;
@@ -17,20 +17,34 @@
 //! # }
 //! ```
 //!
-//! Or let the script answer by itself: [`Script::run`].
+//! Or let the script answer by itself: [`Script::run`]. Entities: [`EntityScript`]. Functions with a durable client: [`TestHub`].
+
+mod entity;
+// Only native tests have a use for it.
+#[cfg_attr(target_arch = "wasm32", allow(dead_code))]
+pub(crate) mod hub;
 
 pub use crate::bindings::exports::soloist::functions::orchestrator::{
-    Action, Cancel, Completed, Consumed, ContinueAsNew, CreateSubOrchestration, CreateTimer, Event, EventRaised,
-    ExecutionStarted, Failed, Outcome, ParentInstance, ScheduleTask, StartOrchestration, TimerFired, TurnContext,
-    TurnResult, TurnStarted, WaitForEvent,
+    Action, CallEntity, CallHttp, Cancel, Completed, Consumed, ContinueAsNew, CreateSubOrchestration, CreateTimer,
+    Event, EventRaised, ExecutionStarted, Failed, HttpCompleted, HttpRetryPolicy, LockEntities, Outcome,
+    ParentInstance, ScheduleTask, SendEvent, SignalEntity, StartOrchestration, TimerFired, TurnContext, TurnResult,
+    TurnStarted, UnlockEntities, WaitForEvent,
 };
+pub use entity::{EntityAction, EntityScript, EntitySignal, EntityStart};
+pub use hub::{ClientCall, TestHub};
+
+use crate::entity::EntityId;
 use crate::failure::Failure;
 use crate::json::Json;
+use crate::orchestration::DurableHttpResponse;
 use crate::orchestration::executor::Executor;
 use crate::time::{Timestamp, millis};
 use serde::{Serialize, de::DeserializeOwned};
 use std::collections::VecDeque;
 use std::time::Duration;
+
+/// When tests begin: 2026-01-01T00:00:00Z.
+pub(crate) const BEGIN: f64 = 1_767_225_600_000.0;
 
 /// An orchestration that a test plays the host for.
 ///
@@ -76,7 +90,7 @@ impl Script {
         Self {
             executor: Executor::new(&context),
             context,
-            now: Timestamp::from_millis(1_767_225_600_000.0),
+            now: Timestamp::from_millis(BEGIN),
             events: Vec::new(),
             actions: Vec::new(),
             taken: 0,
@@ -85,8 +99,15 @@ impl Script {
         }
     }
 
-    /// Starts an orchestrator and answers all that it asks for until it ends: activities and sub-orchestrations by
-    /// `answer`, timers by letting the time pass (the earliest first). Stops early if it waits for an external event.
+    /// Starts an orchestrator and answers all that it asks for until it ends: by `answer`, which is given a name and an
+    /// input, or for timers by letting the time pass (the earliest first). Locks are granted, detached starts admitted. Stops
+    /// early if it waits for an external event.
+    ///
+    /// | asked for | name | answer |
+    /// |---|---|---|
+    /// | activity, sub-orchestration | the function's | the result |
+    /// | operation of an entity | `@counter@key.add` | the result |
+    /// | durable HTTP | `GET https://…` | a [`DurableHttpResponse`] as JSON |
     pub fn run(
         function: &str,
         input: &(impl Serialize + ?Sized),
@@ -95,15 +116,27 @@ impl Script {
         let mut script = Self::start(function, input);
         let mut calls: VecDeque<(u32, String, String)> = VecDeque::new();
         let mut timers: Vec<CreateTimer> = Vec::new();
+        let (mut locks, mut starts) = (VecDeque::new(), VecDeque::<StartOrchestration>::new());
         loop {
             for action in script.take_actions() {
                 match action {
                     Action::ScheduleTask(task) => calls.push_back((task.sequence, task.name, task.input)),
                     Action::CreateSubOrchestration(child) => calls.push_back((child.sequence, child.name, child.input)),
+                    Action::CallEntity(call) => {
+                        let name = format!("{}.{}", EntityId::from_wit(call.entity), call.operation);
+                        calls.push_back((call.sequence, name, call.input));
+                    }
+                    Action::CallHttp(call) => {
+                        let name = format!("{} {}", call.method, call.uri);
+                        calls.push_back((call.sequence, name, text(&call.content)));
+                    }
+                    Action::LockEntities(lock) => locks.push_back(lock.sequence),
+                    Action::StartOrchestration(start) => starts.push_back(start),
                     Action::CreateTimer(timer) => timers.push(timer),
                     Action::Cancel(cancel) => {
                         calls.retain(|(sequence, ..)| *sequence != cancel.sequence);
                         timers.retain(|timer| timer.sequence != cancel.sequence);
+                        locks.retain(|lock| *lock != cancel.sequence);
                     }
                     _ => {}
                 }
@@ -111,7 +144,12 @@ impl Script {
             if !matches!(script.outcome, Outcome::Waiting) {
                 return script;
             }
-            if let Some((sequence, name, input)) = calls.pop_front() {
+            if let Some(lock) = locks.pop_front() {
+                script.grant(lock);
+            } else if let Some(start) = starts.pop_front() {
+                let id = start.instance_id.unwrap_or_else(|| format!("test-execution:{}", start.sequence));
+                script.complete(start.sequence, &id);
+            } else if let Some((sequence, name, input)) = calls.pop_front() {
                 let answer = answer(&name, Json::from_text(&input).expect("the SDK writes JSON"));
                 script.settle(sequence, answer.map(Json::into_text));
             } else if let Some(next) = timers.iter().min_by(|a, b| a.fire_at.total_cmp(&b.fire_at)).cloned() {
@@ -124,12 +162,18 @@ impl Script {
         }
     }
 
-    /// The result of an activity or a sub-orchestration.
+    /// The result of whatever has one: an activity, a sub-orchestration, a detached start (its instance id), the operation of
+    /// an entity, a durable HTTP call (a [`DurableHttpResponse`]).
     pub fn complete(&mut self, sequence: u32, output: &(impl Serialize + ?Sized)) -> &mut Self {
         self.settle(sequence, Ok(text(output)))
     }
 
-    /// The failure of an activity or a sub-orchestration.
+    /// All locks of a request are held.
+    pub fn grant(&mut self, sequence: u32) -> &mut Self {
+        self.settle(sequence, Ok("null".into()))
+    }
+
+    /// The failure of whatever may fail.
     pub fn fail(&mut self, sequence: u32, failure: Failure) -> &mut Self {
         self.settle(sequence, Err(failure))
     }
@@ -204,6 +248,18 @@ impl Script {
         tasks.collect()
     }
 
+    /// Of the actions since the last `take_…`, the calls of entities as (number, entity and operation, input); the others are
+    /// left out. An operation is written as `@counter@key.add`.
+    pub fn take_entity_calls(&mut self) -> Vec<(u32, String, String)> {
+        let calls = self.take_actions().into_iter().filter_map(|action| match action {
+            Action::CallEntity(call) => {
+                Some((call.sequence, format!("{}.{}", EntityId::from_wit(call.entity), call.operation), call.input))
+            }
+            _ => None,
+        });
+        calls.collect()
+    }
+
     /// How the execution stands.
     pub fn outcome(&self) -> &Outcome {
         &self.outcome
@@ -230,17 +286,59 @@ impl Script {
     }
 
     fn settle(&mut self, sequence: u32, answer: Result<String, Failure>) -> &mut Self {
-        let is_child = self
-            .actions
-            .iter()
-            .any(|action| matches!(action, Action::CreateSubOrchestration(child) if child.sequence == sequence));
-        let event = match (answer, is_child) {
-            (Ok(output), false) => Event::TaskCompleted(Completed { sequence, output }),
-            (Ok(output), true) => Event::SubOrchestrationCompleted(Completed { sequence, output }),
-            (Err(failure), false) => Event::TaskFailed(Failed { sequence, failure: failure.into_wit() }),
-            (Err(failure), true) => Event::SubOrchestrationFailed(Failed { sequence, failure: failure.into_wit() }),
+        let asked = self.actions.iter().find(|action| number(action) == Some(sequence));
+        let event = match answer {
+            Ok(output) => completed(asked, Completed { sequence, output }),
+            Err(failure) => failed(asked, Failed { sequence, failure: failure.into_wit() }),
         };
         self.feed(vec![event])
+    }
+}
+
+/// The number under which an action is answered.
+fn number(action: &Action) -> Option<u32> {
+    match action {
+        Action::ScheduleTask(task) => Some(task.sequence),
+        Action::CreateSubOrchestration(child) => Some(child.sequence),
+        Action::StartOrchestration(start) => Some(start.sequence),
+        Action::CreateTimer(timer) => Some(timer.sequence),
+        Action::CallEntity(call) => Some(call.sequence),
+        Action::LockEntities(lock) => Some(lock.sequence),
+        Action::CallHttp(call) => Some(call.sequence),
+        Action::Cancel(_)
+        | Action::WaitForEvent(_)
+        | Action::Consumed(_)
+        | Action::SendEvent(_)
+        | Action::SignalEntity(_)
+        | Action::UnlockEntities(_)
+        | Action::SetCustomStatus(_) => None,
+    }
+}
+
+/// The answer that fits what was asked for; that of an activity if nothing was.
+fn completed(asked: Option<&Action>, done: Completed) -> Event {
+    match asked {
+        Some(Action::CreateSubOrchestration(_)) => Event::SubOrchestrationCompleted(done),
+        Some(Action::StartOrchestration(_)) => Event::DetachedStartCompleted(done),
+        Some(Action::CallEntity(_)) => Event::EntityOperationCompleted(done),
+        Some(Action::LockEntities(_)) => Event::LockGranted(done),
+        Some(Action::CallHttp(_)) => {
+            let response: DurableHttpResponse =
+                serde_json::from_str(&done.output).expect("a durable HTTP call is answered by a response");
+            Event::HttpCompleted(response.into_wit(done.sequence))
+        }
+        _ => Event::TaskCompleted(done),
+    }
+}
+
+fn failed(asked: Option<&Action>, done: Failed) -> Event {
+    match asked {
+        Some(Action::CreateSubOrchestration(_)) => Event::SubOrchestrationFailed(done),
+        Some(Action::StartOrchestration(_)) => Event::DetachedStartFailed(done),
+        Some(Action::CallEntity(_)) => Event::EntityOperationFailed(done),
+        Some(Action::LockEntities(_)) => Event::LockFailed(done),
+        Some(Action::CallHttp(_)) => Event::HttpFailed(done),
+        _ => Event::TaskFailed(done),
     }
 }
 

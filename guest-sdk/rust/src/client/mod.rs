@@ -1,5 +1,7 @@
 //! The durable client: what functions outside of orchestrations may ask of the task hub.
 
+mod entities;
+
 use crate::bindings::soloist::functions::durable_client as wit;
 use crate::http::{HttpRequest, HttpResponse};
 use crate::json::{self, Json};
@@ -7,6 +9,8 @@ use crate::orchestration::StartOptions;
 use crate::time::Timestamp;
 use serde::Serialize;
 use std::fmt;
+
+pub use entities::EntityState;
 pub use wit::{InstanceUrls as ManagementUrls, RuntimeStatus};
 
 /// The durable client, for functions whose `function.json` has a `durableClient` binding.
@@ -33,7 +37,7 @@ pub struct DurableClient {
 pub enum ClientError {
     /// The argument is at fault; the text names it and the rule.
     InvalidArgument(String),
-    /// No such orchestrator; the text lists the known ones.
+    /// No such orchestrator or entity; the text lists the known ones.
     UnknownFunction(String),
     /// No such instance.
     NotFound {
@@ -51,6 +55,8 @@ pub enum ClientError {
     NotSupported(String),
     /// The host cannot do it now; the text says why.
     Unavailable(String),
+    /// An entity's state is not of the type that was asked for; the text says where it differs.
+    UnreadableState(String),
 }
 
 impl fmt::Display for ClientError {
@@ -60,7 +66,8 @@ impl fmt::Display for ClientError {
             | Self::UnknownFunction(text)
             | Self::Conflict(text)
             | Self::NotSupported(text)
-            | Self::Unavailable(text) => f.write_str(text),
+            | Self::Unavailable(text)
+            | Self::UnreadableState(text) => f.write_str(text),
             Self::NotFound { instance_id } => write!(f, "instance '{instance_id}' not found"),
             Self::Gone { status } => write!(f, "the instance has ended: it is {}", status_name(*status)),
         }
@@ -468,9 +475,10 @@ fn encode(value: &(impl Serialize + ?Sized)) -> Result<String, ClientError> {
     json::encode(value, || "the argument".into()).map_err(|failure| ClientError::InvalidArgument(failure.to_string()))
 }
 
-/// The imported functions with our error type; outside of the host every one of them is refused.
+/// The imported functions with our error type. Outside of the host a test's hub answers some of them; else they are refused.
 mod hub {
     use super::{ClientError, wit};
+    use crate::bindings::soloist::functions::types::EntityId as WitEntityId;
 
     macro_rules! imports {
         ($($name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {$(
@@ -478,19 +486,42 @@ mod hub {
             pub fn $name($($argument: $type),*) -> Result<$result, ClientError> {
                 Ok(wit::$name($($argument),*)?)
             }
-            #[cfg(not(target_arch = "wasm32"))]
-            pub fn $name($(_: $type),*) -> Result<$result, ClientError> {
-                let message = concat!("there is no task hub outside of the host: ", stringify!($name));
-                Err(ClientError::NotSupported(message.into()))
-            }
         )*};
     }
+    macro_rules! refused {
+        ($($name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {
+            imports! { $($name($($argument: $type),*) -> $result;)* }
+            $(#[cfg(not(target_arch = "wasm32"))]
+            pub fn $name($(_: $type),*) -> Result<$result, ClientError> {
+                Err(no_hub(stringify!($name)))
+            })*
+        };
+    }
+    macro_rules! played {
+        ($($name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {
+            imports! { $($name($($argument: $type),*) -> $result;)* }
+            $(#[cfg(not(target_arch = "wasm32"))]
+            pub fn $name($($argument: $type),*) -> Result<$result, ClientError> {
+                crate::testing::hub::$name($($argument),*).unwrap_or_else(|| Err(no_hub(stringify!($name))))
+            })*
+        };
+    }
 
-    imports! {
+    #[cfg(not(target_arch = "wasm32"))]
+    fn no_hub(call: &str) -> ClientError {
+        ClientError::NotSupported(format!("there is no task hub outside of the host: {call}"))
+    }
+
+    played! {
         start_new(request: &wit::StartRequest) -> wit::StartOutcome;
+        raise_event(instance_id: &str, name: &str, input: &str) -> ();
+        signal_entity(entity: &WitEntityId, operation: &str, input: &str, scheduled: Option<f64>) -> ();
+        read_entity(entity: &WitEntityId) -> Option<wit::EntityState>;
+        management_urls(instance_id: &str) -> wit::InstanceUrls;
+    }
+    refused! {
         get_status(instance_id: &str, options: wit::StatusOptions) -> Option<wit::OrchestrationStatus>;
         list_instances(query: &wit::StatusQuery) -> wit::StatusPage;
-        raise_event(instance_id: &str, name: &str, input: &str) -> ();
         terminate(instance_id: &str, reason: &str, recursive: bool) -> ();
         suspend(instance_id: &str, reason: &str) -> ();
         resume(instance_id: &str, reason: &str) -> ();
@@ -498,7 +529,6 @@ mod hub {
         restart(instance_id: &str, with_new_instance_id: bool) -> String;
         purge(instance_id: &str) -> u32;
         purge_by(filter: &wit::PurgeFilter) -> u32;
-        management_urls(instance_id: &str) -> wit::InstanceUrls;
     }
 }
 

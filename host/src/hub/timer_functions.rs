@@ -1,0 +1,260 @@
+//! Timer functions: fires each when its schedule says, one run of a function at a time.
+//!
+//! Where a monitored schedule stands is kept in storage, and written after a run has ended: a run that the end of the
+//! process cut short was due and has not happened, so the next start makes up for it, once, and says so. What is not
+//! monitored is remembered nowhere. Nobody else fires: a data folder has one host.
+//!
+//! Each function has a tokio task, which sleeps until the next occurrence and looks at the clock in between, as that may be
+//! set. What became due while the function ran, or while the machine slept, fires once or not at all, never in a burst.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures::FutureExt as _;
+use tracing::{debug, error, info, warn};
+
+use super::{Hub, ScheduleStatus, TimerCall, worker::Inner};
+use crate::{
+    durable::{Failure, FunctionName, Timestamp},
+    storage::{StorageError, TimerStatus},
+};
+
+/// The first occurrence after the second time, of the series in which the first one is; none if there is none.
+pub type NextOccurrence = Arc<dyn Fn(Timestamp, Timestamp) -> Option<Timestamp> + Send + Sync>;
+
+/// The longest uninterrupted sleep: how late a jump of the wall clock is noticed.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
+
+/// A run that begins later than this after it was due is told so.
+const LATE: Duration = Duration::from_secs(10);
+
+/// A clock that is set back by more than this is taken for one that was wrong before: the schedule begins anew. By less, what
+/// has fired does not fire again.
+const SET_BACK_MAX: Duration = Duration::from_hours(1);
+
+/// A timer function that is deployed.
+#[derive(Clone)]
+pub struct TimerFunction {
+    /// Its name.
+    pub name: FunctionName,
+    /// Its schedule.
+    pub next: NextOccurrence,
+    /// A number that differs from another schedule's.
+    pub schedule: u32,
+    /// Where the schedule stands is kept, and an occurrence that was missed is made up for.
+    pub is_monitored: bool,
+    /// It runs when the host starts, too.
+    pub run_on_startup: bool,
+    /// The schedule follows daylight saving time.
+    pub adjust_for_dst: bool,
+    /// How a run that failed is repeated.
+    pub retry: Option<TimerRetry>,
+}
+
+/// How a run of a timer function that failed is repeated. The repetitions belong to their firing, and end with the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimerRetry {
+    /// How many further runs; none is without end.
+    pub max_retry_count: Option<u32>,
+    /// The first wait.
+    pub first_wait: Duration,
+    /// Each wait is twice the one before, up to this.
+    pub max_wait: Duration,
+}
+
+impl TimerRetry {
+    /// How long after a number of failed runs the next one begins; none if there is none.
+    fn wait_after(&self, failed: u32) -> Option<Duration> {
+        if self.max_retry_count.is_some_and(|max| failed > max) {
+            return None;
+        }
+        Some(self.first_wait.saturating_mul(1 << (failed - 1).min(30)).min(self.max_wait))
+    }
+}
+
+/// An occurrence that fires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Firing {
+    scheduled: Timestamp,
+    is_past_due: bool,
+}
+
+/// Where a schedule stands, in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Standing {
+    last: Option<Timestamp>,
+    next: Option<Timestamp>,
+    updated: Timestamp,
+}
+
+impl TimerFunction {
+    /// Decides what a host that starts does: fire at once, and from where the schedule goes on.
+    fn on_start(&self, stored: Option<TimerStatus>, now: Timestamp) -> (Standing, Option<Firing>) {
+        let is_of_future = |status: &TimerStatus| now.until(status.updated) > SET_BACK_MAX;
+        let stored = stored.filter(|stored| stored.schedule == self.schedule && !is_of_future(stored));
+        let standing = match stored {
+            Some(TimerStatus { last, next, updated, .. }) => Standing { last, next, updated },
+            None => self.anew(now),
+        };
+        let firing = match standing.next.filter(|next| *next <= now) {
+            Some(scheduled) => Some(Firing { scheduled, is_past_due: true }),
+            None if self.run_on_startup => Some(Firing { scheduled: now, is_past_due: false }),
+            None => None,
+        };
+        (standing, firing)
+    }
+
+    fn anew(&self, now: Timestamp) -> Standing {
+        Standing { last: None, next: (self.next)(now, now), updated: now }
+    }
+
+    /// Where the schedule stands after a run that began at `began` and ended at `now`. What became due meanwhile is skipped.
+    fn after(&self, firing: Firing, began: Timestamp, now: Timestamp) -> Standing {
+        if now.until(began) > SET_BACK_MAX {
+            return self.anew(now);
+        }
+        let last = if firing.is_past_due { began.max(firing.scheduled) } else { firing.scheduled };
+        Standing { last: Some(last), next: (self.next)(last, now.max(last)), updated: now }
+    }
+
+    fn status(&self, standing: Standing) -> TimerStatus {
+        let Standing { last, next, updated } = standing;
+        TimerStatus { last, next, updated, schedule: self.schedule }
+    }
+}
+
+impl Hub {
+    /// Begins to fire timer functions, each as its schedule says, until the hub stops. To be called once, when functions can
+    /// be run.
+    pub fn run_timers(&self, functions: Vec<TimerFunction>) {
+        for function in functions {
+            let inner = self.inner.clone();
+            tokio::spawn(async move {
+                let name = function.name.clone();
+                if AssertUnwindSafe(run(inner, function)).catch_unwind().await.is_err() {
+                    error!(function = %name, "the host panicked while it fired a timer function, which fires no more");
+                }
+            });
+        }
+    }
+}
+
+async fn run(inner: Arc<Inner>, function: TimerFunction) {
+    let stored = if function.is_monitored { stored(&inner, &function.name).await } else { None };
+    if inner.is_stopping() {
+        return;
+    }
+    let (mut standing, mut firing) = function.on_start(stored, inner.ambient.now());
+    match firing {
+        Some(Firing { is_past_due: true, .. }) => {
+            info!(function = %function.name, "a timer function is past due on startup and runs now");
+        }
+        Some(_) => info!(function = %function.name, "a timer function is configured to run on startup and runs now"),
+        None => {}
+    }
+    // Written before the first firing, too: one that a down time swallows is missed from here on.
+    if stored != Some(function.status(standing)) {
+        store(&inner, &function, standing).await;
+    }
+    while !inner.is_stopping() {
+        if let Some(firing) = firing {
+            let began = inner.ambient.now();
+            fire(&inner, &function, firing, standing, began).await;
+            if inner.is_stopping() {
+                return;
+            }
+            standing = function.after(firing, began, inner.ambient.now());
+            store(&inner, &function, standing).await;
+        }
+        firing = occurrence(&inner, &function, &mut standing).await;
+    }
+}
+
+/// Waits for the next occurrence; none once the hub stops, or where the schedule had to begin anew.
+async fn occurrence(inner: &Inner, function: &TimerFunction, standing: &mut Standing) -> Option<Firing> {
+    let mut before = inner.ambient.now();
+    while !inner.is_stopping() {
+        let now = inner.ambient.now();
+        if now.until(before) > SET_BACK_MAX {
+            warn!(function = %function.name, "the clock was set back: the schedule begins anew");
+            *standing = function.anew(now);
+            store(inner, function, *standing).await;
+            return None;
+        }
+        before = before.max(now);
+        let wait = match standing.next {
+            Some(next) if next <= now => {
+                return Some(Firing { scheduled: next, is_past_due: next.until(now) > LATE });
+            }
+            Some(next) => now.until(next).min(SLEEP_MAX),
+            // It never comes; only a clock that is set back could bring one.
+            None => SLEEP_MAX,
+        };
+        inner.ambient.sleep(wait).await;
+    }
+    None
+}
+
+/// Runs the function, and again if it failed and its policy says so. A failure is logged and does not stop the schedule.
+async fn fire(inner: &Inner, function: &TimerFunction, firing: Firing, standing: Standing, began: Timestamp) {
+    let next = function.after(firing, began, began).next;
+    let status = ScheduleStatus { last: standing.last, last_updated: Some(standing.updated), next };
+    for failed in 1.. {
+        let call = TimerCall {
+            name: function.name.clone(),
+            invocation_id: inner.ambient.fresh_id(),
+            scheduled: firing.scheduled,
+            is_past_due: firing.is_past_due,
+            adjust_for_dst: function.adjust_for_dst,
+            status: function.is_monitored.then_some(status),
+        };
+        let invocation_id = call.invocation_id.clone();
+        debug!(function = %function.name, %invocation_id, is_past_due = firing.is_past_due, "a timer function runs");
+        let run = AssertUnwindSafe(inner.executor.timer(call)).catch_unwind().await;
+        let failure = match run {
+            Ok(Ok(())) => return,
+            Ok(Err(failure)) => failure,
+            Err(_) => Failure::new("HostPanic", "the host panicked while the timer function ran"),
+        };
+        let wait = function.retry.and_then(|retry| retry.wait_after(failed)).filter(|_| !failure.non_retriable);
+        error!(
+            function = %function.name, %invocation_id, kind = %failure.kind, reason = %failure.message,
+            is_repeated = wait.is_some(), "a timer function failed"
+        );
+        match wait {
+            Some(wait) if !inner.is_stopping() => inner.ambient.sleep(wait).await,
+            Some(_) | None => return,
+        }
+    }
+}
+
+async fn stored(inner: &Inner, function: &FunctionName) -> Option<TimerStatus> {
+    while !inner.is_stopping() {
+        match inner.storage.timer_status(function.clone()).await {
+            Ok(status) => return status,
+            Err(error @ StorageError::Corrupt(_)) => {
+                error!(%function, %error, "cannot read where a timer's schedule stands: it begins anew");
+                return None;
+            }
+            Err(error) => {
+                inner.note(&error);
+                error!(%function, %error, "cannot read where a timer's schedule stands, trying again");
+                inner.ambient.sleep(SLEEP_MAX).await;
+            }
+        }
+    }
+    None
+}
+
+async fn store(inner: &Inner, function: &TimerFunction, standing: Standing) {
+    if !function.is_monitored {
+        return;
+    }
+    if let Err(error) = inner.storage.put_timer_status(function.name.clone(), function.status(standing)).await {
+        inner.note(&error);
+        // The next firing writes it; after a crash before that, this one fires once more.
+        error!(function = %function.name, %error, "cannot keep where a timer's schedule stands");
+    }
+}
+
+#[cfg(test)]
+mod tests;
