@@ -269,6 +269,7 @@ fn wasm_config(
         outstanding_max: http.max_outstanding_requests,
         request_wait: soloist.request_queue,
         activities_max: durable.max_concurrent_activity_functions,
+        entities_max: durable.max_concurrent_entity_functions,
         turns_max: durable.max_concurrent_orchestrator_functions,
         residents_max: (size(soloist.resident_bytes) / RESIDENT_GUEST_BYTES).min(RESIDENTS_MAX),
         function_timeout: app.host_json.function_timeout,
@@ -291,6 +292,8 @@ fn hub_config(host_json: &HostJson, wasm: &Wasm) -> HubConfig {
         policy: durable.overridable_existing_instance_states,
         concurrent_activities: durable.max_concurrent_activity_functions,
         concurrent_turns: durable.max_concurrent_orchestrator_functions,
+        concurrent_entities: durable.max_concurrent_entity_functions,
+        entity_batch_max: durable.max_entity_operation_batch_size,
         actions_max: u32::try_from(durable.max_orchestration_actions).unwrap_or(u32::MAX),
         resident_bytes: size(host_json.soloist.resident_bytes),
         residents_max: wasm.residents_max(),
@@ -364,15 +367,8 @@ async fn deploy(app: &App, wasm: &Wasm, storage: &Arc<dyn Storage>) -> anyhow::R
                 deployed.registered.activities.insert(FunctionName::new(name));
             }
             Trigger::Http(_) | Trigger::Timer(_) => {}
-            // In the list of what is served, they would seem to run.
-            Trigger::Entity { .. } => {
-                deployed.excluded.push(Excluded {
-                    function: function.name.clone(),
-                    reason: format!("this host does not run functions of type {} yet", function.trigger.binding_type()),
-                    file: function.folder.join("function.json"),
-                    position: None,
-                });
-                continue;
+            Trigger::Entity { name } => {
+                deployed.registered.entities.insert(FunctionName::new(name));
             }
         }
         deployed.functions.push(function.clone());

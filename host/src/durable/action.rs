@@ -1,7 +1,8 @@
 //! What an orchestrator's code sees and asks for: the contract's events and actions, in the host's types.
 
 use super::{
-    ChildScheduled, ExecutionStarted, Failure, HttpAnswer, HttpScheduled, Json, Sequence, TaskScheduled, Timestamp,
+    ChildScheduled, EntityCalled, EntitySignaled, EventSent, ExecutionStarted, Failure, HttpAnswer, HttpScheduled,
+    Json, LocksRequested, Sequence, TaskScheduled, Timestamp,
 };
 use std::sync::Arc;
 
@@ -40,6 +41,14 @@ pub enum GuestEvent {
     HttpFailed(Sequence, Failure),
     /// A timer fired.
     TimerFired(Sequence),
+    /// A called entity answered.
+    EntityCompleted(Sequence, Json),
+    /// A called entity's operation failed.
+    EntityFailed(Sequence, Failure),
+    /// All locks are held.
+    LockGranted(Sequence),
+    /// The locks cannot be had.
+    LockFailed(Sequence, Failure),
     /// An external event.
     EventRaised {
         /// Its index within the execution, from 0.
@@ -87,6 +96,21 @@ pub enum Action {
         /// [`GuestEvent::EventRaised`]'s index.
         index: u32,
     },
+    /// Call an entity and wait for its answer.
+    CallEntity(EntityCalled),
+    /// Signal an entity.
+    SignalEntity(EntitySignaled),
+    /// Enter a critical section.
+    LockEntities(LocksRequested),
+    /// Leave a critical section.
+    UnlockEntities {
+        /// The action's number.
+        sequence: Sequence,
+        /// The `lock-entities` action that is undone.
+        lock: Sequence,
+    },
+    /// Raise an external event at another instance.
+    SendEvent(EventSent),
     /// Replace the custom status.
     SetCustomStatus(Json),
     /// An action of the contract that this host does not carry out yet.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Digest, ExecutionId, HttpAnswer, HttpScheduled, InboxMessage, Json, MessageNumber, OverridableStates,
+    Digest, EntityId, ExecutionId, HttpAnswer, HttpScheduled, InboxMessage, Json, MessageNumber, OverridableStates,
     RuntimeStatus, Sequence, Timestamp, TurnNumber,
 };
 
@@ -197,6 +197,56 @@ pub struct ChildScheduled {
     pub tags: Vec<Tag>,
 }
 
+/// An entity's operation whose answer the code waits for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EntityCalled {
+    /// The action's number.
+    pub sequence: Sequence,
+    /// The entity.
+    pub entity: EntityId,
+    /// The operation.
+    pub operation: String,
+    /// Its input.
+    pub input: Json,
+}
+
+/// An entity's operation that nobody waits for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EntitySignaled {
+    /// The action's number.
+    pub sequence: Sequence,
+    /// The entity.
+    pub entity: EntityId,
+    /// The operation.
+    pub operation: String,
+    /// Its input.
+    pub input: Json,
+    /// Not before this time.
+    pub scheduled: Option<Timestamp>,
+}
+
+/// A critical section that the code asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LocksRequested {
+    /// The action's number.
+    pub sequence: Sequence,
+    /// The entities, ascending, each once.
+    pub entities: Vec<EntityId>,
+}
+
+/// An external event that the code raised at another instance.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EventSent {
+    /// The action's number.
+    pub sequence: Sequence,
+    /// The receiver's id.
+    pub instance_id: String,
+    /// The event's name.
+    pub name: String,
+    /// The payload.
+    pub input: Json,
+}
+
 /// One thing that happened to an execution. Durable Task's names, past tense.
 ///
 /// Records number these variants (`storage::record`); a new one gets a new number, none is ever re-used.
@@ -315,6 +365,47 @@ pub enum HistoryEvent {
         /// The contract's `message`: the event's index within the execution.
         index: u32,
     },
+    /// The code called an entity.
+    EntityCalled(EntityCalled),
+    /// A called entity answered.
+    EntityCompleted {
+        /// The action.
+        sequence: Sequence,
+        /// The result.
+        result: Json,
+    },
+    /// A called entity's operation failed, or could not be asked for.
+    EntityFailed {
+        /// The action.
+        sequence: Sequence,
+        /// Why.
+        failure: Failure,
+    },
+    /// The code signaled an entity.
+    EntitySignaled(EntitySignaled),
+    /// The code asked for a critical section. It has none if it asked for one before that has not ended.
+    LocksRequested(LocksRequested),
+    /// All locks of the action are held.
+    LocksGranted {
+        /// The action.
+        sequence: Sequence,
+    },
+    /// The locks of the action cannot be had.
+    LocksFailed {
+        /// The action.
+        sequence: Sequence,
+        /// Why.
+        failure: Failure,
+    },
+    /// The code left a critical section.
+    LocksReleased {
+        /// The action.
+        sequence: Sequence,
+        /// The action that asked for the locks.
+        lock: Sequence,
+    },
+    /// The code raised an external event at another instance.
+    EventSent(EventSent),
     /// The code set the custom status.
     CustomStatusSet {
         /// The new one.
@@ -370,6 +461,11 @@ impl HistoryEvent {
             | Self::ChildScheduled(_)
             | Self::HttpScheduled(_)
             | Self::TimerCreated { .. }
+            | Self::EntityCalled(_)
+            | Self::EntitySignaled(_)
+            | Self::LocksRequested(_)
+            | Self::LocksReleased { .. }
+            | Self::EventSent(_)
             | Self::ActionCanceled { .. } => true,
             Self::ExecutionStarted(_)
             | Self::TaskCompleted { .. }
@@ -383,6 +479,10 @@ impl HistoryEvent {
             | Self::HttpPollScheduled { .. }
             | Self::HttpPollStarted { .. }
             | Self::TimerFired { .. }
+            | Self::EntityCompleted { .. }
+            | Self::EntityFailed { .. }
+            | Self::LocksGranted { .. }
+            | Self::LocksFailed { .. }
             | Self::EventRaised { .. }
             | Self::EventConsumed { .. }
             | Self::CustomStatusSet { .. }

@@ -55,6 +55,11 @@ impl InstanceId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// True for an entity's, which no orchestration can have.
+    pub fn is_entity(&self) -> bool {
+        self.0.starts_with('@')
+    }
 }
 
 impl fmt::Display for InstanceId {

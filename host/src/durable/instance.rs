@@ -6,9 +6,9 @@ use std::{
 };
 
 use super::{
-    ChildScheduled, ExecutionId, ExecutionStarted, GenerationKey, HistoryEvent, HistorySize, HttpScheduled, InstanceId,
-    InstanceKey, Json, MessageNumber, RetryPolicy, RuntimeStatus, Sequence, Summary, TaskScheduled, Timestamp,
-    TurnNumber, TurnRecord,
+    ChildScheduled, EntityCalled, ExecutionId, ExecutionStarted, GenerationKey, HistoryEvent, HistorySize,
+    HttpScheduled, InstanceId, InstanceKey, Json, LocksRequested, MessageNumber, RetryPolicy, RuntimeStatus, Section,
+    Sequence, Summary, TaskScheduled, Timestamp, TurnNumber, TurnRecord,
 };
 
 /// A live generation of an instance. Changed by [`Instance::apply`] and by nothing else.
@@ -33,6 +33,7 @@ pub struct Instance {
     retries_by_due: BTreeSet<(Timestamp, Sequence)>,
     timers: BTreeMap<Sequence, Timestamp>,
     timers_by_due: BTreeSet<(Timestamp, Sequence)>,
+    section: Option<Section>,
     events_raised: u32,
     unconsumed: BTreeMap<u32, (MessageNumber, String, Json)>,
     taken_to: Option<MessageNumber>,
@@ -49,6 +50,10 @@ pub enum Work {
     Child(Box<ChildScheduled>),
     /// It calls HTTP.
     Http(Box<HttpScheduled>),
+    /// It waits for an entity's answer.
+    Entity(Box<EntityCalled>),
+    /// It waits for locks.
+    Locks(LocksRequested),
 }
 
 impl Work {
@@ -58,6 +63,8 @@ impl Work {
             Self::Activity(task) => task.sequence,
             Self::Child(child) => child.sequence,
             Self::Http(call) => call.sequence,
+            Self::Entity(call) => call.sequence,
+            Self::Locks(locks) => locks.sequence,
         }
     }
 
@@ -67,6 +74,7 @@ impl Work {
             Self::Activity(task) => task.retry.as_ref(),
             Self::Child(child) => child.retry.as_ref(),
             Self::Http(call) => call.retry.as_ref().map(|retry| &retry.policy),
+            Self::Entity(_) | Self::Locks(_) => None,
         }
     }
 }
@@ -95,11 +103,11 @@ pub struct NotAHistory {
 }
 
 impl Work {
-    /// How much it adds to the summary's `outstanding`: children need no recovery, their ends are messages.
+    /// How much it adds to the summary's `outstanding`: what ends by a message needs no recovery.
     pub(super) fn counts(&self) -> u32 {
         match self {
             Self::Activity(_) | Self::Http(_) => 1,
-            Self::Child(_) => 0,
+            Self::Child(_) | Self::Entity(_) | Self::Locks(_) => 0,
         }
     }
 }
@@ -150,6 +158,7 @@ impl Instance {
             retries_by_due: BTreeSet::new(),
             timers: BTreeMap::new(),
             timers_by_due: BTreeSet::new(),
+            section: None,
             events_raised: 0,
             unconsumed: BTreeMap::new(),
             taken_to: None,
@@ -210,6 +219,7 @@ impl Instance {
             self.retries_by_due.clear();
             self.timers.clear();
             self.timers_by_due.clear();
+            self.section = None;
         }
         debug_assert_eq!(record.summary, self.summary(), "a record's summary is what its fold says");
     }
@@ -238,8 +248,33 @@ impl Instance {
             | HistoryEvent::ChildCompleted { sequence, .. }
             | HistoryEvent::ChildFailed { sequence, .. }
             | HistoryEvent::HttpCompleted { sequence, .. }
-            | HistoryEvent::HttpFailed { sequence, .. } => {
+            | HistoryEvent::HttpFailed { sequence, .. }
+            | HistoryEvent::EntityCompleted { sequence, .. }
+            | HistoryEvent::EntityFailed { sequence, .. } => {
                 self.remove_task(*sequence);
+            }
+            HistoryEvent::EntityCalled(call) => {
+                self.next_sequence = call.sequence + 1;
+                self.add_task(Work::Entity(Box::new(call.clone())));
+            }
+            HistoryEvent::EntitySignaled(signal) => self.next_sequence = signal.sequence + 1,
+            HistoryEvent::EventSent(sent) => self.next_sequence = sent.sequence + 1,
+            HistoryEvent::LocksRequested(locks) => {
+                self.next_sequence = locks.sequence + 1;
+                self.add_task(Work::Locks(locks.clone()));
+                Section::request(&mut self.section, locks);
+            }
+            HistoryEvent::LocksGranted { sequence } => {
+                self.remove_task(*sequence);
+                Section::grant(&mut self.section, *sequence);
+            }
+            HistoryEvent::LocksFailed { sequence, .. } => {
+                self.remove_task(*sequence);
+                Section::end(&mut self.section, *sequence);
+            }
+            HistoryEvent::LocksReleased { sequence, lock } => {
+                self.next_sequence = sequence + 1;
+                Section::end(&mut self.section, *lock);
             }
             HistoryEvent::TaskRetryScheduled { sequence, attempt, due, .. } => {
                 if let Some(task) = self.tasks.get_mut(sequence) {
@@ -278,6 +313,7 @@ impl Instance {
             HistoryEvent::ActionCanceled { sequence } => {
                 self.remove_task(*sequence);
                 self.remove_timer(*sequence);
+                Section::end(&mut self.section, *sequence);
             }
             HistoryEvent::EventRaised { message, name, input } => {
                 self.unconsumed.insert(self.events_raised, (*message, name.clone(), input.clone()));
@@ -405,13 +441,18 @@ impl Instance {
         let execution_id = &self.started.execution_id;
         self.tasks.values().filter(|task| task.retry_at.is_none()).filter_map(move |task| match &task.work {
             Work::Child(child) if !child.detached => Some(child.attempt_id(execution_id, task.attempt)),
-            Work::Child(_) | Work::Activity(_) | Work::Http(_) => None,
+            Work::Child(_) | Work::Activity(_) | Work::Http(_) | Work::Entity(_) | Work::Locks(_) => None,
         })
     }
 
     /// An activity, child or HTTP call that was asked for and has neither ended nor been canceled.
     pub fn task(&self, sequence: Sequence) -> Option<&OpenTask> {
         self.tasks.get(&sequence)
+    }
+
+    /// The critical section that it is in, or has asked for.
+    pub fn section(&self) -> Option<&Section> {
+        self.section.as_ref()
     }
 
     /// What waits for its next attempt or poll, earliest first.

@@ -1,6 +1,8 @@
 //! What arrives for an instance.
 
-use super::{ExecutionId, Failure, GenerationKey, HttpOutcome, Json, MessageNumber, Sequence};
+use super::{
+    EntityOperation, ExecutionId, Failure, GenerationKey, HttpOutcome, Json, LockRequest, MessageNumber, Sequence,
+};
 
 /// Something for an instance to take in its next turn.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,5 +65,34 @@ pub enum InboxMessage {
         sequence: Sequence,
         /// The child's output, or why it failed.
         outcome: Result<Json, Failure>,
+    },
+    /// To an entity: run an operation.
+    EntityOperation(Box<EntityOperation>),
+    /// A called entity has answered. It belongs to an execution and is dropped if that is gone.
+    EntityAnswered {
+        /// The caller's execution.
+        execution_id: ExecutionId,
+        /// The caller's action.
+        sequence: Sequence,
+        /// The result, or why the operation failed.
+        outcome: Result<Json, Failure>,
+    },
+    /// To an entity: be locked. Storage delivers it only while the holder's request stands.
+    LockRequest(Box<LockRequest>),
+    /// All locks are held, or cannot be had. It belongs to an execution and is dropped if that is gone.
+    LockAnswered {
+        /// The holder's execution.
+        execution_id: ExecutionId,
+        /// The holder's action.
+        sequence: Sequence,
+        /// Why they cannot be had.
+        outcome: Result<(), Failure>,
+    },
+    /// To an entity: the request of this generation's action is given up, or its lock released.
+    Unlock {
+        /// The holder's generation.
+        generation: GenerationKey,
+        /// The holder's action.
+        sequence: Sequence,
     },
 }

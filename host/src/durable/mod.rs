@@ -7,6 +7,7 @@
 //! code asked for into a record, [`Instance::apply`] is the only way in which state ever changes.
 
 mod action;
+mod entity;
 mod history;
 mod http;
 mod ids;
@@ -21,9 +22,14 @@ mod tests;
 mod turn;
 
 pub use action::{Action, GuestEvent, GuestOutcome, GuestTurn};
+pub use entity::{
+    Batch, BatchLimits, EndedBatch, Entity, EntityAction, EntityId, EntityIdError, EntityOperation, EntityRan,
+    EntityRecord, EntityStart, LOCKING_RULES, LockHolder, LockRequest, Section, Sender, derived_id,
+};
 pub use history::{
-    ChildScheduled, ComponentReplaced, ExecutionStarted, Failure, FailureCause, HistoryEvent, NextExecution,
-    ParentInstance, RetryPolicy, Summary, Tag, TaskScheduled, TraceContext, TurnRecord, time_span,
+    ChildScheduled, ComponentReplaced, EntityCalled, EntitySignaled, EventSent, ExecutionStarted, Failure,
+    FailureCause, HistoryEvent, LocksRequested, NextExecution, ParentInstance, RetryPolicy, Summary, Tag,
+    TaskScheduled, TraceContext, TurnRecord, time_span,
 };
 pub use http::{HttpAnswer, HttpOutcome, HttpRetry, HttpScheduled, TokenSource};
 pub use ids::{

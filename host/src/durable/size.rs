@@ -45,11 +45,15 @@ fn payload_bytes(event: &HistoryEvent) -> usize {
     match event {
         HistoryEvent::TaskScheduled(task) => task.input.as_str().len(),
         HistoryEvent::ChildScheduled(child) => child.input.as_str().len(),
-        HistoryEvent::TaskCompleted { result, .. } | HistoryEvent::ChildCompleted { result, .. } => {
-            result.as_str().len()
-        }
+        HistoryEvent::TaskCompleted { result, .. }
+        | HistoryEvent::ChildCompleted { result, .. }
+        | HistoryEvent::EntityCompleted { result, .. } => result.as_str().len(),
+        HistoryEvent::EntityCalled(call) => call.input.as_str().len(),
+        HistoryEvent::EntitySignaled(signal) => signal.input.as_str().len(),
+        HistoryEvent::EventSent(sent) => sent.input.as_str().len(),
         HistoryEvent::TaskFailed { failure, .. }
         | HistoryEvent::ChildFailed { failure, .. }
+        | HistoryEvent::EntityFailed { failure, .. }
         | HistoryEvent::TaskRetryScheduled { failure, .. } => of_failure(failure),
         HistoryEvent::EventRaised { input, .. } => input.as_str().len(),
         HistoryEvent::CustomStatusSet { status } => status.as_str().len(),

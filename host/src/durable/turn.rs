@@ -9,7 +9,9 @@ use std::{
 use super::{
     Action, ChildScheduled, ComponentReplaced, Digest, ExecutionId, ExecutionStarted, Failure, GenerationKey,
     GuestEvent, GuestOutcome, GuestTurn, HistoryEvent, HttpOutcome, InboxMessage, Instance, Json, Message,
-    MessageNumber, NextExecution, OpenTask, RuntimeStatus, Sequence, Summary, Timestamp, TurnNumber, TurnRecord, Work,
+    MessageNumber, NextExecution, OpenTask, RuntimeStatus, Section, Sequence, Summary, Timestamp, TurnNumber,
+    TurnRecord, Work,
+    entity::{refused_call, refused_child, refused_lock, refused_signal},
 };
 
 /// The greatest custom status, in bytes of UTF-16 (Durable Functions' rule).
@@ -43,6 +45,10 @@ pub struct EndedTurn {
     pub took: Vec<MessageNumber>,
     /// The execution that takes the place of this one: then the record is not kept, but for what it took.
     pub next: Option<Arc<NextExecution>>,
+    /// Actions of the record that the rules of critical sections forbid, and why: each is answered with that.
+    pub refused: BTreeMap<Sequence, Failure>,
+    /// `lock-entities` actions whose locks are given up or released by the record.
+    pub released: Vec<Section>,
 }
 
 /// What an execution that continues as new runs on: its component is the one that is deployed now.
@@ -82,7 +88,7 @@ impl Turn {
         let mut next_index = instance.events_raised();
         let is_detached = |sequence| match instance.task(sequence).map(|task| &task.work) {
             Some(Work::Child(child)) => child.detached,
-            Some(Work::Activity(_) | Work::Http(_)) | None => false,
+            Some(Work::Activity(_) | Work::Http(_) | Work::Entity(_) | Work::Locks(_)) | None => false,
         };
         events.extend(self.taken.iter().filter_map(|event| guest_event(event, &mut next_index, is_detached)));
         events
@@ -122,6 +128,12 @@ pub(super) fn guest_event(
         HistoryEvent::HttpCompleted { sequence, answer } => Some(GuestEvent::HttpCompleted(*sequence, answer.clone())),
         HistoryEvent::HttpFailed { sequence, failure } => Some(GuestEvent::HttpFailed(*sequence, failure.clone())),
         HistoryEvent::TimerFired { sequence } => Some(GuestEvent::TimerFired(*sequence)),
+        HistoryEvent::EntityCompleted { sequence, result } => {
+            Some(GuestEvent::EntityCompleted(*sequence, result.clone()))
+        }
+        HistoryEvent::EntityFailed { sequence, failure } => Some(GuestEvent::EntityFailed(*sequence, failure.clone())),
+        HistoryEvent::LocksGranted { sequence } => Some(GuestEvent::LockGranted(*sequence)),
+        HistoryEvent::LocksFailed { sequence, failure } => Some(GuestEvent::LockFailed(*sequence, failure.clone())),
         HistoryEvent::EventRaised { name, input, .. } => {
             let index = *next_index;
             *next_index += 1;
@@ -130,6 +142,11 @@ pub(super) fn guest_event(
         HistoryEvent::ExecutionStarted(_)
         | HistoryEvent::TaskScheduled(_)
         | HistoryEvent::ChildScheduled(_)
+        | HistoryEvent::EntityCalled(_)
+        | HistoryEvent::EntitySignaled(_)
+        | HistoryEvent::LocksRequested(_)
+        | HistoryEvent::LocksReleased { .. }
+        | HistoryEvent::EventSent(_)
         | HistoryEvent::TaskRetryScheduled { .. }
         | HistoryEvent::TaskRetryStarted { .. }
         | HistoryEvent::HttpScheduled(_)
@@ -208,7 +225,14 @@ impl Instance {
         };
         let summary = Summary { status, next_due, ..self.summary() };
         let record = TurnRecord { time: now.max(self.last_time()), events: vec![event], summary };
-        Ok(EndedTurn { number: self.last_turn().next(), record: Arc::new(record), took: vec![], next: None })
+        Ok(EndedTurn {
+            number: self.last_turn().next(),
+            record: Arc::new(record),
+            took: vec![],
+            next: None,
+            refused: BTreeMap::new(),
+            released: vec![],
+        })
     }
 
     /// Records that another component runs the execution from here on: a turn of the host's alone. The caller has seen the
@@ -216,7 +240,14 @@ impl Instance {
     pub fn replace_component(&self, replaced: ComponentReplaced, now: Timestamp) -> EndedTurn {
         let events = vec![HistoryEvent::ComponentReplaced(replaced)];
         let record = TurnRecord { time: now.max(self.last_time()), events, summary: self.summary() };
-        EndedTurn { number: self.last_turn().next(), record: Arc::new(record), took: vec![], next: None }
+        EndedTurn {
+            number: self.last_turn().next(),
+            record: Arc::new(record),
+            took: vec![],
+            next: None,
+            refused: BTreeMap::new(),
+            released: vec![],
+        }
     }
 
     /// Turns what the code asked for into the turn's record. An `Err` of the guest (its code panicked or exceeded a limit)
@@ -240,10 +271,10 @@ impl Instance {
             }
         };
         let next = next_input.map(|input| Arc::new(ending.next_execution(&turn, input, successor())));
-        let Ending { events, summary, .. } = ending;
+        let Ending { events, summary, refused, released, .. } = ending;
         let events = turn.taken.into_iter().chain(events).collect();
         let record = Arc::new(TurnRecord { time: turn.time, events, summary });
-        Ok(EndedTurn { number: turn.number, record, took: turn.took, next })
+        Ok(EndedTurn { number: turn.number, record, took: turn.took, next, refused, released })
     }
 }
 
@@ -301,23 +332,57 @@ impl Taking {
                             self.events.push(HistoryEvent::EventRaised { message: number, name, input });
                         }
                         InboxMessage::ChildEnded { execution_id, sequence, outcome } => {
-                            let open = instance
-                                .task(sequence)
-                                .filter(|_| execution_id == instance.execution().execution_id)
-                                .filter(|task| matches!(task.work, Work::Child(_)) && task.retry_at.is_none());
-                            if let Some(task) = open
-                                && self.ended.insert(sequence)
-                            {
+                            let is_it = |work: &Work| matches!(work, Work::Child(_));
+                            if let Some(task) = self.answered(instance, &execution_id, sequence, is_it) {
                                 self.events.push(match outcome {
                                     Ok(result) => HistoryEvent::ChildCompleted { sequence, result },
                                     Err(failure) => attempt_failed(task, failure, time),
                                 });
                             }
                         }
+                        InboxMessage::EntityAnswered { execution_id, sequence, outcome } => {
+                            let is_it = |work: &Work| matches!(work, Work::Entity(_));
+                            if self.answered(instance, &execution_id, sequence, is_it).is_some() {
+                                self.events.push(match outcome {
+                                    Ok(result) => HistoryEvent::EntityCompleted { sequence, result },
+                                    Err(failure) => HistoryEvent::EntityFailed { sequence, failure },
+                                });
+                            }
+                        }
+                        InboxMessage::LockAnswered { execution_id, sequence, outcome } => {
+                            let is_it = |work: &Work| matches!(work, Work::Locks(_));
+                            if self.answered(instance, &execution_id, sequence, is_it).is_some() {
+                                self.events.push(match outcome {
+                                    Ok(()) => HistoryEvent::LocksGranted { sequence },
+                                    Err(failure) => HistoryEvent::LocksFailed { sequence, failure },
+                                });
+                            }
+                        }
+                        // Never sent to an orchestration.
+                        InboxMessage::EntityOperation(_)
+                        | InboxMessage::LockRequest(_)
+                        | InboxMessage::Unlock { .. } => {}
                     }
                 }
             }
         }
+    }
+}
+
+impl Taking {
+    /// The open action of this execution that a message answers, if it is the first one that does.
+    fn answered<'i>(
+        &mut self,
+        instance: &'i Instance,
+        execution_id: &ExecutionId,
+        sequence: Sequence,
+        is_it: impl Fn(&Work) -> bool,
+    ) -> Option<&'i OpenTask> {
+        instance
+            .task(sequence)
+            .filter(|_| *execution_id == instance.execution().execution_id)
+            .filter(|task| is_it(&task.work) && task.retry_at.is_none())
+            .filter(|_| self.ended.insert(sequence))
     }
 }
 
@@ -337,6 +402,8 @@ fn attempt_failed(task: &OpenTask, failure: Failure, time: Timestamp) -> History
             Work::Activity(_) => HistoryEvent::TaskFailed { sequence, failure },
             Work::Child(_) => HistoryEvent::ChildFailed { sequence, failure },
             Work::Http(_) => HistoryEvent::HttpFailed { sequence, failure },
+            Work::Entity(_) => HistoryEvent::EntityFailed { sequence, failure },
+            Work::Locks(_) => HistoryEvent::LocksFailed { sequence, failure },
         },
     }
 }
@@ -355,6 +422,13 @@ pub(super) fn compared_event(action: &Action, execution: &ExecutionId) -> Option
         Action::CreateTimer { sequence, fire_at } => {
             Some(HistoryEvent::TimerCreated { sequence: *sequence, fire_at: *fire_at })
         }
+        Action::CallEntity(call) => Some(HistoryEvent::EntityCalled(call.clone())),
+        Action::SignalEntity(signal) => Some(HistoryEvent::EntitySignaled(signal.clone())),
+        Action::LockEntities(locks) => Some(HistoryEvent::LocksRequested(locks.clone())),
+        Action::UnlockEntities { sequence, lock } => {
+            Some(HistoryEvent::LocksReleased { sequence: *sequence, lock: *lock })
+        }
+        Action::SendEvent(sent) => Some(HistoryEvent::EventSent(sent.clone())),
         Action::Cancel { sequence } => Some(HistoryEvent::ActionCanceled { sequence: *sequence }),
         Action::WaitForEvent { .. }
         | Action::Consumed { .. }
@@ -377,6 +451,9 @@ struct Ending<'a> {
     /// Timers made, and attempts scheduled, by this turn; by time and by number.
     new_due: BTreeSet<(Timestamp, Sequence)>,
     new_due_at: BTreeMap<Sequence, Timestamp>,
+    section: Option<Section>,
+    refused: BTreeMap<Sequence, Failure>,
+    released: Vec<Section>,
     events_raised: u32,
     consumed: BTreeSet<u32>,
 }
@@ -393,6 +470,9 @@ impl<'a> Ending<'a> {
             new_tasks: BTreeMap::new(),
             new_due: BTreeSet::new(),
             new_due_at: BTreeMap::new(),
+            section: instance.section().cloned(),
+            refused: BTreeMap::new(),
+            released: Vec::new(),
             events_raised: instance.events_raised(),
             consumed: BTreeSet::new(),
         };
@@ -408,8 +488,18 @@ impl<'a> Ending<'a> {
             | HistoryEvent::ChildCompleted { sequence, .. }
             | HistoryEvent::ChildFailed { sequence, .. }
             | HistoryEvent::HttpCompleted { sequence, .. }
-            | HistoryEvent::HttpFailed { sequence, .. } => {
+            | HistoryEvent::HttpFailed { sequence, .. }
+            | HistoryEvent::EntityCompleted { sequence, .. }
+            | HistoryEvent::EntityFailed { sequence, .. } => {
                 self.close(*sequence);
+            }
+            HistoryEvent::LocksGranted { sequence } => {
+                self.close(*sequence);
+                Section::grant(&mut self.section, *sequence);
+            }
+            HistoryEvent::LocksFailed { sequence, .. } => {
+                self.close(*sequence);
+                Section::end(&mut self.section, *sequence);
             }
             HistoryEvent::TimerFired { sequence } => {
                 self.closed.insert(*sequence);
@@ -430,6 +520,11 @@ impl<'a> Ending<'a> {
             | HistoryEvent::TaskScheduled(_)
             | HistoryEvent::ChildScheduled(_)
             | HistoryEvent::HttpScheduled(_)
+            | HistoryEvent::EntityCalled(_)
+            | HistoryEvent::EntitySignaled(_)
+            | HistoryEvent::LocksRequested(_)
+            | HistoryEvent::LocksReleased { .. }
+            | HistoryEvent::EventSent(_)
             | HistoryEvent::TimerCreated { .. }
             | HistoryEvent::ActionCanceled { .. }
             | HistoryEvent::EventConsumed { .. }
@@ -530,7 +625,38 @@ impl<'a> Ending<'a> {
             Action::StartChild { child, .. } => {
                 self.number_action(child.sequence)?;
                 self.new_tasks.insert(child.sequence, 0);
+                let refused = refused_child(self.section.as_ref()).filter(|_| !child.detached);
+                self.refused.extend(refused.map(|failure| (child.sequence, failure)));
             }
+            Action::CallEntity(call) => {
+                self.number_action(call.sequence)?;
+                self.new_tasks.insert(call.sequence, 0);
+                let refused = refused_call(self.section.as_ref(), &call.entity);
+                self.refused.extend(refused.map(|failure| (call.sequence, failure)));
+            }
+            Action::SignalEntity(signal) => {
+                self.number_action(signal.sequence)?;
+                if let Some(failure) = refused_signal(self.section.as_ref(), &signal.entity) {
+                    // Nobody waits for its answer: the code must learn it all the same.
+                    self.refused.insert(signal.sequence, failure.clone());
+                    return Ok(Err(failure));
+                }
+            }
+            Action::LockEntities(locks) => {
+                self.number_action(locks.sequence)?;
+                self.new_tasks.insert(locks.sequence, 0);
+                let refused = refused_lock(self.section.as_ref());
+                self.refused.extend(refused.map(|failure| (locks.sequence, failure)));
+                Section::request(&mut self.section, &locks);
+            }
+            Action::UnlockEntities { sequence, lock } => {
+                self.number_action(sequence)?;
+                if lock >= sequence {
+                    return Err(Stall(format!("the guest unlocked what the action {lock} locks, which it never made")));
+                }
+                self.released.extend(Section::end(&mut self.section, lock));
+            }
+            Action::SendEvent(sent) => self.number_action(sent.sequence)?,
             Action::CreateTimer { sequence, fire_at } => {
                 self.number_action(sequence)?;
                 self.add_due(fire_at, sequence);
@@ -586,6 +712,7 @@ impl<'a> Ending<'a> {
         if sequence >= self.next_sequence {
             return Err(Stall(format!("the guest canceled the action {sequence}, which it never made")));
         }
+        self.released.extend(Section::end(&mut self.section, sequence));
         if let Some(counts) = self.new_tasks.remove(&sequence) {
             self.summary.outstanding -= counts;
         }

@@ -216,7 +216,7 @@ fn job_of(instance: &Instance, task: &OpenTask) -> Option<(Job, Option<f64>)> {
             Some((Job::Activity(activity_call(instance, scheduled, task.attempt)), scheduled.timeout_ms))
         }
         Work::Http(http) => Some((Job::Http(http_request_call(instance, http, task.poll.as_deref())), http.timeout_ms)),
-        Work::Child(_) => None,
+        Work::Child(_) | Work::Entity(_) | Work::Locks(_) => None,
     }
 }
 

@@ -14,7 +14,8 @@ use tokio::sync::{Notify, oneshot};
 use super::OrchestratorGuest;
 use crate::{
     durable::{
-        GenerationKey, Hold, InboxMessage, Instance, InstanceKey, Message, MessageNumber, RuntimeStatus, Sequence,
+        Entity, GenerationKey, Hold, InboxMessage, Instance, InstanceKey, Message, MessageNumber, RuntimeStatus,
+        Sequence,
     },
     storage::StorageError,
 };
@@ -35,6 +36,8 @@ pub(super) struct Held {
     pub instance: Option<Box<Instance>>,
     /// The guest; it has seen exactly the turns of the fold.
     pub guest: Option<Box<dyn OrchestratorGuest>>,
+    /// For an entity: its record, and what is in its inbox.
+    pub entity: Option<Box<Entity>>,
 }
 
 /// An activity that was handed to the activity queue and has not ended.
@@ -189,6 +192,7 @@ impl State {
             && self.controls.is_empty()
             && self.stalled.is_none()
             && self.held.guest.is_none()
+            && self.held.entity.is_none()
             && self.mailbox.is_empty()
             && self.inbox.is_empty()
             && self.activities.is_empty()

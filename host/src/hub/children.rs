@@ -1,12 +1,17 @@
 //! Children: what a turn starts, and what its commit did to other instances.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use tracing::warn;
 
 use super::{unknown_orchestrator, worker::Inner};
 use crate::{
     durable::{
         ChildScheduled, ExecutionId, ExecutionStarted, Failure, FunctionName, HistoryEvent, Instance, InstanceId, Json,
-        ParentInstance, Timestamp, TurnRecord, Work,
+        ParentInstance, Sequence, Timestamp, TurnRecord, Work,
     },
     storage::{ChildStart, Delivered, Effects, Fence, Start},
 };
@@ -23,7 +28,13 @@ pub(super) fn outcome_of(record: &TurnRecord) -> Option<Result<Json, Failure>> {
 impl Inner {
     /// The children that a turn starts: those that its code asked for and did not give up again, and next attempts. An
     /// execution that ends waits for nobody: then only detached ones.
-    pub(super) fn child_starts(&self, instance: &Instance, record: &TurnRecord, is_last: bool) -> Vec<ChildStart> {
+    pub(super) fn child_starts(
+        &self,
+        instance: &Instance,
+        record: &TurnRecord,
+        refused: &BTreeMap<Sequence, Failure>,
+        is_last: bool,
+    ) -> Vec<ChildStart> {
         let canceled = record.events.iter().filter_map(|event| match event {
             HistoryEvent::ActionCanceled { sequence } => Some(*sequence),
             _ => None,
@@ -33,7 +44,7 @@ impl Inner {
             HistoryEvent::ChildScheduled(child) => Some((&**child, 1)),
             HistoryEvent::TaskRetryStarted { sequence, attempt } => match &instance.task(*sequence)?.work {
                 Work::Child(child) => Some((&**child, *attempt)),
-                Work::Activity(_) | Work::Http(_) => None,
+                Work::Activity(_) | Work::Http(_) | Work::Entity(_) | Work::Locks(_) => None,
             },
             _ => None,
         });
@@ -42,7 +53,10 @@ impl Inner {
             .map(|(child, attempt)| ChildStart {
                 sequence: child.sequence,
                 detached: child.detached,
-                start: self.child_start(instance, child, attempt, record.time),
+                start: match refused.get(&child.sequence) {
+                    Some(failure) => Err(failure.clone()),
+                    None => self.child_start(instance, child, attempt, record.time),
+                },
             })
             .collect()
     }
@@ -98,6 +112,9 @@ impl Inner {
             self.begin(child.instance, state, child.messages_to);
         }
         effects.delivered.into_iter().for_each(|delivered| self.put_delivered(delivered));
+        for to in effects.dropped {
+            warn!(%to, "an event that an orchestration sent is dropped: there is no live instance of that id");
+        }
     }
 
     /// Brings a message that is in an instance's inbox to its cell.

@@ -3,8 +3,8 @@
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use crate::durable::{
-    Digest, ExecutionId, Failure, FunctionName, GuestEvent, GuestTurn, HttpAnswer, HttpScheduled, InstanceId, Json,
-    Sequence, Tag, Timestamp, TraceContext,
+    Digest, EntityId, EntityOperation, EntityRan, ExecutionId, Failure, FunctionName, GuestEvent, GuestTurn,
+    HttpAnswer, HttpScheduled, InstanceId, Json, Sequence, Tag, Timestamp, TraceContext,
 };
 
 /// A future of the executor's.
@@ -90,7 +90,24 @@ pub struct ScheduleStatus {
     pub next: Option<Timestamp>,
 }
 
-/// Why a call into an orchestrator's guest returned no turn. The guest is unusable afterwards.
+/// A batch of an entity's operations to run.
+#[derive(Clone, Debug)]
+pub struct EntityCall {
+    /// The entity function.
+    pub name: FunctionName,
+    /// The entity.
+    pub entity: EntityId,
+    /// Seeds the guest's entropy; the same when the batch is repeated.
+    pub execution_id: String,
+    /// The entity's clock.
+    pub time: Timestamp,
+    /// The state before the batch; none if the entity does not exist.
+    pub state: Option<Json>,
+    /// The operations, in order; at least one.
+    pub operations: Vec<EntityOperation>,
+}
+
+/// Why a call into an orchestrator's guest returned no turn, or one into an entity's no results. The guest is unusable afterwards.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum GuestError {
     /// The code's own fault: it panicked, trapped or exceeded a limit. The failure's kind names it (`Panic`, `Trap`,
@@ -142,6 +159,13 @@ pub trait Executor: Send + Sync + 'static {
         let text = format!("this executor has no timer functions, such as {}", call.name);
         Box::pin(std::future::ready(Err(Failure { non_retriable: true, ..Failure::new("NotSupported", text) })))
     }
+
+    /// Runs operations on an entity's state: what the guest returns is a function of the call and nothing else. With an error
+    /// none of them has run. Dropping the future stops the guest. An executor without entity functions refuses.
+    fn entity(&self, call: EntityCall) -> ExecutorFuture<'_, Result<EntityRan, GuestError>> {
+        let text = format!("this executor has no entity functions, such as {}", call.name);
+        Box::pin(std::future::ready(Err(GuestError::Unavailable(text))))
+    }
 }
 
 /// An orchestrator function that can be started.
@@ -164,4 +188,6 @@ pub struct Functions {
     pub orchestrators: std::collections::BTreeMap<FunctionName, Arc<Orchestrator>>,
     /// Activities that exist and are enabled.
     pub activities: std::collections::BTreeSet<FunctionName>,
+    /// Entity functions.
+    pub entities: std::collections::BTreeSet<FunctionName>,
 }

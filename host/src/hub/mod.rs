@@ -12,6 +12,8 @@ mod cell;
 mod children;
 mod client;
 mod components;
+mod entity;
+mod entity_client;
 mod executor;
 mod http;
 mod load;
@@ -39,9 +41,10 @@ pub use client::{
     ClientError, HistoryDetail, OrchestrationStatus, PurgeFilter, StartNew, StartOutcome, StatusPage, StatusQuery,
     StatusWant,
 };
+pub use entity_client::{EntityStatus, EntityStatusPage, EntityStatusQuery, SignalEntity};
 pub use executor::{
-    ActivityCall, Executor, ExecutorFuture, Functions, GuestError, HttpRequestCall, Orchestrator, OrchestratorCall,
-    OrchestratorGuest, ScheduleStatus, TimerCall,
+    ActivityCall, EntityCall, Executor, ExecutorFuture, Functions, GuestError, HttpRequestCall, Orchestrator,
+    OrchestratorCall, OrchestratorGuest, ScheduleStatus, TimerCall,
 };
 pub use load::HubLoad;
 
@@ -50,8 +53,8 @@ pub use timer_functions::{NextOccurrence, TimerFunction, TimerRetry};
 use crate::{
     ambient::Ambient,
     durable::{
-        ExecutionId, ExecutionStarted, GenerationKey, Hold, InboxMessage, Instance, InstanceId, InstanceKey, Json,
-        MessageNumber, OverridableStates, RuntimeStatus, TurnLimits,
+        BatchLimits, ExecutionId, ExecutionStarted, GenerationKey, Hold, InboxMessage, Instance, InstanceId,
+        InstanceKey, Json, MessageNumber, OverridableStates, RuntimeStatus, TurnLimits,
     },
     flight::{Book, Recorder},
     storage::{
@@ -88,6 +91,10 @@ pub struct HubConfig {
     pub concurrent_activities: usize,
     /// Turns of orchestrators that run at once.
     pub concurrent_turns: usize,
+    /// Batches of entities that run at once.
+    pub concurrent_entities: usize,
+    /// Operations of one batch.
+    pub entity_batch_max: usize,
     /// Numbered actions per execution.
     pub actions_max: u32,
     /// Bytes that resident guests may hold between turns; 0 keeps none, so that every turn replays.
@@ -143,6 +150,16 @@ impl Hub {
                 bytes: config.resident_bytes,
                 guests: config.residents_max,
             }),
+            entities: residency::Residency::new(residency::Budget {
+                // Beside the guests' memory, of which it is a part that does not matter.
+                bytes: config.resident_bytes / 4,
+                guests: usize::MAX,
+            }),
+            entity_slots: tokio::sync::Semaphore::new(config.concurrent_entities.max(1)),
+            batch_limits: BatchLimits {
+                operations_max: config.entity_batch_max.max(1),
+                bytes_max: entity::BATCH_BYTES_MAX,
+            },
             counters: Counters::default(),
             function_timeout: config.function_timeout,
             http_poll_wait: config.http_poll_wait,
@@ -263,6 +280,9 @@ impl Hub {
         self.check_running()?;
         if name.is_empty() {
             return Err(ClientError::InvalidArgument("the name of an external event must not be empty".into()));
+        }
+        if id.starts_with('@') {
+            return Err(ClientError::NotFound(id.to_owned()));
         }
         let body = InboxMessage::EventRaised { name: name.to_owned(), input };
         let put = PutMessage { fence: Fence::default(), id: InstanceId::from_stored(id), body: body.clone() };
@@ -565,7 +585,7 @@ impl Inner {
                 // Its worker finds out from storage.
                 return;
             }
-            state.held = cell::Held { instance: Some(Box::new(fresh)), guest: None };
+            state.held = cell::Held { instance: Some(Box::new(fresh)), ..cell::Held::default() };
             state.anchor_inbox(messages_to);
         });
         if begin {

@@ -13,7 +13,7 @@ use std::{
 use super::*;
 use crate::{
     ambient::System,
-    durable::{Action, Digest, Failure, FunctionName, GuestEvent, GuestOutcome, GuestTurn, TaskScheduled},
+    durable::{Action, Digest, EntityRan, Failure, FunctionName, GuestEvent, GuestOutcome, GuestTurn, TaskScheduled},
     flight,
     storage::memory::Memory,
 };
@@ -125,6 +125,10 @@ impl Executor for Functions {
             Ok(Json::string("done"))
         })
     }
+
+    fn entity(&self, call: EntityCall) -> ExecutorFuture<'_, Result<EntityRan, GuestError>> {
+        Box::pin(async move { panic!("there is no entity function {}", call.name) })
+    }
 }
 
 /// A task hub over several lives of a host.
@@ -165,6 +169,8 @@ impl World {
                 policy: OverridableStates::AnyState,
                 concurrent_activities: 10,
                 concurrent_turns: self.turns_max,
+                concurrent_entities: 10,
+                entity_batch_max: 100,
                 actions_max: 100,
                 resident_bytes: 0,
                 residents_max: 0,

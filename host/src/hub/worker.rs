@@ -29,9 +29,9 @@ use super::{
 use crate::{
     ambient::Ambient,
     durable::{
-        EndedTurn, ExecutionId, Failure, FunctionName, GuestTurn, HistoryEvent, HistorySize, Hold, Instance,
-        InstanceKey, Message, OverridableStates, RuntimeStatus, Stall, Successor, TaskScheduled, Turn, TurnLimits,
-        TurnRecord,
+        BatchLimits, EndedTurn, ExecutionId, Failure, FunctionName, GuestTurn, HistoryEvent, HistorySize, Hold,
+        Instance, InstanceKey, Message, OverridableStates, RuntimeStatus, Stall, Successor, TaskScheduled, Turn,
+        TurnLimits, TurnRecord,
     },
     storage::{Committed, Fence, Loaded, Storage, StorageError, TurnCommit, child_ended},
 };
@@ -63,6 +63,11 @@ pub(super) struct Inner {
     pub http_poll_wait: Duration,
     pub timers: Timers,
     pub residency: Residency,
+    /// Entities that stay in memory between batches.
+    pub entities: Residency,
+    /// As many batches of entities run at once.
+    pub entity_slots: tokio::sync::Semaphore,
+    pub batch_limits: BatchLimits,
     pub counters: Counters,
     pub garbage: tokio::sync::Notify,
     /// An instance may need its component no longer.
@@ -159,6 +164,7 @@ impl Inner {
     pub async fn work_on(self: &Arc<Self>, instance: InstanceKey) {
         let Some(cell) = self.find_cell(instance) else { return };
         self.residency.leave(instance);
+        self.entities.leave(instance);
         let mut held = {
             let mut state = cell.lock();
             state.trouble = None;
@@ -224,31 +230,37 @@ impl Inner {
             if self.residency.keeps_none() {
                 held.guest = None;
             }
+            if self.entities.keeps_none() {
+                held.entity = None;
+            }
             return Some(Work::Turn(state.take_messages()));
         }
         state.running = false;
-        let bytes = held.guest.as_ref().map_or(0, |guest| guest.resident_bytes());
-        let stay = self.stay(held, bytes).filter(|_| held.guest.is_some() && self.residency.admits(bytes));
+        let stay = self.stay(held);
         state.held = if stay.is_some() { std::mem::take(held) } else { Held::default() };
         // Entered under the cell's lock: the next worker's `leave` must not come before it.
-        let victims = stay.map_or_else(Vec::new, |stay| self.residency.enter(cell.instance, stay));
+        let victims = stay.map_or_else(Vec::new, |(residency, stay)| residency.enter(cell.instance, stay));
         drop(state);
         victims.into_iter().for_each(|victim| self.evict(victim));
         self.remove_if_idle(cell);
         None
     }
 
-    /// What speaks for keeping a guest; none if all that its instance waits for is a timer that is far away.
-    fn stay(&self, held: &Held, bytes: usize) -> Option<Stay> {
-        let instance = held.instance.as_ref()?;
+    /// Whether a guest, or an entity, is kept, by whom, and what speaks for it; none if all that its instance waits for is a
+    /// timer that is far away.
+    fn stay(&self, held: &Held) -> Option<(&Residency, Stay)> {
+        if let Some(entity) = &held.entity {
+            let stay = Stay { bytes: entity.bytes(), turns: 1, soon: true };
+            return self.entities.admits(stay.bytes).then_some((&self.entities, stay));
+        }
+        let (instance, guest) = (held.instance.as_ref()?, held.guest.as_ref()?);
+        let bytes = guest.resident_bytes();
         let is_near = |at| self.ambient.now().until(at) <= KEEP_FOR_TIMER_WITHIN;
         let timer = instance.next_due().map(is_near);
         let runs = instance.outstanding().next().is_some();
-        (runs || timer != Some(false)).then(|| Stay {
-            bytes,
-            turns: instance.last_turn().0,
-            soon: runs || timer == Some(true),
-        })
+        let stays = self.residency.admits(bytes) && (runs || timer != Some(false));
+        let stay = Stay { bytes, turns: instance.last_turn().0, soon: runs || timer == Some(true) };
+        stays.then_some((&self.residency, stay))
     }
 
     fn evict(&self, instance: InstanceKey) {
@@ -274,7 +286,7 @@ impl Inner {
     /// Inbox messages are storage's, and will be read again.
     pub(super) fn start_over(&self, cell: &Cell, held: &mut Held, messages: Vec<Message>) {
         let kept = held.guest.take().filter(|_| planted!(GuestKeptAfterFencedCommit));
-        *held = Held { instance: None, guest: kept };
+        *held = Held { guest: kept, ..Held::default() };
         let mut state = cell.lock();
         let outcomes = messages.into_iter().filter(|message| message.ended_task().is_some());
         let later = std::mem::take(&mut state.mailbox);
@@ -285,6 +297,9 @@ impl Inner {
 
     /// Takes messages through one turn.
     async fn round(self: &Arc<Self>, cell: &Arc<Cell>, held: &mut Held, mut messages: Vec<Message>) -> Round {
+        if held.entity.is_some() {
+            return self.entity_round(cell, held, messages).await;
+        }
         let mut records = None;
         let is_new = held.instance.as_ref().is_some_and(|instance| instance.is_new());
         if !is_new && (held.instance.is_none() || held.guest.is_none()) {
@@ -296,6 +311,13 @@ impl Inner {
                 }
                 Err(error) => return self.storage_failed(error, messages),
             };
+            if loaded.entity.is_some() {
+                // What came by hand is in the inbox as read, or was taken long ago.
+                return match self.take_entity(cell, held, loaded) {
+                    Ok(()) => self.entity_round(cell, held, vec![]).await,
+                    Err(text) => Round::Stall(text),
+                };
+            }
             match self.take_loaded(cell, held, loaded, &mut messages) {
                 Ok(loaded) => records = Some(loaded),
                 Err(text) => return Round::Stall(text),
@@ -423,7 +445,7 @@ impl Inner {
         loaded: Loaded,
         messages: &mut Vec<Message>,
     ) -> Result<Vec<Arc<TurnRecord>>, String> {
-        let Loaded { instance, id, generation, records, inbox, messages_to } = loaded;
+        let Loaded { instance, id, generation, records, entity: _, inbox, messages_to } = loaded;
         let state = Instance::fold(instance, id, generation, &records).map_err(|error| error.to_string())?;
         // The inbox as read holds every message that was not taken: what came by hand is in it, or was taken long ago.
         messages.retain(|message| message.ended_task().is_some());
@@ -489,10 +511,12 @@ impl Inner {
         again: Vec<Message>,
     ) -> Round {
         let instance = held.instance.as_deref().expect("a turn has begun");
-        let EndedTurn { number, record, took, next } = ended;
-        let is_last = record.summary.status.is_terminal() || next.is_some();
+        let is_last = ended.record.summary.status.is_terminal() || ended.next.is_some();
+        let messages = self.turn_messages(instance, &ended, is_last);
+        let EndedTurn { number, record, took, next, refused, released: _ } = ended;
         let commit = TurnCommit {
-            children: self.child_starts(instance, &record, is_last),
+            children: self.child_starts(instance, &record, &refused, is_last),
+            messages,
             notify: outcome_of(&record).and_then(|outcome| child_ended(instance.execution(), outcome)),
             fence: Fence::default(),
             instance: instance.key(),
@@ -584,7 +608,7 @@ impl Inner {
         state.forget_inbox();
     }
 
-    fn storage_failed(&self, error: StorageError, messages: Vec<Message>) -> Round {
+    pub(super) fn storage_failed(&self, error: StorageError, messages: Vec<Message>) -> Round {
         match error {
             StorageError::Full(_) | StorageError::Busy(_) => Round::Later { messages, why: error.to_string() },
             StorageError::Corrupt(_) => Round::Stall(error.to_string()),

@@ -1,6 +1,6 @@
 //! The one place where errors become status codes and texts.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use http::{StatusCode, header};
 
@@ -31,7 +31,7 @@ enum Body {
     Empty,
     Text(String),
     /// `{"Message":…}`
-    Message(&'static str),
+    Message(Cow<'static, str>),
     /// A text as JSON, quotes included.
     JsonText(&'static str),
     /// Durable Functions' envelope. Its stack trace is always empty: internals stay in the log.
@@ -81,7 +81,12 @@ impl ApiError {
 
     /// The body is not declared to be JSON.
     pub(super) fn not_json() -> Self {
-        Self::new(StatusCode::BAD_REQUEST, Body::Message("Only application/json request content is supported"))
+        Self::new(StatusCode::BAD_REQUEST, Body::Message("Only application/json request content is supported".into()))
+    }
+
+    /// An argument is at fault, where the original tells it in the short form.
+    pub(super) fn message(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, Body::Message(message.into()))
     }
 
     /// A start's id is taken.
@@ -133,7 +138,7 @@ impl ApiError {
         let reply = match self.body {
             Body::Empty => reply::empty(self.status),
             Body::Text(text) => reply::text(self.status, text),
-            Body::Message(message) => reply::json(self.status, JsonObject::new().string("Message", message).finish()),
+            Body::Message(message) => reply::json(self.status, JsonObject::new().string("Message", &message).finish()),
             Body::JsonText(text) => reply::json(self.status, Json::string(text).as_str().to_owned()),
             Body::Envelope { message, exception, kind } => {
                 let object = JsonObject::new()

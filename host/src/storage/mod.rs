@@ -18,9 +18,9 @@ pub use rules::child_ended;
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use crate::durable::{
-    Digest, ExecutionId, ExecutionStarted, Failure, FunctionName, GenerationKey, InboxMessage, InstanceId, InstanceKey,
-    Json, MessageNumber, NextExecution, OverridableStates, RuntimeStatus, Sequence, Summary, Timestamp, TurnNumber,
-    TurnRecord,
+    Digest, EntityId, EntityRecord, ExecutionId, ExecutionStarted, Failure, FunctionName, GenerationKey, InboxMessage,
+    InstanceId, InstanceKey, Json, MessageNumber, NextExecution, OverridableStates, RuntimeStatus, Sequence, Summary,
+    Timestamp, TurnNumber, TurnRecord,
 };
 
 /// A future that storage returns. Dropping it does not undo what it asked for.
@@ -82,8 +82,8 @@ pub enum Started {
         replaced: Option<GenerationKey>,
         /// The last message number of the instance so far (0 if there was none): nothing up to it is in the inbox.
         messages_to: MessageNumber,
-        /// What the parent of a live generation that was replaced is told.
-        delivered: Option<Delivered>,
+        /// What others are told of the end of a live generation that was replaced: its parent, entities that it locked.
+        delivered: Vec<Delivered>,
     },
     /// The id is taken, and the policy does not allow to override its state.
     Exists {
@@ -142,6 +142,8 @@ pub struct Effects {
     pub begun: Vec<Begun>,
     /// Messages that are in inboxes now.
     pub delivered: Vec<Delivered>,
+    /// External events that found no live instance of this id, and are dropped.
+    pub dropped: Vec<InstanceId>,
 }
 
 /// A turn's commit: one record, and what it takes from the inbox.
@@ -162,6 +164,9 @@ pub struct TurnCommit {
     /// Children to start: what the gate decides against is a message in this instance's inbox, as is every decision on a
     /// detached start (unless this turn ends the execution).
     pub children: Vec<ChildStart>,
+    /// Messages to others, in order: what is for an orchestration that is not live is dropped, an entity is made if there is
+    /// none. See [`PutMessage`] on locks.
+    pub messages: Vec<PutMessage>,
     /// What this turn's end tells the parent, if that is live.
     pub notify: Option<PutMessage>,
     /// The execution that takes this one's place (continue-as-new). Then nothing of `record` is kept: the generation goes, what
@@ -183,6 +188,11 @@ pub enum Committed {
 }
 
 /// A message for an instance's inbox.
+///
+/// Storage keeps which locks a generation holds or has asked for, so that none outlives it, however it ends: a
+/// [`InboxMessage::LockRequest`] at its first entity notes them all, at a later one it is delivered only if that note is still
+/// there; an [`InboxMessage::Unlock`] removes the receiver's; and every commit that ends a generation sends the unlocks of
+/// those that are left.
 #[derive(Clone, Debug)]
 pub struct PutMessage {
     /// The right to write.
@@ -211,6 +221,75 @@ pub enum Put {
     NotFound,
 }
 
+/// A batch's commit: the entity's one record, and what it takes from the inbox.
+#[derive(Clone, Debug)]
+pub struct EntityCommit {
+    /// The right to write.
+    pub fence: Fence,
+    /// The entity.
+    pub instance: InstanceKey,
+    /// Its generation.
+    pub generation: GenerationKey,
+    /// The record's number: exactly one more than the last one's, whose place it takes.
+    pub number: TurnNumber,
+    /// How the entity is now.
+    pub record: Arc<EntityRecord>,
+    /// The inbox messages that it took; they leave the inbox.
+    pub took: Vec<MessageNumber>,
+    /// Messages to others, in order, as [`TurnCommit::messages`].
+    pub messages: Vec<PutMessage>,
+    /// Orchestrations to start through the gate; what that decides against is nothing.
+    pub starts: Vec<Start>,
+    /// `next_due` of the record before this one.
+    pub previous_due: Option<Timestamp>,
+}
+
+/// What became of a batch's commit.
+#[derive(Clone, Debug, PartialEq)]
+pub enum EntityCommitted {
+    /// It is durable.
+    Committed(Effects),
+    /// It is durable, and nothing is left of the entity: it has no state, no lock and an empty inbox.
+    Gone(Effects),
+    /// The entity is gone, or has that record already: nothing was stored.
+    Fenced,
+}
+
+/// An entity as it is stored: one consistent moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EntitySnapshot {
+    /// Its id.
+    pub id: EntityId,
+    /// Its record; a state that was not asked for is `null`.
+    pub record: EntityRecord,
+}
+
+/// A query over entities that have a state, in order of their ids.
+#[derive(Clone, Debug, Default)]
+pub struct EntityQuery {
+    /// Of this name only, in lower case.
+    pub name: Option<String>,
+    /// Their last operations ran at this time or later.
+    pub last_operation_from: Option<Timestamp>,
+    /// Their last operations ran at this time or earlier.
+    pub last_operation_to: Option<Timestamp>,
+    /// After this entity.
+    pub after: Option<EntityId>,
+    /// At most this many; a page may be shorter and still have a successor.
+    pub limit: usize,
+    /// With states.
+    pub state: bool,
+}
+
+/// A page of entities.
+#[derive(Clone, Debug)]
+pub struct EntityPage {
+    /// The entities.
+    pub entities: Vec<EntitySnapshot>,
+    /// Where the next page begins (`EntityQuery::after`); `None` on the last.
+    pub next: Option<EntityId>,
+}
+
 /// An operator's end of an instance. The record (an `ExecutionTerminated`) becomes the generation's last turn.
 #[derive(Clone, Debug)]
 pub struct End {
@@ -233,8 +312,8 @@ pub enum Ended {
         instance: InstanceKey,
         /// The generation that ended.
         generation: GenerationKey,
-        /// What its parent is told.
-        delivered: Option<Delivered>,
+        /// What others are told of it: its parent, entities that it locked.
+        delivered: Vec<Delivered>,
     },
     /// It had ended before.
     Already(RuntimeStatus),
@@ -335,8 +414,10 @@ pub struct Loaded {
     pub id: InstanceId,
     /// Its present generation, which is open.
     pub generation: GenerationKey,
-    /// Every record from the start on, in order; the turn's number is the index.
+    /// Every record from the start on, in order; the turn's number is the index. Empty for an entity.
     pub records: Vec<Arc<TurnRecord>>,
+    /// For an entity its one record, and that one's number.
+    pub entity: Option<(TurnNumber, Arc<EntityRecord>)>,
     /// Its inbox, in order.
     pub inbox: Vec<(MessageNumber, InboxMessage)>,
     /// The last message number of the instance so far (0 if there was none): what is not in the inbox up to it was taken.
@@ -405,7 +486,16 @@ pub trait Storage: Send + Sync + 'static {
     /// Commits a turn, if its generation is still open and `number` is the next.
     fn commit_turn(&self, commit: TurnCommit) -> StorageFuture<'_, Committed>;
 
-    /// Puts a message into a live instance's inbox.
+    /// Commits a batch, if the entity is there and `number` is the next.
+    fn commit_entity(&self, commit: EntityCommit) -> StorageFuture<'_, EntityCommitted>;
+
+    /// Reads one entity; `None` if it has no state.
+    fn entity(&self, id: EntityId) -> StorageFuture<'_, Option<EntitySnapshot>>;
+
+    /// Reads a page of entities.
+    fn entities(&self, query: EntityQuery) -> StorageFuture<'_, EntityPage>;
+
+    /// Puts a message into a live instance's inbox, or an entity's, which is made if there is none.
     fn put_message(&self, message: PutMessage) -> StorageFuture<'_, Put>;
 
     /// Ends a live instance.
@@ -433,7 +523,7 @@ pub trait Storage: Send + Sync + 'static {
     /// Gives back the space of generations that are gone: at most `limit` records. True if there may be more.
     fn collect(&self, limit: usize) -> StorageFuture<'_, bool>;
 
-    /// Reads one instance.
+    /// Reads one instance. Entities are none, here and in lists.
     fn snapshot(&self, id: InstanceId, want: Want) -> StorageFuture<'_, Option<Snapshot>>;
 
     /// Reads a page of instances.

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{ChildStart, End, Fence, Output, PutMessage, Start, Started, StorageError};
+use super::{ChildStart, End, EntityQuery, Fence, Output, PutMessage, Start, Started, StorageError};
 use crate::durable::{
-    Digest, ExecutionId, ExecutionStarted, Failure, HistoryEvent, InboxMessage, InstanceId, Json, NextExecution,
-    RuntimeStatus, Summary, Timestamp, TurnNumber, TurnRecord,
+    Digest, EntityRecord, ExecutionId, ExecutionStarted, Failure, HistoryEvent, InboxMessage, InstanceId, Json,
+    NextExecution, RuntimeStatus, Summary, Timestamp, TurnNumber, TurnRecord,
 };
 
 /// The record of a start, [`TurnNumber::START`].
@@ -83,6 +83,13 @@ pub(super) fn end_record(end: &End, last_time: Timestamp, last: Summary) -> Turn
 /// The due entry's time that a generation has after this summary: none once it has ended.
 pub(super) fn due_after(summary: &Summary) -> Option<Timestamp> {
     summary.next_due.filter(|_| !summary.status.is_terminal())
+}
+
+/// Whether a query over entities finds this one.
+pub(super) fn matches_entity(query: &EntityQuery, record: &EntityRecord) -> bool {
+    record.state.is_some()
+        && query.last_operation_from.is_none_or(|from| record.last_operation >= from)
+        && query.last_operation_to.is_none_or(|to| record.last_operation <= to)
 }
 
 /// What the first record says about how the execution was started; without its input unless that is wanted.
@@ -176,6 +183,15 @@ pub(super) fn output(last: &TurnRecord) -> Option<Output> {
         | HistoryEvent::ExecutionSuspended { .. }
         | HistoryEvent::ExecutionResumed { .. }
         | HistoryEvent::TimerCreated { .. }
+        | HistoryEvent::EntityCalled(_)
+        | HistoryEvent::EntityCompleted { .. }
+        | HistoryEvent::EntityFailed { .. }
+        | HistoryEvent::EntitySignaled(_)
+        | HistoryEvent::LocksRequested(_)
+        | HistoryEvent::LocksGranted { .. }
+        | HistoryEvent::LocksFailed { .. }
+        | HistoryEvent::LocksReleased { .. }
+        | HistoryEvent::EventSent(_)
         | HistoryEvent::TimerFired { .. }
         | HistoryEvent::ActionCanceled { .. }
         | HistoryEvent::EventRaised { .. }

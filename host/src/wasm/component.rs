@@ -39,6 +39,7 @@ pub(super) struct Compiled {
     pub(super) activity: Option<exports::activity::GuestIndices>,
     pub(super) orchestrator: Option<exports::orchestrator::GuestIndices>,
     pub(super) timer_function: Option<exports::timer_function::GuestIndices>,
+    pub(super) entity: Option<exports::entity::GuestIndices>,
     /// Set once an orchestrator of it was seen to read WASI's clock.
     pub(super) reads_clock: AtomicBool,
 }
@@ -204,6 +205,7 @@ impl Components {
             orchestrator: exports_any("orchestrator")
                 .then(|| exports::orchestrator::GuestIndices::new(&deterministic))
                 .transpose()?,
+            entity: exports_any("entity").then(|| exports::entity::GuestIndices::new(&deterministic)).transpose()?,
             reads_clock: AtomicBool::new(false),
             info,
             effects,

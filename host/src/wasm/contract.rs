@@ -106,6 +106,12 @@ pub(super) fn policy_from_guest(policy: types::OverridableStates) -> durable::Ov
     }
 }
 
+/// An entity's id that a guest made.
+pub(super) fn entity_from_guest(entity: &types::EntityId) -> Result<durable::EntityId, Fault> {
+    durable::EntityId::parse(&entity.name, &entity.key)
+        .map_err(|error| Fault::InvalidOutput(format!("@{}@{} is no entity id: {error}", entity.name, entity.key)))
+}
+
 /// Checks a retry policy; `what` names its call in the message.
 pub(super) fn retry_from_guest(what: &str, retry: types::RetryPolicy) -> Result<durable::RetryPolicy, Fault> {
     let refuse = |rule: &str| Err(Fault::InvalidOutput(format!("the retry policy of {what} is none: {rule}")));

@@ -9,7 +9,7 @@ use super::{
     guest::{GuestState, Role},
 };
 use crate::{
-    durable::{FunctionName, Json, OverridableStates, RuntimeStatus, Timestamp, TraceContext},
+    durable::{EntityId, FunctionName, Json, OverridableStates, RuntimeStatus, Timestamp, TraceContext},
     hub::{self, HistoryDetail, Hub, StartNew, StatusWant},
 };
 
@@ -158,16 +158,35 @@ impl client::Host for GuestState {
 
     async fn signal_entity(
         &mut self,
-        _entity: types::EntityId,
-        _operation: String,
-        _input: String,
-        _scheduled: Option<f64>,
+        entity: types::EntityId,
+        operation: String,
+        input: String,
+        scheduled: Option<f64>,
     ) -> Answer<()> {
-        self.unsupported("signal-entity")
+        let granted = self.granted("signal-entity")?;
+        Ok(async {
+            let signal = hub::SignalEntity {
+                entity: entity_id(&entity)?,
+                operation,
+                input: argument(granted.json_depth_max, "input", input)?,
+                scheduled: scheduled.map(Timestamp::from_millis_f64),
+                trace_context: granted.trace_context.clone(),
+            };
+            Ok(granted.hub()?.signal_entity(signal).await?)
+        }
+        .await)
     }
 
-    async fn read_entity(&mut self, _entity: types::EntityId) -> Answer<Option<client::EntityState>> {
-        self.unsupported("read-entity")
+    async fn read_entity(&mut self, entity: types::EntityId) -> Answer<Option<client::EntityState>> {
+        let granted = self.granted("read-entity")?;
+        Ok(async {
+            let read = granted.hub()?.read_entity(&entity_id(&entity)?).await?;
+            Ok(read.and_then(|entity| {
+                let last_operation_time = entity.last_operation.as_millis_f64();
+                Some(client::EntityState { state: entity.state?.as_str().to_owned(), last_operation_time })
+            }))
+        }
+        .await)
     }
 
     async fn management_urls(&mut self, instance_id: String) -> Answer<client::InstanceUrls> {
@@ -179,6 +198,10 @@ impl client::Host for GuestState {
         };
         Ok(Ok(urls_to_guest(urls(&instance_id))))
     }
+}
+
+fn entity_id(entity: &types::EntityId) -> Result<EntityId, client::ClientError> {
+    EntityId::parse(&entity.name, &entity.key).map_err(|error| client::ClientError::InvalidArgument(error.to_string()))
 }
 
 fn argument(depth_max: usize, what: &str, text: String) -> Result<Json, client::ClientError> {

@@ -23,6 +23,8 @@ pub(super) struct Slots {
     pub(super) requests: usize,
     /// Of activities.
     pub(super) activities: usize,
+    /// Of entities.
+    pub(super) entities: usize,
     /// Of orchestrators that run a turn.
     pub(super) turns: usize,
     /// Of orchestrators that are kept between turns.
@@ -32,7 +34,7 @@ pub(super) struct Slots {
 impl Slots {
     /// All of them, and a few more: a guest's slot is free a little later than its quota.
     pub(super) fn total(self) -> usize {
-        self.requests + self.activities + self.turns + self.residents + 32
+        self.requests + self.activities + self.entities + self.turns + self.residents + 32
     }
 
     /// As many as `mappings_max` memory mappings allow: residents go first (they come back by replay), then the others
@@ -46,7 +48,13 @@ impl Slots {
             return fitted;
         }
         let share = |slots: usize| (slots * slots_max / (2 * fitted.total())).max(4);
-        Self { requests: share(self.requests), activities: share(self.activities), turns: share(self.turns), residents }
+        Self {
+            requests: share(self.requests),
+            activities: share(self.activities),
+            entities: share(self.entities),
+            turns: share(self.turns),
+            residents,
+        }
     }
 }
 
@@ -66,6 +74,7 @@ pub(super) fn new(slots: Slots, memory_bytes_max: usize) -> anyhow::Result<(Engi
     let smaller = Slots {
         requests: wanted.requests.min(64),
         activities: wanted.activities.min(64),
+        entities: wanted.entities.min(32),
         turns: wanted.turns.min(32),
         residents: wanted.residents.min(256),
     };
@@ -174,7 +183,7 @@ mod tests {
 
     #[test]
     fn every_combination_of_settings_makes_an_engine() {
-        let slots = Slots { requests: 2, activities: 2, turns: 2, residents: 2 };
+        let slots = Slots { requests: 2, activities: 2, entities: 2, turns: 2, residents: 2 };
         let pooled = |reservation| Memory::Pooled { reservation };
         for memory in [pooled(FAST_RESERVATION), pooled(0), Memory::OnDemand] {
             for memory_bytes_max in [64 << 10, 100 << 20, 256 << 20, 4 << 30] {
@@ -186,7 +195,7 @@ mod tests {
 
     #[test]
     fn the_pool_never_comes_near_the_systems_limit_of_mappings() {
-        let slots = Slots { requests: 256, activities: 256, turns: 64, residents: 1024 };
+        let slots = Slots { requests: 256, activities: 256, entities: 64, turns: 64, residents: 1024 };
         assert_eq!(slots.fit(MAPPINGS_DEFAULT), slots, "the defaults fit");
         let many = Slots { residents: 100_000, ..slots }.fit(MAPPINGS_DEFAULT);
         assert!(many.total() * MAPPINGS_PER_SLOT + MAPPINGS_SPARED <= MAPPINGS_DEFAULT);

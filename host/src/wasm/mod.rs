@@ -20,6 +20,7 @@ mod contract;
 mod cpu;
 mod durable_client;
 mod engine;
+mod entity;
 mod fault;
 mod guest;
 mod http_function;
@@ -48,11 +49,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     app::OutboundRule,
-    durable::{Digest, Failure, FunctionName, HttpAnswer, Json, OverridableStates, TurnRecord},
+    durable::{Digest, EntityRan, Failure, FunctionName, HttpAnswer, Json, OverridableStates, TurnRecord},
     flight::Recorder,
     hub::{
-        ActivityCall, Executor, ExecutorFuture, GuestError, HistoryDetail, HttpRequestCall, Hub, OrchestratorCall,
-        OrchestratorGuest, TimerCall,
+        ActivityCall, EntityCall, Executor, ExecutorFuture, GuestError, HistoryDetail, HttpRequestCall, Hub,
+        OrchestratorCall, OrchestratorGuest, TimerCall,
     },
 };
 use component::{Compiled, Components};
@@ -118,6 +119,8 @@ pub struct WasmConfig {
     pub request_wait: Duration,
     /// Activities that run at a time.
     pub activities_max: usize,
+    /// Batches of entities that run at a time.
+    pub entities_max: usize,
     /// Orchestrators that run a turn at a time, beside the resident ones.
     pub turns_max: usize,
     /// Orchestrators that are kept between turns, at most.
@@ -153,6 +156,7 @@ impl Default for WasmConfig {
             outstanding_max: None,
             request_wait: Duration::from_secs(10),
             activities_max: 256,
+            entities_max: 64,
             turns_max: 64,
             residents_max: 1024,
             function_timeout: None,
@@ -281,6 +285,7 @@ struct Deployment {
     http: BTreeMap<FunctionName, Arc<Callable>>,
     activities: BTreeMap<FunctionName, Arc<Callable>>,
     timers: BTreeMap<FunctionName, Arc<Callable>>,
+    entities: BTreeMap<FunctionName, Arc<Callable>>,
 }
 
 /// Runs guests. One per process.
@@ -299,6 +304,7 @@ pub struct Wasm {
     /// How many requests run or wait, at most.
     outstanding: Option<(usize, Semaphore)>,
     activities: Arc<Semaphore>,
+    entities: Arc<Semaphore>,
     orchestrators: Arc<Semaphore>,
     residents_max: usize,
     recorder: Arc<Recorder>,
@@ -321,6 +327,7 @@ impl Wasm {
         let wanted = Slots {
             requests: config.requests_max.max(1),
             activities: config.activities_max.max(1),
+            entities: config.entities_max.max(1),
             turns: config.turns_max.max(1),
             residents: config.residents_max,
         };
@@ -353,6 +360,7 @@ impl Wasm {
             requests_max: slots.requests,
             outstanding: config.outstanding_max.map(|most| (most, Semaphore::new(most.min(Semaphore::MAX_PERMITS)))),
             activities: Arc::new(Semaphore::new(slots.activities)),
+            entities: Arc::new(Semaphore::new(slots.entities)),
             orchestrators: Arc::new(Semaphore::new(slots.turns + slots.residents)),
             residents_max: slots.residents,
             recorder: config.recorder,
@@ -464,8 +472,9 @@ impl Deployment {
             FunctionKind::Http => &mut self.http,
             FunctionKind::Activity => &mut self.activities,
             FunctionKind::Timer => &mut self.timers,
-            // Orchestrators are called by digest; entities are not called yet.
-            FunctionKind::Orchestrator | FunctionKind::Entity => return,
+            FunctionKind::Entity => &mut self.entities,
+            // Orchestrators are called by digest.
+            FunctionKind::Orchestrator => return,
         };
         let callable = Callable {
             name: function.name.as_str().into(),
@@ -503,5 +512,9 @@ impl Executor for Wasm {
 
     fn timer(&self, call: TimerCall) -> ExecutorFuture<'_, Result<(), Failure>> {
         Box::pin(self.run_timer(call))
+    }
+
+    fn entity(&self, call: EntityCall) -> ExecutorFuture<'_, Result<EntityRan, GuestError>> {
+        Box::pin(self.run_entity(call))
     }
 }

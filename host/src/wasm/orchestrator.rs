@@ -24,8 +24,9 @@ use super::{
 };
 use crate::{
     durable::{
-        Action, ChildScheduled, ExecutionStarted, GuestEvent, GuestOutcome, GuestTurn, HttpRetry, HttpScheduled,
-        RetryPolicy, Sequence, TaskScheduled, Timestamp, TokenSource,
+        Action, ChildScheduled, EntityCalled, EntitySignaled, EventSent, ExecutionStarted, GuestEvent, GuestOutcome,
+        GuestTurn, HttpRetry, HttpScheduled, LocksRequested, RetryPolicy, Section, Sequence, TaskScheduled, Timestamp,
+        TokenSource,
     },
     hub::{ExecutorFuture, GuestError, OrchestratorCall, OrchestratorGuest},
 };
@@ -285,6 +286,25 @@ fn event_to_guest(event: &GuestEvent) -> orchestrator::Event {
             sequence: *sequence,
             failure: contract::failure_to_guest(failure),
         }),
+        GuestEvent::EntityCompleted(sequence, output) => {
+            orchestrator::Event::EntityOperationCompleted(orchestrator::Completed {
+                sequence: *sequence,
+                output: output.as_str().to_owned(),
+            })
+        }
+        GuestEvent::EntityFailed(sequence, failure) => {
+            orchestrator::Event::EntityOperationFailed(orchestrator::Failed {
+                sequence: *sequence,
+                failure: contract::failure_to_guest(failure),
+            })
+        }
+        GuestEvent::LockGranted(sequence) => {
+            orchestrator::Event::LockGranted(orchestrator::Completed { sequence: *sequence, output: "null".to_owned() })
+        }
+        GuestEvent::LockFailed(sequence, failure) => orchestrator::Event::LockFailed(orchestrator::Failed {
+            sequence: *sequence,
+            failure: contract::failure_to_guest(failure),
+        }),
         GuestEvent::TimerFired(sequence) => {
             orchestrator::Event::TimerFired(orchestrator::TimerFired { sequence: *sequence })
         }
@@ -330,7 +350,6 @@ fn retry(what: &str, policy: Option<orchestrator::RetryPolicy>) -> Result<Option
 
 fn action_from_guest(limits: GuestLimits, action: orchestrator::Action) -> Result<Action, Fault> {
     use orchestrator::Action as From;
-    let unsupported = |sequence, what| Ok(Action::Unsupported { sequence: numbered(sequence)?, what });
     match action {
         From::ScheduleTask(task) => Ok(Action::ScheduleTask(TaskScheduled {
             sequence: numbered(task.sequence)?,
@@ -381,12 +400,34 @@ fn action_from_guest(limits: GuestLimits, action: orchestrator::Action) -> Resul
             }),
             instance_id: start.instance_id.filter(|id| !id.is_empty()),
         }),
-        From::SendEvent(send) => unsupported(send.sequence, "send-event"),
-        From::CallEntity(call) => unsupported(call.sequence, "call-entity"),
-        From::SignalEntity(signal) => unsupported(signal.sequence, "signal-entity"),
-        From::LockEntities(lock) => unsupported(lock.sequence, "lock-entities"),
-        From::UnlockEntities(unlock) => unsupported(unlock.sequence, "unlock-entities"),
         From::CallHttp(call) => http_from_guest(limits, call).map(|call| Action::CallHttp(Box::new(call))),
+        From::SendEvent(send) => Ok(Action::SendEvent(EventSent {
+            sequence: numbered(send.sequence)?,
+            input: payload(limits, &format!("the payload of event {:?}", send.name), send.input)?,
+            instance_id: send.instance_id,
+            name: send.name,
+        })),
+        From::CallEntity(call) => Ok(Action::CallEntity(EntityCalled {
+            sequence: numbered(call.sequence)?,
+            entity: contract::entity_from_guest(&call.entity)?,
+            input: payload(limits, &format!("the input of operation {:?}", call.operation), call.input)?,
+            operation: call.operation,
+        })),
+        From::SignalEntity(signal) => Ok(Action::SignalEntity(EntitySignaled {
+            sequence: numbered(signal.sequence)?,
+            entity: contract::entity_from_guest(&signal.entity)?,
+            input: payload(limits, &format!("the input of operation {:?}", signal.operation), signal.input)?,
+            operation: signal.operation,
+            scheduled: signal.scheduled.map(Timestamp::from_millis_f64),
+        })),
+        From::LockEntities(lock) => {
+            let entities: Result<Vec<_>, _> = lock.entities.iter().map(contract::entity_from_guest).collect();
+            let entities = Section::ordered(&entities?);
+            Ok(Action::LockEntities(LocksRequested { sequence: numbered(lock.sequence)?, entities }))
+        }
+        From::UnlockEntities(unlock) => {
+            Ok(Action::UnlockEntities { sequence: numbered(unlock.sequence)?, lock: unlock.lock })
+        }
     }
 }
 

@@ -170,6 +170,8 @@ impl Life {
             config: HubConfig {
                 policy: OverridableStates::None,
                 concurrent_activities: 1,
+                concurrent_entities: 10,
+                entity_batch_max: 100,
                 concurrent_turns: 1,
                 actions_max: 1,
                 resident_bytes: 0,

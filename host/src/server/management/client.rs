@@ -2,9 +2,10 @@
 
 use futures::future::BoxFuture;
 
-use crate::durable::{InstanceId, Json};
+use crate::durable::{EntityId, InstanceId, Json};
 use crate::hub::{
-    ClientError, Hub, OrchestrationStatus, PurgeFilter, StartNew, StartOutcome, StatusPage, StatusQuery, StatusWant,
+    ClientError, EntityStatus, EntityStatusPage, EntityStatusQuery, Hub, OrchestrationStatus, PurgeFilter,
+    SignalEntity, StartNew, StartOutcome, StatusPage, StatusQuery, StatusWant,
 };
 
 /// What the management API asks of the hub. Implemented by [`Hub`]; tests script it.
@@ -35,9 +36,27 @@ pub trait DurableClient: Send + Sync + 'static {
     fn purge<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), ClientError>>;
     /// [`Hub::purge_by`].
     fn purge_by(&self, filter: PurgeFilter) -> BoxFuture<'_, Result<u64, ClientError>>;
+    /// [`Hub::signal_entity`].
+    fn signal_entity(&self, signal: SignalEntity) -> BoxFuture<'_, Result<(), ClientError>>;
+    /// [`Hub::read_entity`].
+    fn read_entity(&self, id: EntityId) -> BoxFuture<'_, Result<Option<EntityStatus>, ClientError>>;
+    /// [`Hub::list_entities`].
+    fn list_entities(&self, query: EntityStatusQuery) -> BoxFuture<'_, Result<EntityStatusPage, ClientError>>;
 }
 
 impl DurableClient for Hub {
+    fn signal_entity(&self, signal: SignalEntity) -> BoxFuture<'_, Result<(), ClientError>> {
+        Box::pin(Hub::signal_entity(self, signal))
+    }
+
+    fn read_entity(&self, id: EntityId) -> BoxFuture<'_, Result<Option<EntityStatus>, ClientError>> {
+        Box::pin(async move { Hub::read_entity(self, &id).await })
+    }
+
+    fn list_entities(&self, query: EntityStatusQuery) -> BoxFuture<'_, Result<EntityStatusPage, ClientError>> {
+        Box::pin(Hub::list_entities(self, query))
+    }
+
     fn start_new(&self, start: StartNew) -> BoxFuture<'_, Result<StartOutcome, ClientError>> {
         Box::pin(Hub::start_new(self, start))
     }

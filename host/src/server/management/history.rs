@@ -10,8 +10,8 @@ use super::super::json_text::{JsonObject, array};
 use super::super::time::seven_digits;
 use super::http_call;
 use crate::durable::{
-    ChildScheduled, Failure, HistoryEvent, HttpScheduled, Json, RuntimeStatus, Sequence, TaskScheduled, Timestamp,
-    TurnRecord,
+    ChildScheduled, EntityId, Failure, HistoryEvent, HttpScheduled, Json, RuntimeStatus, Sequence, TaskScheduled,
+    Timestamp, TurnRecord,
 };
 use crate::hub::HistoryDetail;
 
@@ -79,6 +79,15 @@ impl<'a> Projection<'a> {
             HistoryEvent::TimerFired { .. }
             | HistoryEvent::HttpPollScheduled { .. }
             | HistoryEvent::HttpPollStarted { .. }
+            | HistoryEvent::EntityCalled(_)
+            | HistoryEvent::EntityCompleted { .. }
+            | HistoryEvent::EntityFailed { .. }
+            | HistoryEvent::EntitySignaled(_)
+            | HistoryEvent::LocksRequested(_)
+            | HistoryEvent::LocksGranted { .. }
+            | HistoryEvent::LocksFailed { .. }
+            | HistoryEvent::LocksReleased { .. }
+            | HistoryEvent::EventSent(_)
             | HistoryEvent::TaskRetryScheduled { .. }
             | HistoryEvent::TaskRetryStarted { .. }
             | HistoryEvent::ActionCanceled { .. }
@@ -164,6 +173,37 @@ impl<'a> Projection<'a> {
                 .string("Name", name)
                 .when(with_input, |o| o.json("Input", Some(input)))
                 .string("Timestamp", &at),
+            HistoryEvent::EntityCalled(call) => {
+                self.operation(&call.entity, &call.operation, &call.input, false).string("Timestamp", &at)
+            }
+            HistoryEvent::EntitySignaled(signal) => {
+                self.operation(&signal.entity, &signal.operation, &signal.input, true).string("Timestamp", &at)
+            }
+            HistoryEvent::EntityCompleted { result, .. } => named("EventRaised")
+                .string("Name", "op")
+                .when(with_output, |o| o.raw("Input", &JsonObject::new().json("result", Some(result)).finish()))
+                .string("Timestamp", &at),
+            HistoryEvent::EntityFailed { failure, .. } | HistoryEvent::LocksFailed { failure, .. } => {
+                let answer =
+                    JsonObject::new().string("result", &failure.message).string("exceptionType", &failure.kind);
+                named("EventRaised").string("Name", "op").raw("Input", &answer.finish()).string("Timestamp", &at)
+            }
+            HistoryEvent::LocksRequested(locks) => {
+                let set =
+                    array(locks.entities.iter().map(|entity| Json::string(&entity.to_string()).as_str().to_owned()));
+                named("EventSent")
+                    .string_or_null("InstanceId", locks.entities.first().map(ToString::to_string).as_deref())
+                    .string("Name", "op")
+                    .raw("Input", &JsonObject::new().raw("lockset", &set).finish())
+                    .string("Timestamp", &at)
+            }
+            HistoryEvent::LocksGranted { .. } => named("EventRaised").string("Name", "op").string("Timestamp", &at),
+            HistoryEvent::LocksReleased { .. } => named("EventSent").string("Name", "release").string("Timestamp", &at),
+            HistoryEvent::EventSent(sent) => named("EventSent")
+                .string("InstanceId", &sent.instance_id)
+                .string("Name", &sent.name)
+                .when(with_input, |o| o.json("Input", Some(&sent.input)))
+                .string("Timestamp", &at),
             HistoryEvent::ExecutionCompleted { output } => {
                 self.ended_as(RuntimeStatus::Completed, || output.clone(), &at)
             }
@@ -190,6 +230,19 @@ impl<'a> Projection<'a> {
             | HistoryEvent::ComponentReplaced(_) => return None,
         };
         Some(object.finish())
+    }
+
+    /// An operation sent to an entity, as the message that the original sends.
+    fn operation(&self, entity: &EntityId, operation: &str, input: &Json, signal: bool) -> JsonObject {
+        let message = JsonObject::new()
+            .string("op", operation)
+            .raw("signal", if signal { "true" } else { "false" })
+            .when(self.detail.input, |o| o.json("input", Some(input)));
+        JsonObject::new()
+            .string("EventType", "EventSent")
+            .string("InstanceId", &entity.to_string())
+            .string("Name", "op")
+            .raw("Input", &message.finish())
     }
 
     /// Adds to an activity's end what its start would have told.

@@ -4,6 +4,7 @@
 //! decided here that the hub could decide, and no state is kept.
 
 mod client;
+mod entities;
 mod history;
 mod http_call;
 mod operation;
@@ -83,6 +84,10 @@ impl Management {
             Operation::Resume(id) => self.resume(&call, &id).await,
             Operation::Rewind(id) => self.rewind(&id).await,
             Operation::Restart(id) => self.restart(&call, &id).await,
+            Operation::ReadEntity(path) => self.read_entity(&path).await,
+            Operation::ListEntities(name) => self.list_entities(&call, name).await,
+            Operation::SignalEntity(path) => self.signal_entity(&call, &path, body).await,
+            Operation::DeleteEntity(path) => self.delete_entity(&path).await,
             Operation::Unsupported(what) => {
                 Err(ApiError::not_supported(format!("This host does not support {what} yet.")))
             }
@@ -259,15 +264,16 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 /// A body as a payload; an empty one is `null`.
 async fn json_body(depth_max: usize, body: impl Future<Output = Result<Body, BodyError>>) -> Result<Json, ApiError> {
-    let body = body.await?;
-    let parsed: Result<Json, JsonError> = if body.bytes.len() > LARGE_BYTES {
-        tokio::task::spawn_blocking(move || Json::from_body(depth_max, &body.bytes))
+    checked_json(depth_max, body.await?).await?.map_err(|error| ApiError::invalid_json(&error))
+}
+
+async fn checked_json(depth_max: usize, body: Body) -> Result<Result<Json, JsonError>, ApiError> {
+    if body.bytes.len() > LARGE_BYTES {
+        return tokio::task::spawn_blocking(move || Json::from_body(depth_max, &body.bytes))
             .await
-            .map_err(|_| ApiError::internal())?
-    } else {
-        Json::from_body(depth_max, &body.bytes)
-    };
-    parsed.map_err(|error| ApiError::invalid_json(&error))
+            .map_err(|_| ApiError::internal());
+    }
+    Ok(Json::from_body(depth_max, &body.bytes))
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 use http::Method;
 use percent_encoding::percent_decode_str;
 
+use super::entities::EntityPath;
+
 /// An operation of the management API, with what its path names. Instance ids are as they were sent: not yet checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Operation {
@@ -38,6 +40,14 @@ pub(super) enum Operation {
     Rewind(String),
     /// Start an instance again with its input.
     Restart(String),
+    /// Read one entity.
+    ReadEntity(EntityPath),
+    /// List entities, all or of one name.
+    ListEntities(Option<String>),
+    /// Send an entity an operation.
+    SignalEntity(EntityPath),
+    /// Send an entity the operation `delete`.
+    DeleteEntity(EntityPath),
     /// Something that this host does not do yet.
     Unsupported(&'static str),
     /// A start whose path is not UTF-8.
@@ -110,18 +120,28 @@ impl Operation {
     }
 
     fn entities(method: &Method, rest: &[&str]) -> Option<Self> {
-        let served = match method {
-            &Method::GET => rest.len() <= 2,
-            &Method::POST | &Method::DELETE => rest.len() == 2,
-            _ => false,
-        };
-        served.then_some(Self::Unsupported("entities"))
+        if rest.iter().any(|segment| segment.is_empty()) {
+            return None;
+        }
+        let path = |name: &str, key: &str| EntityPath { name: name.to_owned(), key: key.to_owned() };
+        match (method, rest) {
+            (&Method::GET, []) => Some(Self::ListEntities(None)),
+            (&Method::GET, [name]) => Some(Self::ListEntities(Some((*name).to_owned()))),
+            (&Method::GET, [name, key]) => Some(Self::ReadEntity(path(name, key))),
+            (&Method::POST, [name, key]) => Some(Self::SignalEntity(path(name, key))),
+            (&Method::DELETE, [name, key]) => Some(Self::DeleteEntity(path(name, key))),
+            _ => None,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn entity(name: &str, key: &str) -> EntityPath {
+        EntityPath { name: name.into(), key: key.into() }
+    }
 
     fn parse(request: &str) -> Option<Operation> {
         let (method, tail) = request.split_once(' ').unwrap();
@@ -151,8 +171,11 @@ mod tests {
             ("POST /instances/a/Resume", Operation::Resume("a".into())),
             ("POST /instances/a/rewind", Operation::Rewind("a".into())),
             ("POST /instances/a/restart", Operation::Restart("a".into())),
-            ("GET /entities", Operation::Unsupported("entities")),
-            ("POST /entities/counter/k", Operation::Unsupported("entities")),
+            ("GET /entities", Operation::ListEntities(None)),
+            ("GET /entities/Counter/", Operation::ListEntities(Some("Counter".into()))),
+            ("GET /entities/counter/k%20@x", Operation::ReadEntity(entity("counter", "k @x"))),
+            ("POST /entities/counter/$", Operation::SignalEntity(entity("counter", "$"))),
+            ("DELETE /Entities/counter/k", Operation::DeleteEntity(entity("counter", "k"))),
             ("POST /makeprimary/", Operation::Unsupported("makeprimary")),
         ] {
             assert_eq!(parse(request), Some(operation), "{request}");

@@ -8,8 +8,12 @@ use http_body_util::BodyExt;
 use hyper::body::Bytes;
 
 use super::*;
+use crate::durable::EntityId;
 use crate::durable::{ExecutionId, Failure, Timestamp};
-use crate::hub::{ClientError, PurgeFilter, StartNew, StartOutcome, StatusPage};
+use crate::hub::{
+    ClientError, EntityStatus, EntityStatusPage, EntityStatusQuery, PurgeFilter, SignalEntity, StartNew, StartOutcome,
+    StatusPage,
+};
 use crate::server::body::Body;
 use crate::storage::Output;
 
@@ -155,6 +159,32 @@ impl DurableClient for ScriptedHub {
         let purged = if filter.statuses == [RuntimeStatus::Terminated] { 0 } else { 3 };
         Box::pin(async move { Ok(purged) })
     }
+
+    fn signal_entity(&self, signal: SignalEntity) -> BoxFuture<'_, Result<(), ClientError>> {
+        self.ask(format!("signal {} {:?} {}", signal.entity, signal.operation, signal.input.as_str()));
+        let known = signal.entity.name() == "counter";
+        Box::pin(async move {
+            if known { Ok(()) } else { Err(ClientError::UnknownFunction("The function doesn't exist".into())) }
+        })
+    }
+
+    fn read_entity(&self, id: EntityId) -> BoxFuture<'_, Result<Option<EntityStatus>, ClientError>> {
+        self.ask(format!("read {id}"));
+        let found = (id.key() != "none").then(|| entity(&id, true));
+        Box::pin(async move { Ok(found) })
+    }
+
+    fn list_entities(&self, query: EntityStatusQuery) -> BoxFuture<'_, Result<EntityStatusPage, ClientError>> {
+        self.ask(format!("{query:?}"));
+        let entities = vec![entity(&EntityId::parse("Counter", "k").unwrap(), query.state)];
+        let continuation = query.continuation.is_none().then(|| "next".to_owned());
+        Box::pin(async { Ok(EntityStatusPage { entities, continuation }) })
+    }
+}
+
+fn entity(id: &EntityId, with_state: bool) -> EntityStatus {
+    let state = with_state.then(|| Json::parse(r#"{"b": 1.0}"#).unwrap());
+    EntityStatus { id: id.clone(), state, last_operation: Timestamp(1_767_225_603_000_000) }
 }
 
 struct Answer {
@@ -185,6 +215,44 @@ fn send(request: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let asked = std::mem::take(&mut *hub.asked.lock().unwrap());
         Answer { code: parts.status.as_u16(), headers: parts.headers, body, asked }
     })
+}
+
+#[test]
+fn entities_are_read_listed_signaled_and_deleted() {
+    let answer = send("GET /entities/Counter/$", &[], "");
+    assert_eq!((answer.code, answer.body.as_str()), (200, r#"{"b": 1.0}"#));
+    assert_eq!(answer.asked, ["read @counter@"], "$ is the empty key");
+    let answer = send("GET /entities/Counter/none", &[], "");
+    assert_eq!((answer.code, answer.body.as_str()), (404, ""));
+    let answer = send("GET /entities/counter?fetchState=true&top=2", &[], "");
+    assert_eq!(
+        answer.body,
+        r#"[{"entityId":{"name":"counter","key":"k"},"lastOperationTime":"2026-01-01T00:00:03.0000000Z","state":{"b": 1.0}}]"#
+    );
+    assert_eq!((answer.code, &answer.headers["x-ms-continuation-token"]), (200, &"next".parse().unwrap()));
+    let answer = send("GET /entities", &[("x-ms-continuation-token", "next")], "");
+    assert!(!answer.body.contains("state"), "{}", answer.body);
+    assert_eq!(answer.headers["x-ms-continuation-token"], "", "the last page");
+    for (headers, body, asked) in [
+        (&JSON[..], "[ 1 ]", r#"signal @counter@k "add" [ 1 ]"#),
+        (&[], "plain", r#"signal @counter@k "add" "plain""#),
+        (&[], "", r#"signal @counter@k "add" null"#),
+    ] {
+        let answer = send("POST /entities/counter/k?op=add", headers, body);
+        assert_eq!((answer.code, answer.asked.as_slice()), (202, &[asked.to_owned()][..]));
+    }
+    assert_eq!(send("POST /entities/counter/k", &[], "").asked, [r#"signal @counter@k "" null"#]);
+    assert_eq!(send("DELETE /entities/counter/k", &[], "").asked, [r#"signal @counter@k "delete" null"#]);
+    for (request, headers, body, message) in [
+        ("POST /entities/counter/k", &JSON[..], "{", "Could not parse JSON content: "),
+        ("POST /entities/other/k", &[], "", "The function doesn't exist"),
+        ("POST /entities/counter/a%23b", &[], "", "Entity names and keys must not contain"),
+        ("DELETE /entities/other/k", &[], "", "The function doesn't exist"),
+    ] {
+        let answer = send(request, headers, body);
+        assert_eq!(answer.code, 400, "{request}");
+        assert!(answer.body.starts_with(&format!(r#"{{"Message":"{message}"#)), "{request}: {}", answer.body);
+    }
 }
 
 const JSON: [(&str, &str); 1] = [("content-type", "Application/JSON; charset=utf-8")];
@@ -420,7 +488,6 @@ fn what_comes_later_still_tells_unknown_and_ended_instances_apart() {
         ("POST /instances/Completed/rewind", 410),
         ("POST /instances/Running/rewind", 409),
         ("POST /instances/Failed/rewind", 501),
-        ("GET /entities/counter/k", 501),
         ("POST /makeprimary", 501),
         ("GET /orchestrators/E1", 404),
     ] {

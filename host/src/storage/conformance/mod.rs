@@ -152,6 +152,7 @@ impl Live {
             record: Arc::new(TurnRecord { time: Timestamp(time), events, summary }),
             took: Vec::new(),
             children: Vec::new(),
+            messages: Vec::new(),
             notify: None,
             next: None,
             previous_due: self.due,
@@ -238,7 +239,7 @@ impl FromIterator<(MessageNumber, InboxMessage)> for InboxNames {
     fn from_iter<T: IntoIterator<Item = (MessageNumber, InboxMessage)>>(messages: T) -> Self {
         let name = |(number, body): (MessageNumber, InboxMessage)| match body {
             InboxMessage::EventRaised { name, input: _ } => (number.0, name),
-            InboxMessage::ChildEnded { .. } => panic!("no child here"),
+            other => panic!("no event: {other:?}"),
         };
         Self(messages.into_iter().map(name).collect())
     }

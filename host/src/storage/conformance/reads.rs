@@ -231,7 +231,7 @@ pub(crate) fn handles_see_each_others_commits(backend: &Backend) {
     assert!(matches!(exists, Started::Exists { .. }));
     live.run(&*other, 3);
     live.run(&*one, 4);
-    let done = Ended::Done { instance: live.instance, generation: live.generation, delivered: None };
+    let done = Ended::Done { instance: live.instance, generation: live.generation, delivered: vec![] };
     assert_eq!(terminate(&*other, "a", 5), done);
     assert_eq!(ok(one.commit_turn(live.turn(6, RuntimeStatus::Running, Vec::new()))), Committed::Fenced);
     let next = begin(&*one, "b", 1);

@@ -52,7 +52,7 @@ pub(crate) fn an_end_is_the_last_turn(backend: &Backend) {
     assert_eq!(terminate(storage, "a", 1), Ended::NotFound);
     let mut live = begin(storage, "a", 1);
     live.run(storage, 2);
-    let done = Ended::Done { instance: live.instance, generation: live.generation, delivered: None };
+    let done = Ended::Done { instance: live.instance, generation: live.generation, delivered: vec![] };
     assert_eq!(terminate(storage, "a", 5), done);
     assert_eq!(terminate(storage, "a", 6), Ended::Already(RuntimeStatus::Terminated));
     let seen = see(storage, "a").unwrap();

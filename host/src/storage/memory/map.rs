@@ -8,8 +8,8 @@ use std::{
 
 use crate::{
     durable::{
-        Digest, ExecutionId, FunctionName, GenerationKey, InboxMessage, InstanceId, InstanceKey, MessageNumber,
-        RuntimeStatus, Summary, Timestamp, TurnRecord,
+        Digest, EntityRecord, ExecutionId, FunctionName, GenerationKey, InboxMessage, InstanceId, InstanceKey,
+        MessageNumber, RuntimeStatus, Sequence, Summary, Timestamp, TurnNumber, TurnRecord,
     },
     storage::{
         Begun, ChildStart, Committed, ComponentUse, Delivered, Due, Effects, End, Ended, Fence, Loaded, OpenInstance,
@@ -21,28 +21,32 @@ use crate::{
 /// A task hub's data.
 #[derive(Debug, Default)]
 pub(super) struct Map {
-    instances: BTreeMap<InstanceKey, Row>,
-    ids: BTreeMap<InstanceId, InstanceKey>,
-    open: BTreeSet<InstanceKey>,
-    due: BTreeSet<Due>,
+    pub(super) instances: BTreeMap<InstanceKey, Row>,
+    pub(super) ids: BTreeMap<InstanceId, InstanceKey>,
+    pub(super) open: BTreeSet<InstanceKey>,
+    pub(super) due: BTreeSet<Due>,
+    /// Which entities a generation's `lock-entities` actions have locked, or have asked to lock.
+    pub(super) locks: BTreeSet<(GenerationKey, Sequence, InstanceId)>,
     components: BTreeMap<Digest, Arc<[u8]>>,
     timers: BTreeMap<FunctionName, TimerStatus>,
     /// How many records of generations that are gone `collect` has not been asked to give back yet.
     garbage: usize,
-    last_key: i64,
-    commits: u64,
+    pub(super) last_key: i64,
+    pub(super) commits: u64,
 }
 
 /// An instance with its present (or last) generation.
 #[derive(Debug)]
-struct Row {
-    id: InstanceId,
-    generation: GenerationKey,
-    created: Timestamp,
-    last_message: i64,
-    /// Never empty: the first is the record of the start.
-    records: Vec<Arc<TurnRecord>>,
-    inbox: BTreeMap<MessageNumber, InboxMessage>,
+pub(super) struct Row {
+    pub(super) id: InstanceId,
+    pub(super) generation: GenerationKey,
+    pub(super) created: Timestamp,
+    pub(super) last_message: i64,
+    /// Empty for an entity; else the first is the record of the start.
+    pub(super) records: Vec<Arc<TurnRecord>>,
+    /// For an entity its one record, and that one's number.
+    pub(super) entity: Option<(TurnNumber, Arc<EntityRecord>)>,
+    pub(super) inbox: BTreeMap<MessageNumber, InboxMessage>,
 }
 
 impl Row {
@@ -51,6 +55,9 @@ impl Row {
     }
 
     fn summary(&self) -> Summary {
+        if let Some((_, record)) = &self.entity {
+            return record::entity_summary(record.next_due);
+        }
         self.last().summary
     }
 
@@ -111,7 +118,11 @@ impl Map {
             ),
             Some(_) | None => None,
         };
-        let delivered = parent.and_then(|message| self.deliver(message));
+        let mut delivered = Vec::from_iter(parent.and_then(|message| self.deliver(message)));
+        let ends = taken.map(|instance| &self.instances[&instance]).filter(|row| !row.status().is_terminal());
+        if let Some(generation) = ends.map(|row| row.generation) {
+            delivered.extend(self.release_locks(generation));
+        }
         self.last_key += 1;
         let generation = GenerationKey(self.last_key);
         // An instance bears the number of its first generation: one ascending series serves both.
@@ -131,6 +142,7 @@ impl Map {
             created: start.time,
             last_message,
             records: vec![record],
+            entity: None,
             inbox: BTreeMap::new(),
         };
         self.instances.insert(instance, row);
@@ -141,8 +153,20 @@ impl Map {
     }
 
     pub(super) fn commit_turn(&mut self, commit: TurnCommit) -> Result<Committed, StorageError> {
-        let TurnCommit { fence: _, instance, generation, number, record, took, children, notify, next, previous_due } =
-            commit;
+        let TurnCommit {
+            fence: _,
+            instance,
+            generation,
+            number,
+            record,
+            took,
+            children,
+            messages,
+            notify,
+            next,
+            previous_due,
+        } = commit;
+        let after = After { instance, children, messages, notify, ends: None };
         let Some(row) = self.instances.get_mut(&instance) else { return Ok(Committed::Fenced) };
         let is_open = !row.status().is_terminal() && row.records.len() == number.0 as usize;
         if row.generation != generation || !(is_open || planted!(TerminalDoesNotAbsorb)) {
@@ -165,7 +189,8 @@ impl Map {
                 self.due.remove(&Due { at, generation, instance });
             }
             self.commits += 1;
-            return Ok(Committed::Continued(continued, self.effects(instance, &parent, children, notify)?));
+            let after = After { ends: Some(generation), ..after };
+            return Ok(Committed::Continued(continued, self.effects(&parent, after)?));
         }
         let summary = record.summary;
         row.records.push(record);
@@ -180,18 +205,15 @@ impl Map {
             self.due.insert(Due { at, generation, instance });
         }
         self.commits += 1;
-        Ok(Committed::Committed(self.effects(instance, &parent, children, notify)?))
+        let after = After { ends: summary.status.is_terminal().then_some(generation), ..after };
+        Ok(Committed::Committed(self.effects(&parent, after)?))
     }
 
     /// What a turn does to other instances: starts its children and tells its parent.
-    fn effects(
-        &mut self,
-        instance: InstanceKey,
-        parent: &ExecutionId,
-        children: Vec<ChildStart>,
-        notify: Option<PutMessage>,
-    ) -> Result<Effects, StorageError> {
+    fn effects(&mut self, parent: &ExecutionId, after: After) -> Result<Effects, StorageError> {
+        let After { instance, children, messages, notify, ends } = after;
         let mut effects = Effects::default();
+        self.send(messages, &mut effects);
         for child in children {
             let started = child.start.as_ref().ok().map(|start| self.start(start)).transpose()?;
             if let Some(body) = rules::start_decided(parent, &child, started.as_ref()) {
@@ -207,11 +229,37 @@ impl Map {
             }
         }
         effects.delivered.extend(notify.and_then(|message| self.deliver(message)));
+        if let Some(generation) = ends {
+            effects.delivered.extend(self.release_locks(generation));
+        }
         Ok(effects)
     }
 
+    /// Sends messages, in order.
+    pub(super) fn send(&mut self, messages: Vec<PutMessage>, effects: &mut Effects) {
+        for message in messages {
+            let event = matches!(message.body, InboxMessage::EventRaised { .. }).then(|| message.id.clone());
+            match self.deliver(message) {
+                Some(delivered) => effects.delivered.push(delivered),
+                None => effects.dropped.extend(event),
+            }
+        }
+    }
+
+    /// Unlocks what a generation that ends has locked, or has asked to lock.
+    fn release_locks(&mut self, generation: GenerationKey) -> Vec<Delivered> {
+        let of = |(holder, _, _): &&(GenerationKey, Sequence, InstanceId)| *holder == generation;
+        let locks: Vec<_> = self.locks.iter().filter(of).cloned().collect();
+        let unlock = |(generation, sequence, id)| PutMessage {
+            fence: Fence::default(),
+            id,
+            body: InboxMessage::Unlock { generation, sequence },
+        };
+        locks.into_iter().map(unlock).filter_map(|message| self.deliver(message)).collect()
+    }
+
     /// Puts a message into an inbox, if there is a live instance of that id.
-    fn deliver(&mut self, message: PutMessage) -> Option<Delivered> {
+    pub(super) fn deliver(&mut self, message: PutMessage) -> Option<Delivered> {
         let body = message.body.clone();
         match self.put_message(message) {
             Put::Accepted { instance, number, .. } => Some(Delivered { instance, number, body }),
@@ -220,6 +268,9 @@ impl Map {
     }
 
     pub(super) fn put_message(&mut self, message: PutMessage) -> Put {
+        if message.id.is_entity() && !self.reach_entity(&message) {
+            return Put::NotFound;
+        }
         let Some(&instance) = self.ids.get(&message.id) else { return Put::NotFound };
         let row = self.instances.get_mut(&instance).expect("every id names an instance");
         if row.status().is_terminal() {
@@ -233,7 +284,8 @@ impl Map {
     }
 
     pub(super) fn end(&mut self, end: &End) -> Result<Ended, StorageError> {
-        let Some(&instance) = self.ids.get(&end.id) else { return Ok(Ended::NotFound) };
+        let found = self.ids.get(&end.id).filter(|_| !end.id.is_entity());
+        let Some(&instance) = found else { return Ok(Ended::NotFound) };
         let row = self.instances.get_mut(&instance).expect("every id names an instance");
         let last = row.summary();
         if last.status.is_terminal() {
@@ -248,12 +300,13 @@ impl Map {
         }
         self.open.remove(&instance);
         self.commits += 1;
-        let delivered = parent.and_then(|message| self.deliver(message));
+        let mut delivered = Vec::from_iter(parent.and_then(|message| self.deliver(message)));
+        delivered.extend(self.release_locks(generation));
         Ok(Ended::Done { instance, generation, delivered })
     }
 
     pub(super) fn purge(&mut self, id: &InstanceId) -> Purged {
-        let Some(&instance) = self.ids.get(id) else { return Purged::NotFound };
+        let Some(&instance) = self.ids.get(id).filter(|_| !id.is_entity()) else { return Purged::NotFound };
         let status = self.instances[&instance].status();
         if !status.is_terminal() {
             return Purged::Live(status);
@@ -295,7 +348,12 @@ impl Map {
             if examined == limit {
                 return ComponentUse::SearchFrom(instance);
             }
-            if rules::needs_component(row.status()) && row.component().is_none_or(|component| component == digest) {
+            // Entities run on what is deployed.
+            let is_orchestration = row.entity.is_none();
+            if is_orchestration
+                && rules::needs_component(row.status())
+                && row.component().is_none_or(|component| component == digest)
+            {
                 return ComponentUse::By(instance);
             }
         }
@@ -322,7 +380,7 @@ impl Map {
     }
 
     pub(super) fn snapshot(&self, id: &InstanceId, want: Want) -> Result<Option<Snapshot>, StorageError> {
-        let Some(&instance) = self.ids.get(id) else { return Ok(None) };
+        let Some(&instance) = self.ids.get(id).filter(|_| !id.is_entity()) else { return Ok(None) };
         self.instances[&instance].snapshot(instance, want).map(Some)
     }
 
@@ -330,7 +388,8 @@ impl Map {
         let limit = query.limit.max(1);
         let mut instances: Vec<Snapshot> = Vec::new();
         for (&instance, row) in self.instances.range((after(query.after), Bound::Unbounded)) {
-            let wanted = query.created_from.is_none_or(|from| row.created >= from)
+            let wanted = row.entity.is_none()
+                && query.created_from.is_none_or(|from| row.created >= from)
                 && query.created_to.is_none_or(|to| row.created <= to)
                 && (query.statuses.is_empty() || query.statuses.contains(&row.status()))
                 && query.prefix.as_ref().is_none_or(|prefix| row.id.as_str().starts_with(prefix));
@@ -352,6 +411,7 @@ impl Map {
             id: row.id.clone(),
             generation: row.generation,
             records: row.records.clone(),
+            entity: row.entity.clone(),
             inbox: row.inbox.iter().map(|(&number, body)| (number, body.clone())).collect(),
             messages_to: MessageNumber(row.last_message),
         })
@@ -378,6 +438,16 @@ impl Map {
     pub(super) fn commits(&self) -> u64 {
         self.commits
     }
+}
+
+/// What a turn does beyond its own instance.
+struct After {
+    instance: InstanceKey,
+    children: Vec<ChildStart>,
+    messages: Vec<PutMessage>,
+    notify: Option<PutMessage>,
+    /// The generation, if the turn ends it.
+    ends: Option<GenerationKey>,
 }
 
 /// Where a page begins.

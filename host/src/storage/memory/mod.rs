@@ -3,16 +3,18 @@
 //! Every call takes effect before it returns, so the future that it returns is ready at once and a run that is driven in
 //! the same order gives the same answers. It never reads a clock and starts no thread.
 
+mod entities;
 mod map;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use self::map::Map;
 use super::{
-    Committed, ComponentUse, Due, End, Ended, Fence, Loaded, OpenInstance, Page, Purged, Put, PutMessage, Query,
-    Snapshot, Start, Started, Storage, StorageError, StorageFuture, TimerStatus, TurnCommit, Want,
+    Committed, ComponentUse, Due, End, Ended, EntityCommit, EntityCommitted, EntityPage, EntityQuery, EntitySnapshot,
+    Fence, Loaded, OpenInstance, Page, Purged, Put, PutMessage, Query, Snapshot, Start, Started, Storage, StorageError,
+    StorageFuture, TimerStatus, TurnCommit, Want,
 };
-use crate::durable::{Digest, FunctionName, InstanceId, InstanceKey};
+use crate::durable::{Digest, EntityId, FunctionName, InstanceId, InstanceKey};
 
 /// One handle of a map in memory.
 #[derive(Debug, Default)]
@@ -48,6 +50,18 @@ impl Storage for Memory {
 
     fn commit_turn(&self, commit: TurnCommit) -> StorageFuture<'_, Committed> {
         self.with(|map| map.commit_turn(commit))
+    }
+
+    fn commit_entity(&self, commit: EntityCommit) -> StorageFuture<'_, EntityCommitted> {
+        self.with(|map| map.commit_entity(commit))
+    }
+
+    fn entity(&self, id: EntityId) -> StorageFuture<'_, Option<EntitySnapshot>> {
+        self.with(|map| Ok(map.entity(&id)))
+    }
+
+    fn entities(&self, query: EntityQuery) -> StorageFuture<'_, EntityPage> {
+        self.with(|map| Ok(map.entities(&query)))
     }
 
     fn put_message(&self, message: PutMessage) -> StorageFuture<'_, Put> {

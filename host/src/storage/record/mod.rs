@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use self::{read::Reader, write::Writer};
 use super::StorageError;
-use crate::durable::{InboxMessage, RuntimeStatus, Summary, Timestamp, TurnRecord};
+use crate::durable::{EntityRecord, InboxMessage, RuntimeStatus, Summary, Timestamp, TurnRecord};
 
 /// The version that is written. Version 1 is fixed by the tests' golden bytes; a newer one keeps reading it.
 const VERSION: u8 = 1;
@@ -92,16 +92,26 @@ pub(super) fn has_payloads(bytes: &[u8]) -> bool {
 
 /// Whether a record is the same after it was stored: the memory backend asserts it, so that simulation tests records, too.
 pub(super) fn survives(record: &TurnRecord) -> bool {
-    struct Kept(Vec<Arc<str>>);
-    impl Payloads for Kept {
-        fn payload(&mut self, number: u32) -> Result<Option<Vec<u8>>, StorageError> {
-            Ok(self.0.get(number as usize).map(|text| text.as_bytes().to_vec()))
-        }
-    }
     let encoded = encode(record);
     let mut kept = Kept(encoded.payloads.clone());
     // Bytes are compared, as a number that is not a number is not equal to itself.
     decode(&encoded.bytes, Texts::Fetch(&mut kept)).is_ok_and(|decoded| encode(&decoded) == encoded)
+}
+
+/// As [`survives`], of an entity's record.
+pub(super) fn entity_survives(record: &EntityRecord) -> bool {
+    let encoded = encode_entity(record);
+    let mut kept = Kept(encoded.payloads.clone());
+    decode_entity(&encoded.bytes, Texts::Fetch(&mut kept)).is_ok_and(|decoded| decoded == *record)
+}
+
+/// Payloads in memory.
+struct Kept(Vec<Arc<str>>);
+
+impl Payloads for Kept {
+    fn payload(&mut self, number: u32) -> Result<Option<Vec<u8>>, StorageError> {
+        Ok(self.0.get(number as usize).map(|text| text.as_bytes().to_vec()))
+    }
 }
 
 /// An inbox message's bytes; its texts are always within.
@@ -117,6 +127,26 @@ pub(super) fn decode_message(bytes: &[u8]) -> Result<InboxMessage, StorageError>
     let message = reader.message()?;
     reader.close()?;
     Ok(message)
+}
+
+/// An entity's record's bytes.
+pub(super) fn encode_entity(record: &EntityRecord) -> Encoded {
+    let mut writer = Writer::new(true);
+    writer.entity_record(record);
+    writer.finish()
+}
+
+/// The entity's record that these bytes hold; with [`Texts::Skip`] a state that is stored beside it is `null`.
+pub(super) fn decode_entity(bytes: &[u8], texts: Texts<'_>) -> Result<EntityRecord, StorageError> {
+    let mut reader = Reader::open(bytes, texts)?;
+    let record = reader.entity_record()?;
+    reader.close()?;
+    Ok(record)
+}
+
+/// What stands in the head of an entity's record.
+pub(super) fn entity_summary(next_due: Option<Timestamp>) -> Summary {
+    Summary { status: RuntimeStatus::Running, custom_status: None, next_due, outstanding: 0 }
 }
 
 /// A status as a number, as records and rows hold it.
@@ -172,11 +202,44 @@ mod number {
         pub const HTTP_FAILED: u8 = 52;
         pub const HTTP_POLL_SCHEDULED: u8 = 53;
         pub const HTTP_POLL_STARTED: u8 = 54;
+        pub const ENTITY_CALLED: u8 = 30;
+        pub const ENTITY_COMPLETED: u8 = 31;
+        pub const ENTITY_FAILED: u8 = 32;
+        pub const ENTITY_SIGNALED: u8 = 33;
+        pub const LOCKS_REQUESTED: u8 = 34;
+        pub const LOCKS_GRANTED: u8 = 35;
+        pub const LOCKS_FAILED: u8 = 36;
+        pub const LOCKS_RELEASED: u8 = 37;
+        pub const EVENT_SENT: u8 = 38;
+        /// The one event of an entity's record.
+        pub const ENTITY_STATE: u8 = 40;
     }
     pub mod message {
         pub const EVENT_RAISED: u8 = 1;
         pub const CHILD_COMPLETED: u8 = 2;
         pub const CHILD_FAILED: u8 = 3;
+        pub const ENTITY_OPERATION: u8 = 10;
+        pub const ENTITY_COMPLETED: u8 = 11;
+        pub const ENTITY_FAILED: u8 = 12;
+        pub const LOCK_REQUEST: u8 = 13;
+        pub const LOCK_GRANTED: u8 = 14;
+        pub const LOCK_FAILED: u8 = 15;
+        pub const UNLOCK: u8 = 16;
+    }
+    pub mod operation {
+        pub const SENDER: u8 = 1;
+        pub const SENDER_EXECUTION: u8 = 2;
+        pub const REPLY: u8 = 3;
+        pub const SCHEDULED: u8 = 4;
+        pub const TRACE_PARENT: u8 = 5;
+        pub const TRACE_STATE: u8 = 6;
+    }
+    pub mod signaled {
+        pub const SCHEDULED: u8 = 1;
+    }
+    pub mod entity {
+        pub const STATE: u8 = 1;
+        pub const LOCK: u8 = 2;
     }
     pub mod summary {
         pub const CUSTOM_STATUS: u8 = 1;

@@ -5,9 +5,11 @@ use std::{borrow::Cow, sync::Arc};
 use super::{Texts, VERSION, number, status_of};
 use crate::{
     durable::{
-        ChildScheduled, ComponentReplaced, Digest, ExecutionId, ExecutionStarted, Failure, FailureCause, HistoryEvent,
-        HttpAnswer, HttpRetry, HttpScheduled, InboxMessage, Json, MessageNumber, OverridableStates, ParentInstance,
-        RetryPolicy, Summary, Tag, TaskScheduled, Timestamp, TokenSource, TraceContext, TurnNumber,
+        ChildScheduled, ComponentReplaced, Digest, EntityCalled, EntityId, EntityOperation, EntityRecord,
+        EntitySignaled, EventSent, ExecutionId, ExecutionStarted, Failure, FailureCause, GenerationKey, HistoryEvent,
+        HttpAnswer, HttpRetry, HttpScheduled, InboxMessage, InstanceId, Json, LockHolder, LockRequest, LocksRequested,
+        MessageNumber, OverridableStates, ParentInstance, RetryPolicy, Sender, Summary, Tag, TaskScheduled, Timestamp,
+        TokenSource, TraceContext, TurnNumber,
     },
     storage::StorageError,
 };
@@ -65,7 +67,121 @@ impl<'a, 't> Reader<'a, 't> {
                 sequence: self.small()?,
                 outcome: Err(self.failure()?),
             }),
+            number::message::ENTITY_OPERATION => Ok(InboxMessage::EntityOperation(Box::new(self.operation()?))),
+            number::message::ENTITY_COMPLETED => Ok(InboxMessage::EntityAnswered {
+                execution_id: ExecutionId(self.shared_text()?),
+                sequence: self.small()?,
+                outcome: Ok(self.json()?),
+            }),
+            number::message::ENTITY_FAILED => Ok(InboxMessage::EntityAnswered {
+                execution_id: ExecutionId(self.shared_text()?),
+                sequence: self.small()?,
+                outcome: Err(self.failure()?),
+            }),
+            number::message::LOCK_REQUEST => Ok(InboxMessage::LockRequest(Box::new(LockRequest {
+                holder: self.holder()?,
+                entities: self.list(|reader| Ok(InstanceId::from_stored(&reader.text()?)))?,
+                position: self.small()?,
+            }))),
+            number::message::LOCK_GRANTED => Ok(InboxMessage::LockAnswered {
+                execution_id: ExecutionId(self.shared_text()?),
+                sequence: self.small()?,
+                outcome: Ok(()),
+            }),
+            number::message::LOCK_FAILED => Ok(InboxMessage::LockAnswered {
+                execution_id: ExecutionId(self.shared_text()?),
+                sequence: self.small()?,
+                outcome: Err(self.failure()?),
+            }),
+            number::message::UNLOCK => {
+                Ok(InboxMessage::Unlock { generation: GenerationKey(self.signed()?), sequence: self.small()? })
+            }
             kind => Err(corrupt(&format!("an inbox message has the unknown number {kind}"))),
+        }
+    }
+
+    fn operation(&mut self) -> Read<EntityOperation> {
+        use number::operation as tag;
+        let mut operation = EntityOperation {
+            id: self.text()?,
+            name: self.text()?,
+            input: self.json()?,
+            sender: None,
+            reply: None,
+            scheduled: None,
+            trace_context: None,
+        };
+        loop {
+            match self.byte()? {
+                number::END => return Ok(operation),
+                tag::SENDER => {
+                    let instance_id = InstanceId::from_stored(&self.text()?);
+                    operation.sender = Some(Sender { instance_id, execution_id: None });
+                }
+                tag::SENDER_EXECUTION => match &mut operation.sender {
+                    Some(sender) => sender.execution_id = Some(ExecutionId(self.shared_text()?)),
+                    None => return Err(corrupt("a sender's execution comes without its sender")),
+                },
+                tag::REPLY => operation.reply = Some(self.small()?),
+                tag::SCHEDULED => operation.scheduled = Some(self.time()?),
+                tag::TRACE_PARENT => {
+                    operation.trace_context = Some(TraceContext { traceparent: self.text()?, tracestate: None });
+                }
+                tag::TRACE_STATE => match &mut operation.trace_context {
+                    Some(trace) => trace.tracestate = Some(self.text()?),
+                    None => return Err(corrupt("a trace state comes without its parent")),
+                },
+                tag => return Err(unknown_tag("entity operation", tag)),
+            }
+        }
+    }
+
+    fn holder(&mut self) -> Read<LockHolder> {
+        Ok(LockHolder {
+            instance_id: InstanceId::from_stored(&self.text()?),
+            execution_id: ExecutionId(self.shared_text()?),
+            generation: GenerationKey(self.signed()?),
+            sequence: self.small()?,
+        })
+    }
+
+    fn entity(&mut self) -> Read<EntityId> {
+        let (name, key) = (self.text()?, self.text()?);
+        EntityId::parse(&name, &key).map_err(|error| corrupt(&format!("an entity id is none: {error}")))
+    }
+
+    /// A list: its length, then as many.
+    fn list<T>(&mut self, each: impl Fn(&mut Self) -> Read<T>) -> Read<Vec<T>> {
+        let count = self.unsigned()?;
+        let mut list = Vec::with_capacity(usize::try_from(count).unwrap_or(usize::MAX).min(self.rest.len()));
+        for _ in 0..count {
+            list.push(each(self)?);
+        }
+        Ok(list)
+    }
+
+    fn end(&mut self, of: &str) -> Read<()> {
+        match self.byte()? {
+            number::END => Ok(()),
+            tag => Err(unknown_tag(of, tag)),
+        }
+    }
+
+    pub(super) fn entity_record(&mut self) -> Read<EntityRecord> {
+        use number::entity as tag;
+        let (time, summary) = self.head()?;
+        if self.unsigned()? != 1 || self.byte()? != number::event::ENTITY_STATE {
+            return Err(corrupt("an entity's record holds something else"));
+        }
+        let mut record = EntityRecord { time, last_operation: self.time()?, ..EntityRecord::new() };
+        record.next_due = summary.next_due;
+        loop {
+            match self.byte()? {
+                number::END => return Ok(record),
+                tag::STATE => record.state = Some(self.json()?),
+                tag::LOCK => record.lock = Some(self.holder()?),
+                tag => return Err(unknown_tag("entity's record", tag)),
+            }
         }
     }
 
@@ -132,8 +248,55 @@ impl<'a, 't> Reader<'a, 't> {
                 handler: self.text()?,
                 contract: self.text()?,
             }),
+            kind::ENTITY_CALLED => {
+                let call = EntityCalled {
+                    sequence: self.small()?,
+                    entity: self.entity()?,
+                    operation: self.text()?,
+                    input: self.json()?,
+                };
+                self.end("EntityCalled")?;
+                HistoryEvent::EntityCalled(call)
+            }
+            kind::ENTITY_COMPLETED => HistoryEvent::EntityCompleted { sequence: self.small()?, result: self.json()? },
+            kind::ENTITY_FAILED => HistoryEvent::EntityFailed { sequence: self.small()?, failure: self.failure()? },
+            kind::ENTITY_SIGNALED => HistoryEvent::EntitySignaled(self.signaled()?),
+            kind::LOCKS_REQUESTED => HistoryEvent::LocksRequested(LocksRequested {
+                sequence: self.small()?,
+                entities: self.list(Self::entity)?,
+            }),
+            kind::LOCKS_GRANTED => HistoryEvent::LocksGranted { sequence: self.small()? },
+            kind::LOCKS_FAILED => HistoryEvent::LocksFailed { sequence: self.small()?, failure: self.failure()? },
+            kind::LOCKS_RELEASED => HistoryEvent::LocksReleased { sequence: self.small()?, lock: self.small()? },
+            kind::EVENT_SENT => {
+                let sent = EventSent {
+                    sequence: self.small()?,
+                    instance_id: self.text()?,
+                    name: self.text()?,
+                    input: self.json()?,
+                };
+                self.end("EventSent")?;
+                HistoryEvent::EventSent(sent)
+            }
             kind => return Err(corrupt(&format!("a history event has the unknown number {kind}"))),
         })
+    }
+
+    fn signaled(&mut self) -> Read<EntitySignaled> {
+        let mut signal = EntitySignaled {
+            sequence: self.small()?,
+            entity: self.entity()?,
+            operation: self.text()?,
+            input: self.json()?,
+            scheduled: None,
+        };
+        loop {
+            match self.byte()? {
+                number::END => return Ok(signal),
+                number::signaled::SCHEDULED => signal.scheduled = Some(self.time()?),
+                tag => return Err(unknown_tag("EntitySignaled", tag)),
+            }
+        }
     }
 
     fn started(&mut self) -> Read<ExecutionStarted> {

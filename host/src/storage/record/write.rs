@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{CROWDED, CROWDED_INLINE_MAX, Encoded, INLINE_MAX, VERSION, number, status_number};
+use super::{CROWDED, CROWDED_INLINE_MAX, Encoded, INLINE_MAX, VERSION, entity_summary, number, status_number};
 use crate::durable::{
-    ChildScheduled, ComponentReplaced, ExecutionStarted, Failure, HistoryEvent, HttpAnswer, HttpScheduled,
-    InboxMessage, Json, OverridableStates, RetryPolicy, Summary, Tag, TaskScheduled, Timestamp, TurnRecord,
+    ChildScheduled, ComponentReplaced, EntityId, EntityOperation, EntityRecord, ExecutionId, ExecutionStarted, Failure,
+    HistoryEvent, HttpAnswer, HttpScheduled, InboxMessage, Json, LockHolder, OverridableStates, RetryPolicy, Sender,
+    Summary, Tag, TaskScheduled, Timestamp, TurnRecord,
 };
 
 pub(super) struct Writer {
@@ -56,7 +57,102 @@ impl Writer {
                     Err(failure) => self.failure(failure),
                 }
             }
+            InboxMessage::EntityOperation(operation) => {
+                self.byte(number::message::ENTITY_OPERATION);
+                self.operation(operation);
+            }
+            InboxMessage::EntityAnswered { execution_id, sequence, outcome } => {
+                let kind =
+                    if outcome.is_ok() { number::message::ENTITY_COMPLETED } else { number::message::ENTITY_FAILED };
+                self.answered(kind, execution_id, *sequence);
+                match outcome {
+                    Ok(output) => self.json(output),
+                    Err(failure) => self.failure(failure),
+                }
+            }
+            InboxMessage::LockRequest(request) => {
+                self.byte(number::message::LOCK_REQUEST);
+                self.holder(&request.holder);
+                self.unsigned(request.entities.len() as u64);
+                request.entities.iter().for_each(|entity| self.text(entity.as_str()));
+                self.unsigned(u64::from(request.position));
+            }
+            InboxMessage::LockAnswered { execution_id, sequence, outcome } => {
+                let kind = if outcome.is_ok() { number::message::LOCK_GRANTED } else { number::message::LOCK_FAILED };
+                self.answered(kind, execution_id, *sequence);
+                if let Err(failure) = outcome {
+                    self.failure(failure);
+                }
+            }
+            InboxMessage::Unlock { generation, sequence } => {
+                self.byte(number::message::UNLOCK);
+                self.signed(generation.0);
+                self.unsigned(u64::from(*sequence));
+            }
         }
+    }
+
+    fn answered(&mut self, kind: u8, execution_id: &ExecutionId, sequence: u32) {
+        self.byte(kind);
+        self.text(execution_id.as_str());
+        self.unsigned(u64::from(sequence));
+    }
+
+    fn operation(&mut self, operation: &EntityOperation) {
+        use number::operation as tag;
+        let EntityOperation { id, name, input, sender, reply, scheduled, trace_context } = operation;
+        self.text(id);
+        self.text(name);
+        self.json(input);
+        if let Some(Sender { instance_id, execution_id }) = sender {
+            self.optional(tag::SENDER, Some(instance_id.as_str()));
+            self.optional(tag::SENDER_EXECUTION, execution_id.as_ref().map(ExecutionId::as_str));
+        }
+        if let Some(sequence) = reply {
+            self.numbered(tag::REPLY, *sequence);
+        }
+        if let Some(time) = scheduled {
+            self.byte(tag::SCHEDULED);
+            self.time(*time);
+        }
+        if let Some(trace) = trace_context {
+            self.optional(tag::TRACE_PARENT, Some(&trace.traceparent));
+            self.optional(tag::TRACE_STATE, trace.tracestate.as_deref());
+        }
+        self.byte(number::END);
+    }
+
+    fn holder(&mut self, holder: &LockHolder) {
+        let LockHolder { instance_id, execution_id, generation, sequence } = holder;
+        self.text(instance_id.as_str());
+        self.text(execution_id.as_str());
+        self.signed(generation.0);
+        self.unsigned(u64::from(*sequence));
+    }
+
+    fn entity(&mut self, entity: &EntityId) {
+        self.text(entity.name());
+        self.text(entity.key());
+    }
+
+    /// An entity's record: the head is as a turn's, so that whoever reads only that need not know which it is.
+    pub(super) fn entity_record(&mut self, record: &EntityRecord) {
+        use number::entity as tag;
+        let EntityRecord { time, state, last_operation, lock, next_due } = record;
+        self.time(*time);
+        self.summary(&entity_summary(*next_due));
+        self.unsigned(1);
+        self.byte(number::event::ENTITY_STATE);
+        self.time(*last_operation);
+        if let Some(state) = state {
+            self.byte(tag::STATE);
+            self.json(state);
+        }
+        if let Some(lock) = lock {
+            self.byte(tag::LOCK);
+            self.holder(lock);
+        }
+        self.byte(number::END);
     }
 
     fn summary(&mut self, summary: &Summary) {
@@ -158,6 +254,53 @@ impl Writer {
                 self.json(input);
             }
             HistoryEvent::EventConsumed { index } => self.numbered(kind::EVENT_CONSUMED, *index),
+            HistoryEvent::EntityCalled(call) => {
+                self.numbered(kind::ENTITY_CALLED, call.sequence);
+                self.entity(&call.entity);
+                self.text(&call.operation);
+                self.json(&call.input);
+                self.byte(number::END);
+            }
+            HistoryEvent::EntityCompleted { sequence, result } => {
+                self.numbered(kind::ENTITY_COMPLETED, *sequence);
+                self.json(result);
+            }
+            HistoryEvent::EntityFailed { sequence, failure } => {
+                self.numbered(kind::ENTITY_FAILED, *sequence);
+                self.failure(failure);
+            }
+            HistoryEvent::EntitySignaled(signal) => {
+                self.numbered(kind::ENTITY_SIGNALED, signal.sequence);
+                self.entity(&signal.entity);
+                self.text(&signal.operation);
+                self.json(&signal.input);
+                if let Some(time) = signal.scheduled {
+                    self.byte(number::signaled::SCHEDULED);
+                    self.time(time);
+                }
+                self.byte(number::END);
+            }
+            HistoryEvent::LocksRequested(locks) => {
+                self.numbered(kind::LOCKS_REQUESTED, locks.sequence);
+                self.unsigned(locks.entities.len() as u64);
+                locks.entities.iter().for_each(|entity| self.entity(entity));
+            }
+            HistoryEvent::LocksGranted { sequence } => self.numbered(kind::LOCKS_GRANTED, *sequence),
+            HistoryEvent::LocksFailed { sequence, failure } => {
+                self.numbered(kind::LOCKS_FAILED, *sequence);
+                self.failure(failure);
+            }
+            HistoryEvent::LocksReleased { sequence, lock } => {
+                self.numbered(kind::LOCKS_RELEASED, *sequence);
+                self.unsigned(u64::from(*lock));
+            }
+            HistoryEvent::EventSent(sent) => {
+                self.numbered(kind::EVENT_SENT, sent.sequence);
+                self.text(&sent.instance_id);
+                self.text(&sent.name);
+                self.json(&sent.input);
+                self.byte(number::END);
+            }
             HistoryEvent::CustomStatusSet { status } => {
                 self.byte(kind::CUSTOM_STATUS_SET);
                 self.json(status);

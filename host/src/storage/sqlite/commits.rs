@@ -1,10 +1,11 @@
 //! What each commit decides and writes, inside the commit thread's transaction.
 
-use std::sync::Arc;
+use std::{ops::RangeInclusive, sync::Arc};
 
 use rusqlite::{Connection, params};
 
 use super::{
+    entities::{self, Lock},
     rows::{self, Instance, Stored},
     writer::Batch,
 };
@@ -14,7 +15,7 @@ use crate::{
         Timestamp, TurnNumber,
     },
     storage::{
-        Begun, Committed, Delivered, Effects, End, Ended, Purged, Put, PutMessage, Start, Started, StorageError,
+        Begun, Committed, Delivered, Effects, End, Ended, Fence, Purged, Put, PutMessage, Start, Started, StorageError,
         TurnCommit,
         record::{self, Encoded},
         rules,
@@ -38,9 +39,11 @@ pub(super) fn start(batch: &Batch<'_>, start: &Start, record: &Encoded) -> Decid
     let delivered = match &taken {
         Some(taken) if taken.ended.is_none() => {
             let parent = parent_of(conn, taken, "Replaced", "another start took its place")?;
-            parent.map(|message| deliver(conn, &message)).transpose()?.flatten()
+            let mut delivered = Vec::from_iter(parent.map(|message| deliver(batch, &message)).transpose()?.flatten());
+            delivered.extend(release_locks(batch, taken.generation)?);
+            delivered
         }
-        Some(_) | None => None,
+        Some(_) | None => Vec::new(),
     };
     // Anew: the message may have gone to this very instance.
     let taken = Instance::by_id(conn, &start.id)?;
@@ -139,6 +142,7 @@ fn continue_as_new(batch: &Batch<'_>, commit: &TurnCommit, next: &NextExecution)
 fn effects(batch: &Batch<'_>, commit: &TurnCommit) -> Decided<Effects> {
     let conn = batch.conn();
     let mut effects = Effects::default();
+    send(batch, &commit.messages, &mut effects)?;
     if !commit.children.is_empty() {
         let first = Stored::of(conn, commit.generation, TurnNumber::START)?.decode_without_payloads()?;
         let parent = rules::started(&first, false)?.execution_id.clone();
@@ -166,9 +170,40 @@ fn effects(batch: &Batch<'_>, commit: &TurnCommit) -> Decided<Effects> {
         }
     }
     if let Some(message) = &commit.notify {
-        effects.delivered.extend(deliver(conn, message)?);
+        effects.delivered.extend(deliver(batch, message)?);
+    }
+    if commit.next.is_some() || commit.record.summary.status.is_terminal() {
+        effects.delivered.extend(release_locks(batch, commit.generation)?);
     }
     Ok(effects)
+}
+
+/// Sends messages, in order.
+pub(super) fn send(batch: &Batch<'_>, messages: &[PutMessage], effects: &mut Effects) -> Decided<()> {
+    for message in messages {
+        match deliver(batch, message)? {
+            Some(delivered) => effects.delivered.push(delivered),
+            None if matches!(message.body, InboxMessage::EventRaised { .. }) => {
+                effects.dropped.push(message.id.clone())
+            }
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+/// Unlocks what a generation that ends has locked, or has asked to lock.
+fn release_locks(batch: &Batch<'_>, generation: GenerationKey) -> Decided<Vec<Delivered>> {
+    let mut select = batch.conn().prepare_cached("SELECT sequence, entity FROM lock WHERE generation = ?1")?;
+    let locks = select.query_map([generation.0], |row| Ok((row.get::<_, u32>(0)?, row.get::<_, String>(1)?)))?;
+    let locks: Vec<_> = locks.collect::<Result<_, _>>()?;
+    let mut delivered = Vec::new();
+    for (sequence, entity) in locks {
+        let body = InboxMessage::Unlock { generation, sequence };
+        let message = PutMessage { fence: Fence::default(), id: InstanceId::from_stored(&entity), body };
+        delivered.extend(deliver(batch, &message)?);
+    }
+    Ok(delivered)
 }
 
 /// What the parent of an instance's present generation is told when that is ended from outside.
@@ -177,9 +212,20 @@ fn parent_of(conn: &Connection, row: &Instance, kind: &str, reason: &str) -> Dec
     Ok(rules::ended_child(&*rules::started(&first, false)?, kind, reason))
 }
 
-/// Puts a message into an inbox, if there is a live instance of that id.
-fn deliver(conn: &Connection, message: &PutMessage) -> Decided<Option<Delivered>> {
-    deliver_to(conn, Instance::by_id(conn, &message.id)?, message.body.clone())
+/// Puts a message into an inbox, if there is a live instance of that id; of an entity there is always one.
+fn deliver(batch: &Batch<'_>, message: &PutMessage) -> Decided<Option<Delivered>> {
+    let conn = batch.conn();
+    if !message.id.is_entity() {
+        return deliver_to(conn, Instance::by_id(conn, &message.id)?, message.body.clone());
+    }
+    let row = match (Instance::by_id(conn, &message.id)?, entities::note_lock(conn, message)?) {
+        (_, Lock::Dropped) => return Ok(None),
+        // Nothing holds, or waits for, the lock of an entity that is not there.
+        (None, Lock::Released) => return Ok(None),
+        (None, Lock::Unaffected) => entities::create(batch, &message.id)?,
+        (Some(row), Lock::Released | Lock::Unaffected) => row,
+    };
+    deliver_to(conn, Some(row), message.body.clone())
 }
 
 fn deliver_to(conn: &Connection, row: Option<Instance>, body: InboxMessage) -> Decided<Option<Delivered>> {
@@ -196,18 +242,31 @@ fn put(conn: &Connection, row: &Instance, body: &[u8]) -> Decided<MessageNumber>
     Ok(MessageNumber(number))
 }
 
-/// Takes messages out of an inbox: a record holds them now.
-fn take_messages(conn: &Connection, instance: InstanceKey, took: &[MessageNumber]) -> Decided<()> {
-    for message in took {
-        conn.prepare_cached("DELETE FROM inbox WHERE instance = ?1 AND message = ?2")?
-            .execute([instance.0, message.0])?;
+/// Takes messages out of an inbox: a record holds them now, or what they did.
+pub(super) fn take_messages(conn: &Connection, instance: InstanceKey, took: &[MessageNumber]) -> Decided<()> {
+    for numbers in runs(took) {
+        conn.prepare_cached("DELETE FROM inbox WHERE instance = ?1 AND message BETWEEN ?2 AND ?3")?.execute([
+            instance.0,
+            numbers.start().0,
+            numbers.end().0,
+        ])?;
     }
     Ok(())
+}
+
+/// Numbers as ranges without gaps.
+fn runs(numbers: &[MessageNumber]) -> impl Iterator<Item = RangeInclusive<MessageNumber>> {
+    numbers.chunk_by(|a, b| b.0 == a.0 + 1).map(|run| run[0]..=run[run.len() - 1])
 }
 
 /// A message for a live instance.
 pub(super) fn put_message(batch: &Batch<'_>, message: &PutMessage, body: &[u8]) -> Decided<Put> {
     let conn = batch.conn();
+    if message.id.is_entity() {
+        let Some(Delivered { instance, number, .. }) = deliver(batch, message)? else { return Ok(Put::NotFound) };
+        // An entity bears its one generation's number.
+        return Ok(Put::Accepted { instance, generation: GenerationKey(instance.0), number });
+    }
     let Some(row) = Instance::by_id(conn, &message.id)? else { return Ok(Put::NotFound) };
     if let Some(status) = row.ended {
         return Ok(Put::Ended(status));
@@ -219,7 +278,8 @@ pub(super) fn put_message(batch: &Batch<'_>, message: &PutMessage, body: &[u8]) 
 /// An operator's end.
 pub(super) fn end(batch: &Batch<'_>, end: &End) -> Decided<Ended> {
     let conn = batch.conn();
-    let Some(row) = Instance::by_id(conn, &end.id)? else { return Ok(Ended::NotFound) };
+    let row = Instance::by_id(conn, &end.id)?.filter(|row| !row.id.is_entity());
+    let Some(row) = row else { return Ok(Ended::NotFound) };
     if let Some(status) = row.ended {
         return Ok(Ended::Already(status));
     }
@@ -235,14 +295,16 @@ pub(super) fn end(batch: &Batch<'_>, end: &End) -> Decided<Ended> {
     move_due(conn, row.key, row.generation, rules::due_after(&head.summary), None)?;
     close_instance(conn, row.key, RuntimeStatus::Terminated)?;
     let parent = parent_of(conn, &row, "Terminated", &end.reason)?;
-    let delivered = parent.map(|message| deliver(conn, &message)).transpose()?.flatten();
+    let mut delivered = Vec::from_iter(parent.map(|message| deliver(batch, &message)).transpose()?.flatten());
+    delivered.extend(release_locks(batch, row.generation)?);
     Ok(Ended::Done { instance: row.key, generation: row.generation, delivered })
 }
 
 /// The deletion of an ended instance.
 pub(super) fn purge(batch: &Batch<'_>, id: &InstanceId) -> Decided<Purged> {
     let conn = batch.conn();
-    let Some(row) = Instance::by_id(conn, id)? else { return Ok(Purged::NotFound) };
+    let row = Instance::by_id(conn, id)?.filter(|row| !row.id.is_entity());
+    let Some(row) = row else { return Ok(Purged::NotFound) };
     if row.ended.is_none() {
         return Ok(Purged::Live(row.status(conn)?));
     }
@@ -321,7 +383,7 @@ fn clear_inbox(conn: &Connection, instance: InstanceKey) -> Decided<()> {
 }
 
 /// Moves a generation's due entry, touching nothing if it stays where it is.
-fn move_due(
+pub(super) fn move_due(
     conn: &Connection,
     instance: InstanceKey,
     generation: GenerationKey,

@@ -11,6 +11,7 @@
 
 mod backup;
 mod commits;
+mod entities;
 mod error;
 mod readers;
 mod reads;
@@ -32,10 +33,11 @@ use self::{
     writer::{Shared, Writer},
 };
 use super::{
-    Committed, ComponentUse, Due, End, Ended, Fence, Loaded, OpenInstance, Page, Purged, Put, PutMessage, Query,
-    Snapshot, Start, Started, Storage, StorageFuture, TimerStatus, TurnCommit, Want, record, rules,
+    Committed, ComponentUse, Due, End, Ended, EntityCommit, EntityCommitted, EntityPage, EntityQuery, EntitySnapshot,
+    Fence, Loaded, OpenInstance, Page, Purged, Put, PutMessage, Query, Snapshot, Start, Started, Storage,
+    StorageFuture, TimerStatus, TurnCommit, Want, record, rules,
 };
-use crate::durable::{Digest, FunctionName, InstanceId, InstanceKey};
+use crate::durable::{Digest, EntityId, FunctionName, InstanceId, InstanceKey};
 
 /// A handle of a database file, with its threads.
 ///
@@ -94,6 +96,19 @@ impl Storage for Sqlite {
     fn commit_turn(&self, commit: TurnCommit) -> StorageFuture<'_, Committed> {
         let record = record::encode(&commit.record);
         self.writer.submit(move |batch| commits::commit_turn(batch, &commit, &record))
+    }
+
+    fn commit_entity(&self, commit: EntityCommit) -> StorageFuture<'_, EntityCommitted> {
+        let record = record::encode_entity(&commit.record);
+        self.writer.submit(move |batch| entities::commit(batch, &commit, &record))
+    }
+
+    fn entity(&self, id: EntityId) -> StorageFuture<'_, Option<EntitySnapshot>> {
+        self.readers.submit(move |conn| entities::read(conn, &id))
+    }
+
+    fn entities(&self, query: EntityQuery) -> StorageFuture<'_, EntityPage> {
+        self.readers.submit(move |conn| entities::list(conn, &query))
     }
 
     fn put_message(&self, message: PutMessage) -> StorageFuture<'_, Put> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, params, types::Value};
 use sha2::{Digest as _, Sha256};
 
+use super::entities;
 use super::rows::{self, COLUMNS, Instance, Stored};
 use crate::{
     durable::{Digest, GenerationKey, InstanceId, InstanceKey, MessageNumber, Timestamp, TurnNumber},
@@ -20,7 +21,8 @@ const EXAMINED_MAX: usize = 10_000;
 const PAGE_BYTES: usize = 16 * 1024 * 1024;
 
 pub(super) fn snapshot(conn: &Connection, id: &InstanceId, want: Want) -> Read<Option<Snapshot>> {
-    Instance::by_id(conn, id)?.map(|row| snapshot_of(conn, row, want)).transpose()
+    let row = Instance::by_id(conn, id)?.filter(|row| !row.id.is_entity());
+    row.map(|row| snapshot_of(conn, row, want)).transpose()
 }
 
 fn snapshot_of(conn: &Connection, row: Instance, want: Want) -> Read<Snapshot> {
@@ -96,7 +98,8 @@ fn list_statement(conn: &Connection, query: &Query) -> Read<(String, Vec<Value>)
 
 fn matches(conn: &Connection, query: &Query, row: &Instance) -> Read<bool> {
     let Query { created_from, created_to, statuses, prefix, after: _, limit: _, input: _ } = query;
-    Ok(created_from.is_none_or(|from| row.created >= from)
+    Ok(!row.id.is_entity()
+        && created_from.is_none_or(|from| row.created >= from)
         && created_to.is_none_or(|to| row.created <= to)
         && prefix.as_ref().is_none_or(|prefix| row.id.as_str().starts_with(prefix))
         && (statuses.is_empty() || statuses.contains(&row.status(conn)?)))
@@ -104,9 +107,15 @@ fn matches(conn: &Connection, query: &Query, row: &Instance) -> Read<bool> {
 
 pub(super) fn load(conn: &Connection, instance: InstanceKey) -> Read<Option<Loaded>> {
     let Some(row) = Instance::by_key(conn, instance)?.filter(|row| row.ended.is_none()) else { return Ok(None) };
-    let records = rows::history(conn, row.generation)?;
-    let last = records.last().expect("a history that was read has a record");
-    row.check_status(last.summary.status)?;
+    let (records, entity) = if row.id.is_entity() {
+        let (number, record) = entities::record_of(conn, row.generation)?;
+        (Vec::new(), Some((number, Arc::new(record))))
+    } else {
+        let records = rows::history(conn, row.generation)?;
+        let last = records.last().expect("a history that was read has a record");
+        row.check_status(last.summary.status)?;
+        (records, None)
+    };
     let mut select = conn.prepare_cached("SELECT message, body FROM inbox WHERE instance = ?1 ORDER BY message")?;
     let mut messages = select.query([instance.0])?;
     let mut inbox = Vec::new();
@@ -115,7 +124,7 @@ pub(super) fn load(conn: &Connection, instance: InstanceKey) -> Read<Option<Load
         inbox.push((MessageNumber(message.get(0)?), record::decode_message(body)?));
     }
     let messages_to = MessageNumber(row.last_message);
-    Ok(Some(Loaded { instance, id: row.id, generation: row.generation, records, inbox, messages_to }))
+    Ok(Some(Loaded { instance, id: row.id, generation: row.generation, records, entity, inbox, messages_to }))
 }
 
 pub(super) fn open_instances(conn: &Connection, after: Option<InstanceKey>, limit: usize) -> Read<Vec<OpenInstance>> {
@@ -178,7 +187,8 @@ pub(super) fn component_use(conn: &Connection, digest: Digest, from: InstanceKey
             return Ok(ComponentUse::SearchFrom(row.key));
         }
         examined += 1;
-        if row.ended.is_none_or(rules::needs_component) {
+        // Entities run on what is deployed.
+        if !row.id.is_entity() && row.ended.is_none_or(rules::needs_component) {
             match rows::component_of(conn, row.generation) {
                 Ok(component) if component != digest => {}
                 Ok(_) | Err(StorageError::Corrupt(_)) => return Ok(ComponentUse::By(row.key)),

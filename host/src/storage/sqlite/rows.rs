@@ -126,8 +126,16 @@ impl Stored {
 
     /// The whole record.
     pub(super) fn decode(&self, conn: &Connection) -> Result<TurnRecord, StorageError> {
+        self.with_payloads(conn, |texts| record::decode(&self.bytes, texts))
+    }
+
+    pub(super) fn with_payloads<T>(
+        &self,
+        conn: &Connection,
+        decode: impl FnOnce(Texts<'_>) -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
         let mut beside = Beside { conn, generation: self.generation, turn: self.turn };
-        record::decode(&self.bytes, Texts::Fetch(&mut beside)).map_err(|error| self.name(error))
+        decode(Texts::Fetch(&mut beside)).map_err(|error| self.name(error))
     }
 
     /// The record; JSON that is stored beside it is not read and `null`.

@@ -60,6 +60,15 @@ CREATE TABLE garbage(generation INTEGER PRIMARY KEY) STRICT;
 
 const TABLES: i64 = 8;
 
+/// Tables that format 1 did not begin with: made when a file is opened that lacks them.
+const ADDED: &[&str] = &[
+    // Which entities a generation's `lock-entities` actions have locked, or have asked to lock.
+    "CREATE TABLE IF NOT EXISTS lock(
+       generation INTEGER NOT NULL, sequence INTEGER NOT NULL, entity TEXT NOT NULL,
+       PRIMARY KEY(generation, sequence, entity)
+     ) STRICT, WITHOUT ROWID",
+];
+
 /// Why a database file cannot be opened. Nothing was changed in it.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -162,6 +171,7 @@ fn try_open_writer(path: &Path, vfs: Option<&str>) -> Result<Connection, OpenErr
     set(path, &conn, "cache_size", -32 * 1024)?;
     set_common(path, &conn)?;
     create(path, &conn)?;
+    add(path, &conn)?;
     examine(path, &conn)?;
     Ok(conn)
 }
@@ -280,9 +290,9 @@ fn check_owner(path: &Path, conn: &Connection) -> Result<Owner, OpenError> {
     };
     let (application, format, tables) = read().map_err(|e| wrap(path, &e))?;
     match (application, format) {
-        (APPLICATION_ID, FORMAT) if tables == TABLES => Ok(Owner::Ours),
+        (APPLICATION_ID, FORMAT) if tables >= TABLES => Ok(Owner::Ours),
         (APPLICATION_ID, FORMAT) => {
-            Err(OpenError::Corrupt { path: path.to_owned(), what: format!("it has {tables} tables, not {TABLES}") })
+            Err(OpenError::Corrupt { path: path.to_owned(), what: format!("it lacks tables: it has {tables}") })
         }
         (APPLICATION_ID, _) if format > FORMAT => Err(OpenError::Newer { path: path.to_owned(), format }),
         (APPLICATION_ID, _) => {
@@ -316,6 +326,16 @@ fn create(path: &Path, conn: &Connection) -> Result<(), OpenError> {
     sync_folder(path)?;
     // Another handle may have made it, and may have been another version.
     check_owner(path, conn).map(drop)
+}
+
+/// Makes the tables that the file lacks.
+fn add(path: &Path, conn: &Connection) -> Result<(), OpenError> {
+    let make = || {
+        let transaction = rusqlite::Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
+        ADDED.iter().try_for_each(|table| transaction.execute_batch(table))?;
+        transaction.commit()
+    };
+    make().map_err(|e| wrap(path, &e))
 }
 
 /// Makes the file's name durable.

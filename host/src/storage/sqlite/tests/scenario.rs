@@ -291,6 +291,7 @@ fn turn(random: &mut Random, live: &Loaded, time: i64) -> TurnCommit {
         record: Arc::new(TurnRecord { time: last.time.max(Timestamp(time)), events, summary }),
         took: took.iter().map(|(number, _)| *number).collect(),
         children,
+        messages: Vec::new(),
         notify: None,
         next,
         previous_due: rules::due_after(&last.summary),
@@ -306,6 +307,7 @@ fn raised(message: MessageNumber, body: &InboxMessage) -> HistoryEvent {
         InboxMessage::ChildEnded { sequence, outcome: Err(failure), .. } => {
             HistoryEvent::ChildFailed { sequence, failure }
         }
+        other => panic!("not for an orchestration: {other:?}"),
     }
 }
 
