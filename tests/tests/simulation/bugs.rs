@@ -9,10 +9,11 @@ use std::{
 };
 
 use soloist::{
-    durable::{Digest, FunctionName, InboxMessage, InstanceId, InstanceKey, MessageNumber, RuntimeStatus},
+    durable::{Digest, EntityId, FunctionName, InboxMessage, InstanceId, InstanceKey, MessageNumber, RuntimeStatus},
     storage::{
-        Committed, ComponentUse, Due, End, Ended, Fence, Loaded, OpenInstance, Page, Purged, Put, PutMessage, Query,
-        Snapshot, Start, Started, Storage, StorageError, StorageFuture, TimerStatus, TurnCommit, Want,
+        Committed, ComponentUse, Due, End, Ended, EntityCommit, EntityCommitted, EntityPage, EntityQuery,
+        EntitySnapshot, Fence, Loaded, OpenInstance, Page, Purged, Put, PutMessage, Query, Snapshot, Start, Started,
+        Storage, StorageError, StorageFuture, TimerStatus, TurnCommit, Want,
     },
 };
 
@@ -219,7 +220,7 @@ impl Buggy {
             && start.policy.admits(before.summary.status)
         {
             let (instance, generation, messages_to) = (before.instance, before.generation, MessageNumber(0));
-            return Ok(Started::Started { instance, generation, replaced: None, messages_to, delivered: None });
+            return Ok(Started::Started { instance, generation, replaced: None, messages_to, delivered: vec![] });
         }
         let inbox = match &before {
             Some(before) => self.real.load(before.instance).await?.map(|loaded| loaded.inbox).unwrap_or_default(),
@@ -231,7 +232,7 @@ impl Buggy {
             Started::Exists { generation, .. } if self.sometimes(Mistake::TwoStartsAdmitted) => {
                 let instance = before.expect("it exists").instance;
                 let (generation, messages_to) = (*generation, MessageNumber(0));
-                Ok(Started::Started { instance, generation, replaced: None, messages_to, delivered: None })
+                Ok(Started::Started { instance, generation, replaced: None, messages_to, delivered: vec![] })
             }
             Started::Started { replaced: Some(_), .. } if self.is(Mistake::InboxOfReplaced) => {
                 for (_, body) in inbox {
@@ -310,7 +311,7 @@ impl Buggy {
         {
             self.owe(Pending::End(end));
             let (instance, generation) = (snapshot.instance, snapshot.generation);
-            return Ok(Ended::Done { instance, generation, delivered: None });
+            return Ok(Ended::Done { instance, generation, delivered: vec![] });
         }
         self.real.end(end).await
     }
@@ -401,6 +402,9 @@ impl Storage for Buggy {
     forward! {
         start(start: Start) -> Started = start_badly;
         commit_turn(commit: TurnCommit) -> Committed = commit_badly;
+        commit_entity(commit: EntityCommit) -> EntityCommitted = real.commit_entity;
+        entity(id: EntityId) -> Option<EntitySnapshot> = real.entity;
+        entities(query: EntityQuery) -> EntityPage = real.entities;
         put_message(message: PutMessage) -> Put = put_badly;
         end(end: End) -> Ended = end_badly;
         purge(fence: Fence, id: InstanceId) -> Purged = purge_badly;

@@ -12,10 +12,11 @@ use std::{
 };
 
 use soloist::{
-    durable::{Digest, FunctionName, GenerationKey, HistoryEvent, InboxMessage, InstanceId, InstanceKey},
+    durable::{Digest, EntityId, FunctionName, GenerationKey, HistoryEvent, InboxMessage, InstanceId, InstanceKey},
     storage::{
-        Committed, ComponentUse, Due, End, Ended, Fence, Loaded, OpenInstance, Page, Purged, Put, PutMessage, Query,
-        Snapshot, Start, Started, Storage, StorageError, StorageFuture, TimerStatus, TurnCommit, Want,
+        Committed, ComponentUse, Due, End, Ended, EntityCommit, EntityCommitted, EntityPage, EntityQuery,
+        EntitySnapshot, Fence, Loaded, OpenInstance, Page, Purged, Put, PutMessage, Query, Snapshot, Start, Started,
+        Storage, StorageError, StorageFuture, TimerStatus, TurnCommit, Want,
     },
 };
 use tokio::sync::Notify;
@@ -380,6 +381,9 @@ impl Storage for Faulty {
     forward! {
         Commit start(start: Start) -> Started = start_and_bury;
         Commit commit_turn(commit: TurnCommit) -> Committed = commit_and_check;
+        Commit commit_entity(commit: EntityCommit) -> EntityCommitted = plain;
+        Read entity(id: EntityId) -> Option<EntitySnapshot> = plain;
+        Read entities(query: EntityQuery) -> EntityPage = plain;
         Commit put_message(message: PutMessage) -> Put = plain;
         Commit end(end: End) -> Ended = plain;
         Commit purge(fence: Fence, id: InstanceId) -> Purged = purge_and_bury;

@@ -376,6 +376,11 @@ impl State {
             GuestEvent::HttpCompleted(sequence, answer) => {
                 self.answer(*sequence, format!("\"{}\"", answer.content));
             }
+            // `entity_simulation` has programs that use entities.
+            GuestEvent::EntityCompleted(..)
+            | GuestEvent::EntityFailed(..)
+            | GuestEvent::LockGranted(_)
+            | GuestEvent::LockFailed(..) => panic!("no program here uses entities"),
             GuestEvent::HttpFailed(sequence, failure) => self.answer(*sequence, format!("\"{}\"", failure.kind)),
             GuestEvent::TimerFired(sequence) => {
                 assert!(self.next > *sequence, "a timer that was never made");
@@ -428,6 +433,11 @@ impl Guest {
         self.tally.count(Of::Fault, "guest diverges");
         self.recorder.damage(&self.id);
         let is_compared = |action: &Action| match action {
+            Action::CallEntity(_)
+            | Action::SignalEntity(_)
+            | Action::LockEntities(_)
+            | Action::UnlockEntities { .. }
+            | Action::SendEvent(_) => true,
             Action::ScheduleTask(_)
             | Action::CallHttp(_)
             | Action::StartChild { .. }

@@ -293,6 +293,8 @@ impl World {
                 residents_max: 100,
                 due_page: 1 + dice.below(3) as usize,
                 function_timeout: None,
+                concurrent_entities: 1,
+                entity_batch_max: 1,
                 http_poll_wait: Duration::from_secs(30),
             },
             recorder: Arc::new(soloist::flight::Recorder::off()),
