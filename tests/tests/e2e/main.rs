@@ -11,6 +11,7 @@ mod continue_as_new;
 mod crashes;
 mod determinism;
 mod durable_http;
+mod entities;
 mod gate;
 mod hostile;
 mod idle;
