@@ -6,6 +6,8 @@
 
 mod batch;
 mod critical;
+#[cfg(test)]
+mod tests;
 
 use std::{fmt, sync::Arc};
 

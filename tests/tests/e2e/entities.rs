@@ -135,13 +135,13 @@ async fn entities_signal_others_and_start_orchestrations() {
     let forward = json!({ "to": { "name": "Counter", "key": "c" }, "operation": "add", "input": 3, "ms": 50 });
     signal(&host, "Probe", "p", "forward", &forward.to_string()).await;
     wait_for_state(&host, "counter", "c", Some(json!(3))).await;
-    let start = json!({ "name": "Echo", "id": "started", "input": { "x": 1 } });
+    let start = json!({ "name": "Echo", "id": "started", "input": { "token": 1 } });
     signal(&host, "Probe", "p", "start", &start.to_string()).await;
     eventually("the orchestration is started", || async {
         (host.get(&path("started")).await.status != 404).then_some(())
     })
     .await;
-    assert_eq!(host.output("started").await, json!({ "x": 1 }));
+    assert_eq!(host.output("started").await, json!({ "token": 1 }));
     host.start("CallEntity", "calls", &operation("Probe", "p", "start", json!({ "name": "Noop", "input": 1 }), 1))
         .await;
     let id = host.output("calls").await.as_str().unwrap().to_owned();

@@ -25,13 +25,13 @@ pub struct BatchLimits {
 /// Invariant: `ready` and `scheduled` together hold every message of the inbox that is known, each once.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entity {
-    key: InstanceKey,
-    id: EntityId,
-    generation: GenerationKey,
-    turn: TurnNumber,
-    record: Arc<EntityRecord>,
-    ready: BTreeMap<MessageNumber, InboxMessage>,
-    scheduled: BTreeMap<(Timestamp, MessageNumber), Box<EntityOperation>>,
+    pub(super) key: InstanceKey,
+    pub(super) id: EntityId,
+    pub(super) generation: GenerationKey,
+    pub(super) turn: TurnNumber,
+    pub(super) record: Arc<EntityRecord>,
+    pub(super) ready: BTreeMap<MessageNumber, InboxMessage>,
+    pub(super) scheduled: BTreeMap<(Timestamp, MessageNumber), Box<EntityOperation>>,
 }
 
 /// What a batch takes: decided, not yet durable.

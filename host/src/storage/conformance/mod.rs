@@ -1,6 +1,7 @@
 //! What every backend must do: one suite, run against each by `storage_conformance!`.
 
 mod continues;
+mod entities;
 mod gate;
 mod messages;
 mod reads;
@@ -9,7 +10,7 @@ mod turns;
 
 use std::sync::Arc;
 
-pub(super) use self::{continues::*, gate::*, messages::*, reads::*, timers::*, turns::*};
+pub(super) use self::{continues::*, entities::*, gate::*, messages::*, reads::*, timers::*, turns::*};
 use super::{
     Committed, End, Ended, Fence, Loaded, PutMessage, Query, Snapshot, Start, Started, Storage, StorageFuture,
     TurnCommit, Want,
@@ -47,6 +48,14 @@ macro_rules! storage_conformance {
             message_numbers_outlive_generations,
             messages_are_dropped_when_the_instance_ends,
             a_message_for_nobody_is_refused,
+            an_entity_is_made_by_its_first_message_and_is_no_instance,
+            a_batch_takes_the_place_of_the_record_before_it,
+            an_entity_without_state_goes_once_its_inbox_is_empty,
+            an_entitys_due_entry_follows_its_record,
+            entities_are_listed_in_pages_by_name_and_time,
+            a_turns_messages_are_in_its_commit,
+            a_lock_ends_with_its_generation,
+            a_lock_request_goes_on_only_while_it_stands,
             a_continued_instance_is_pending_with_the_new_execution,
             what_is_carried_is_in_the_inbox_again_in_order,
             a_continued_generation_leaves_no_due_entry,

@@ -4,8 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::durable::{
-    ComponentReplaced, Digest, ExecutionId, ExecutionStarted, Failure, FailureCause, HistoryEvent, Json, MessageNumber,
-    ParentInstance, RetryPolicy, Tag, TaskScheduled, TraceContext, TurnNumber,
+    ComponentReplaced, Digest, EntityCalled, EntityId, EntityOperation, EntitySignaled, EventSent, ExecutionId,
+    ExecutionStarted, Failure, FailureCause, GenerationKey, HistoryEvent, InstanceId, Json, LockHolder, LockRequest,
+    LocksRequested, MessageNumber, ParentInstance, RetryPolicy, Sender, Tag, TaskScheduled, TraceContext, TurnNumber,
 };
 
 mod http;
@@ -149,6 +150,142 @@ fn replaced() -> TurnRecord {
     let replaced = ComponentReplaced { component: Digest([0xcd; 32]), handler, contract };
     let events = vec![HistoryEvent::ComponentReplaced(replaced)];
     TurnRecord { time: Timestamp(1), events, summary: summary(RuntimeStatus::Running) }
+}
+
+/// What entities added to version 1.
+fn of_entities() -> TurnRecord {
+    let json = |text: &str| Json::from_stored(text);
+    let entity = |key: &str| EntityId::parse("Counter", key).unwrap();
+    TurnRecord {
+        time: Timestamp(1_795_217_333_372_123),
+        events: vec![
+            HistoryEvent::EntityCalled(EntityCalled {
+                sequence: 0,
+                entity: entity("k"),
+                operation: "add".to_owned(),
+                input: json("1"),
+            }),
+            HistoryEvent::EntityCompleted { sequence: 0, result: json("2") },
+            HistoryEvent::EntityFailed { sequence: 300, failure: failure() },
+            HistoryEvent::EntitySignaled(EntitySignaled {
+                sequence: 1,
+                entity: entity(""),
+                operation: "add".to_owned(),
+                input: json("3"),
+                scheduled: Some(Timestamp(77)),
+            }),
+            HistoryEvent::LocksRequested(LocksRequested { sequence: 2, entities: vec![entity("a"), entity("b")] }),
+            HistoryEvent::LocksGranted { sequence: 2 },
+            HistoryEvent::LocksFailed { sequence: 2, failure: Failure::new("K", "m") },
+            HistoryEvent::LocksReleased { sequence: 3, lock: 2 },
+            HistoryEvent::EventSent(EventSent {
+                sequence: 4,
+                instance_id: "i".to_owned(),
+                name: "E".to_owned(),
+                input: json("4"),
+            }),
+        ],
+        summary: summary(RuntimeStatus::Running),
+    }
+}
+
+fn holder() -> LockHolder {
+    LockHolder {
+        instance_id: InstanceId::from_stored("i"),
+        execution_id: ExecutionId("e".into()),
+        generation: GenerationKey(300),
+        sequence: 7,
+    }
+}
+
+fn entity_record() -> EntityRecord {
+    EntityRecord {
+        time: Timestamp(1_795_217_333_372_123),
+        state: Some(Json::from_stored("[1]")),
+        last_operation: Timestamp(5),
+        lock: Some(holder()),
+        next_due: Some(Timestamp(6)),
+    }
+}
+
+fn entity_messages() -> Vec<InboxMessage> {
+    let execution_id = ExecutionId("e".into());
+    let entity = |key: &str| EntityId::parse("Counter", key).unwrap().instance_id();
+    vec![
+        InboxMessage::EntityOperation(Box::new(EntityOperation {
+            id: "id".to_owned(),
+            name: "add".to_owned(),
+            input: Json::from_stored("1"),
+            sender: Some(Sender {
+                instance_id: InstanceId::from_stored("i"),
+                execution_id: Some(execution_id.clone()),
+            }),
+            reply: Some(300),
+            scheduled: Some(Timestamp(9)),
+            trace_context: Some(TraceContext { traceparent: "00".to_owned(), tracestate: Some("s".to_owned()) }),
+        })),
+        InboxMessage::EntityAnswered {
+            execution_id: execution_id.clone(),
+            sequence: 1,
+            outcome: Ok(Json::from_stored("2")),
+        },
+        InboxMessage::EntityAnswered { execution_id: execution_id.clone(), sequence: 1, outcome: Err(failure()) },
+        InboxMessage::LockRequest(Box::new(LockRequest {
+            holder: holder(),
+            entities: vec![entity("a"), entity("b")],
+            position: 1,
+        })),
+        InboxMessage::LockAnswered { execution_id: execution_id.clone(), sequence: 2, outcome: Ok(()) },
+        InboxMessage::LockAnswered { execution_id, sequence: 2, outcome: Err(failure()) },
+        InboxMessage::Unlock { generation: GenerationKey(300), sequence: 7 },
+    ]
+}
+
+#[test]
+fn what_entities_record_is_written_and_read_as_it_always_was() {
+    let mut bytes = vec![hex(&encode(&of_entities()).bytes), hex(&encode_entity(&entity_record()).bytes)];
+    bytes.extend(entity_messages().iter().map(|message| hex(&encode_message(message))));
+    assert_eq!(bytes, GOLDEN_ENTITIES);
+    let kept = || Kept(vec![]);
+    assert_eq!(decode(&unhex(&bytes[0]), Texts::Fetch(&mut kept())).unwrap(), of_entities());
+    assert_eq!(decode_entity(&unhex(&bytes[1]), Texts::Fetch(&mut kept())).unwrap(), entity_record());
+    for (text, message) in bytes[2..].iter().zip(entity_messages()) {
+        assert_eq!(decode_message(&unhex(text)).unwrap(), message);
+    }
+    // Whoever reads only the head need not know whose record it is.
+    let (time, summary) = head(&unhex(&bytes[1])).unwrap();
+    assert_eq!(
+        (time, summary.status, summary.next_due),
+        (entity_record().time, RuntimeStatus::Running, Some(Timestamp(6)))
+    );
+}
+
+#[test]
+fn a_large_state_is_beside_its_record() {
+    let record = EntityRecord { state: Some(Json::string(&"x".repeat(70_000))), ..entity_record() };
+    let encoded = encode_entity(&record);
+    assert_eq!(encoded.payloads.len(), 1);
+    assert_eq!(decode_entity(&encoded.bytes, Texts::Fetch(&mut Kept(encoded.payloads.clone()))).unwrap(), record);
+    assert_eq!(decode_entity(&encoded.bytes, Texts::Skip).unwrap().state, Some(Json::null()));
+    assert!(is_corrupt(decode_entity(&encoded.bytes, Texts::Fetch(&mut Kept(vec![])))));
+}
+
+#[test]
+fn hostile_bytes_of_entities_are_corrupt_and_never_panic() {
+    let all = [encode(&of_entities()).bytes, encode_entity(&entity_record()).bytes];
+    for bytes in all.into_iter().chain(entity_messages().iter().map(encode_message)) {
+        let body = &bytes[..bytes.len() - 4];
+        for at in 1..body.len() {
+            let cut = sealed(body[..at].to_vec());
+            assert!(is_corrupt(decode_entity(&cut, Texts::Skip)) && is_corrupt(decode_message(&cut)));
+            for byte in [0, 1, 0x7f, 0x80, 0xff] {
+                let mut changed = body.to_vec();
+                changed[at] = byte;
+                let changed = sealed(changed);
+                let _ = (decode(&changed, Texts::Skip), decode_entity(&changed, Texts::Skip), decode_message(&changed));
+            }
+        }
+    }
 }
 
 /// Version 1, for ever: records like this one are on disks.
@@ -440,3 +577,16 @@ proptest! {
         let _ = decode(&sealed(body), Texts::Fetch(&mut Kept(encoded.payloads)));
     }
 }
+
+/// What entities write, in the order of the test that compares it.
+const GOLDEN_ENTITIES: [&str; 9] = [
+    "01b6939ab7b3afb0060000091e000e636f756e746572026b066164640231001f00023220ac02024b026d010264020263026e03047b7d040021010e636f756e74657200066164640233019a01002202020e636f756e74657202610e636f756e746572026223022402024b026d002503022604026902450234004f220177",
+    "01b6939ab7b3afb00600020c0001280a01065b315d0202690265d8040700454bdf47",
+    "010a04696406616464023101026902026503ac020412050430300602730001ea621e",
+    "010b02650102326d29c7dc",
+    "010c026501024b026d010264020263026e03047b7d0400b0f8a26e",
+    "010d02690265d80407021440636f756e74657240611440636f756e7465724062017c1f9397",
+    "010e0265023e839dee",
+    "010f026502024b026d010264020263026e03047b7d040059d38cf4",
+    "0110d804071dbdc9d2",
+];

@@ -157,16 +157,23 @@ pub(super) fn list(conn: &Connection, query: &EntityQuery) -> Decided<EntityPage
     let begin = query.name.as_ref().map_or("@".to_owned(), |name| format!("@{name}@"));
     // No id that begins so sorts behind this: it is the beginning with its last character replaced by the next one.
     let end = format!("{}A", &begin[..begin.len() - 1]);
-    let mut after = query.after.as_ref().map_or(begin, ToString::to_string);
+    let mut after = query.after.as_ref().map(ToString::to_string);
     let (mut entities, mut bytes, mut examined) = (Vec::new(), 0, 0);
     loop {
         let row = conn
-            .prepare_cached("SELECT id, generation FROM instance WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT 1")?
-            .query_row([&after, &end], |row| Ok((row.get::<_, String>(0)?, GenerationKey(row.get(1)?))))
+            .prepare_cached(match after {
+                Some(_) => "SELECT id, generation FROM instance WHERE id > ?1 AND id < ?2 ORDER BY id LIMIT 1",
+                // The first may be the empty key's.
+                None => "SELECT id, generation FROM instance WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT 1",
+            })?
+            .query_row([after.as_ref().unwrap_or(&begin), &end], |row| {
+                Ok((row.get::<_, String>(0)?, GenerationKey(row.get(1)?)))
+            })
             .optional()?;
         let Some((id, generation)) = row else { return Ok(EntityPage { entities, next: None }) };
         if entities.len() >= query.limit.max(1) || bytes >= PAGE_BYTES || examined >= EXAMINED_MAX {
-            return Ok(EntityPage { entities, next: EntityId::of_instance(&InstanceId::from_stored(&after)) });
+            let last = after.map(|after| InstanceId::from_stored(&after));
+            return Ok(EntityPage { entities, next: last.as_ref().and_then(EntityId::of_instance) });
         }
         examined += 1;
         let stored = Stored::last(conn, generation)?;
@@ -181,7 +188,7 @@ pub(super) fn list(conn: &Connection, query: &EntityQuery) -> Decided<EntityPage
             bytes += record.state.as_ref().map_or(0, |state| state.as_str().len());
             entities.push(EntitySnapshot { id: named, record });
         }
-        after = id;
+        after = Some(id);
     }
 }
 
