@@ -92,6 +92,9 @@ impl Map {
         if record.is_empty() && self.instances[&instance].inbox.is_empty() {
             let row = self.instances.remove(&instance).expect("it was changed above");
             self.ids.remove(&row.id);
+            if let Some(at) = record.next_due {
+                self.due.remove(&Due { at, generation, instance });
+            }
             self.open.remove(&instance);
             return Ok(EntityCommitted::Gone(effects));
         }

@@ -110,6 +110,8 @@ pub(super) fn commit(batch: &Batch<'_>, commit: &EntityCommit, record: &Encoded)
     start_all(batch, commit, &mut effects)?;
     commits::send(batch, &commit.messages, &mut effects)?;
     if commit.record.is_empty() && is_inbox_empty(conn, *instance)? {
+        commits::move_due(conn, *instance, *generation, commit.record.next_due, None)?;
+        conn.prepare_cached("DELETE FROM payload WHERE generation = ?1")?.execute([generation.0])?;
         conn.prepare_cached("DELETE FROM history WHERE generation = ?1")?.execute([generation.0])?;
         conn.prepare_cached("DELETE FROM instance WHERE key = ?1")?.execute([instance.0])?;
         return Ok(EntityCommitted::Gone(effects));

@@ -27,7 +27,7 @@ enum Moment {
 /// What tells the child that it is one: `moment:k:progress file:database`.
 const CHILD: &str = "SOLOIST_TEST_CRASH";
 
-const BATCHES: usize = 40;
+const BATCHES: usize = 60;
 
 /// A mixed scenario in batches whose operations wait together.
 fn script() -> Vec<Vec<Op>> {
@@ -42,9 +42,20 @@ fn script() -> Vec<Vec<Op>> {
         batches.push(batch);
     }
     let of_kind = |kind| batches.iter().flatten().any(|op: &Op| op.kind() == kind);
-    for kind in
-        ["start", "turn", "message", "end", "purge", "continue-as-new", "component", "component dropped", "collect"]
-    {
+    for kind in [
+        "start",
+        "turn",
+        "turn with a message",
+        "message",
+        "end",
+        "purge",
+        "continue-as-new",
+        "component",
+        "component dropped",
+        "collect",
+        "operation",
+        "batch",
+    ] {
         assert!(of_kind(kind), "the scenario has no {kind}");
     }
     batches

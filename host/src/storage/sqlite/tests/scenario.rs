@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use crate::{
     durable::{
-        ComponentReplaced, Digest, Failure, HistoryEvent, InboxMessage, InstanceId, InstanceKey, Json, MessageNumber,
+        ComponentReplaced, Digest, EntityId, EntityOperation, EntityRecord, ExecutionId, Failure, GenerationKey,
+        HistoryEvent, InboxMessage, InstanceId, InstanceKey, Json, LockHolder, LockRequest, MessageNumber,
         NextExecution, OverridableStates, ParentInstance, RuntimeStatus, Summary, Timestamp, TurnNumber, TurnRecord,
     },
     storage::{
-        ChildStart, Committed, ComponentUse, End, Ended, Fence, Loaded, Purged, Put, PutMessage, Query, Start, Started,
-        Storage, StorageError, StorageFuture, TurnCommit, Want,
+        ChildStart, Committed, ComponentUse, End, Ended, EntityCommit, EntityCommitted, EntityQuery, Fence, Loaded,
+        Purged, Put, PutMessage, Query, Start, Started, Storage, StorageError, StorageFuture, TurnCommit, Want,
         conformance::{event, id, ok, start_of, wait},
         memory::Memory,
         rules,
@@ -51,6 +52,7 @@ pub(super) enum Op {
     Start(Start),
     Turn(TurnCommit),
     Put(PutMessage),
+    Batch(EntityCommit),
     End(End),
     Purge(InstanceId),
     Component(Digest, Arc<[u8]>),
@@ -64,6 +66,7 @@ pub(super) enum Answer {
     Started(Started),
     Turn(Committed),
     Put(Put),
+    Batch(EntityCommitted),
     Ended(Ended),
     Purged(Purged),
     /// Of an operation whose answer is the backend's own.
@@ -83,6 +86,7 @@ impl Op {
             Self::Start(start) => mapped(storage.start(start), Answer::Started),
             Self::Turn(commit) => mapped(storage.commit_turn(commit), Answer::Turn),
             Self::Put(message) => mapped(storage.put_message(message), Answer::Put),
+            Self::Batch(commit) => mapped(storage.commit_entity(commit), Answer::Batch),
             Self::End(end) => mapped(storage.end(end), Answer::Ended),
             Self::Purge(id) => mapped(storage.purge(Fence::default(), id), Answer::Purged),
             Self::Component(digest, bytes) => mapped(storage.put_component(digest, bytes), |()| Answer::Done),
@@ -97,8 +101,11 @@ impl Op {
             Self::Start(_) => "start",
             Self::Turn(TurnCommit { next: Some(_), .. }) => "continue-as-new",
             Self::Turn(turn) if !turn.children.is_empty() => "turn with a child",
+            Self::Turn(turn) if !turn.messages.is_empty() => "turn with a message",
             Self::Turn(_) => "turn",
+            Self::Put(message) if message.id.is_entity() => "operation",
             Self::Put(_) => "message",
+            Self::Batch(_) => "batch",
             Self::End(_) => "end",
             Self::Purge(_) => "purge",
             Self::Component(..) => "component",
@@ -121,7 +128,14 @@ impl Picture {
             let loaded = wait(storage.load(listed.instance))?;
             lines.push(format!("{listed:?}\n{seen:?}\n{loaded:?}"));
         }
-        lines.extend(wait(storage.open_instances(None, 1000))?.iter().map(|open| format!("{open:?}")));
+        let query = EntityQuery { limit: 1000, state: true, ..EntityQuery::default() };
+        lines.extend(wait(storage.entities(query))?.entities.iter().map(|entity| format!("{entity:?}")));
+        for open in wait(storage.open_instances(None, 1000))? {
+            lines.push(format!("{open:?}"));
+            if open.id.is_entity() {
+                lines.push(format!("{:?}", wait(storage.load(open.instance))?));
+            }
+        }
         lines.extend(wait(storage.due(None, 1000))?.iter().map(|due| format!("{due:?}")));
         for number in 0..COMPONENTS {
             let component = wait(storage.component(component(number).0))?;
@@ -182,7 +196,11 @@ impl Model {
         for _ in 0..limit {
             let chosen = ids.remove(random.below(ids.len() as u64) as usize);
             let time = self.log.len() as i64 + 1;
-            ops.push(self.invent_for(random, &format!("a{chosen}"), time));
+            ops.push(if random.percent(25) {
+                self.invent_for_entity(random, &format!("k{chosen}"), time)
+            } else {
+                self.invent_for(random, &format!("a{chosen}"), time)
+            });
         }
         ops
     }
@@ -206,6 +224,84 @@ impl Model {
             _ => Op::Start(start(random, text, time)),
         }
     }
+}
+
+impl Model {
+    fn invent_for_entity(&self, random: &mut Random, key: &str, time: i64) -> Op {
+        let id = EntityId::parse("e", key).unwrap().instance_id();
+        let open = ok(self.memory.open_instances(None, 1000)).into_iter().find(|open| open.id == id);
+        match open.and_then(|open| ok(self.memory.load(open.instance))) {
+            Some(loaded) if random.percent(60) => Op::Batch(batch(random, &loaded, time)),
+            _ => Op::Put(PutMessage { fence: Fence::default(), id, body: operation(random, time) }),
+        }
+    }
+}
+
+fn operation(random: &mut Random, time: i64) -> InboxMessage {
+    InboxMessage::EntityOperation(Box::new(EntityOperation {
+        id: format!("operation {time}"),
+        name: "set".to_owned(),
+        input: payload(random),
+        sender: None,
+        reply: None,
+        scheduled: random.percent(20).then(|| Timestamp(time + 10)),
+        trace_context: None,
+    }))
+}
+
+fn batch(random: &mut Random, loaded: &Loaded, time: i64) -> EntityCommit {
+    let (last, before) = loaded.entity.as_ref().unwrap();
+    let number = if random.percent(5) { *last } else { last.next() };
+    let count = random.below(3) as usize;
+    let lock = random.percent(20).then(|| holder("a0", GenerationKey(1), 0));
+    let record = EntityRecord {
+        time: before.time.max(Timestamp(time)),
+        state: random.percent(60).then(|| payload(random)),
+        last_operation: Timestamp(time),
+        lock,
+        next_due: random.percent(30).then(|| Timestamp(time + random.below(50) as i64)),
+    };
+    let messages = if random.percent(30) { vec![message(random, time)] } else { Vec::new() };
+    let other = format!("a{}", random.below(6));
+    let starts = if random.percent(15) { vec![start(random, &other, time)] } else { Vec::new() };
+    EntityCommit {
+        fence: Fence::default(),
+        instance: loaded.instance,
+        generation: loaded.generation,
+        number,
+        record: Arc::new(record),
+        took: loaded.inbox.iter().take(count).map(|(number, _)| *number).collect(),
+        messages,
+        starts,
+        previous_due: before.next_due,
+    }
+}
+
+/// A message to an entity or an orchestration, that may be there or not.
+fn message(random: &mut Random, time: i64) -> PutMessage {
+    if random.percent(40) {
+        return event(&format!("a{}", random.below(6)), &format!("sent {time}"));
+    }
+    let id = EntityId::parse("e", &format!("k{}", random.below(6))).unwrap().instance_id();
+    PutMessage { fence: Fence::default(), id, body: operation(random, time) }
+}
+
+fn holder(text: &str, generation: GenerationKey, sequence: u32) -> LockHolder {
+    LockHolder { instance_id: id(text), execution_id: ExecutionId("e".into()), generation, sequence }
+}
+
+/// What a turn may say about locks: it asks for some, or releases one.
+fn lock(random: &mut Random, live: &Loaded, sequence: u32) -> PutMessage {
+    let entity = |n: u64| EntityId::parse("e", &format!("k{n}")).unwrap().instance_id();
+    let (first, generation) = (random.below(5), live.generation);
+    let body = if random.percent(60) {
+        let entities = vec![entity(first), entity(first + 1)];
+        let holder = holder(live.id.as_str(), generation, sequence);
+        InboxMessage::LockRequest(Box::new(LockRequest { holder, entities, position: 0 }))
+    } else {
+        InboxMessage::Unlock { generation, sequence: sequence.saturating_sub(1) }
+    };
+    PutMessage { fence: Fence::default(), id: entity(first), body }
 }
 
 const COMPONENTS: u64 = 3;
@@ -283,6 +379,10 @@ fn turn(random: &mut Random, live: &Loaded, time: i64) -> TurnCommit {
         Arc::new(NextExecution { started, custom_status, carried })
     });
     let children = if random.percent(12) { vec![child(random, live, number.0, time)] } else { Vec::new() };
+    let mut messages = if random.percent(15) { vec![message(random, time)] } else { Vec::new() };
+    if random.percent(15) {
+        messages.push(lock(random, live, number.0));
+    }
     TurnCommit {
         fence: Fence::default(),
         instance: live.instance,
@@ -291,7 +391,7 @@ fn turn(random: &mut Random, live: &Loaded, time: i64) -> TurnCommit {
         record: Arc::new(TurnRecord { time: last.time.max(Timestamp(time)), events, summary }),
         took: took.iter().map(|(number, _)| *number).collect(),
         children,
-        messages: Vec::new(),
+        messages,
         notify: None,
         next,
         previous_due: rules::due_after(&last.summary),
@@ -307,7 +407,11 @@ fn raised(message: MessageNumber, body: &InboxMessage) -> HistoryEvent {
         InboxMessage::ChildEnded { sequence, outcome: Err(failure), .. } => {
             HistoryEvent::ChildFailed { sequence, failure }
         }
-        other => panic!("not for an orchestration: {other:?}"),
+        InboxMessage::EntityOperation(_)
+        | InboxMessage::EntityAnswered { .. }
+        | InboxMessage::LockRequest(_)
+        | InboxMessage::LockAnswered { .. }
+        | InboxMessage::Unlock { .. } => panic!("nobody sends these here: {body:?}"),
     }
 }
 
@@ -340,6 +444,7 @@ pub(super) fn assert_sound(conn: &rusqlite::Connection) {
         ("due entries of nobody", format!("SELECT count(*) FROM due WHERE generation NOT IN {open_generation}")),
         ("instances that are garbage", "SELECT count(*) FROM instance WHERE generation IN (SELECT generation FROM garbage)".to_owned()),
         ("replaced components of nobody", format!("SELECT count(*) FROM meta WHERE name LIKE 'replaced:%' AND CAST(substr(name, 10) AS INTEGER) NOT IN {known}")),
+        ("locks of nobody", format!("SELECT count(*) FROM lock WHERE generation NOT IN {open_generation}")),
         ("keys beyond the last", "SELECT count(*) FROM instance WHERE max(key, generation) > (SELECT value FROM meta WHERE name = 'last_key')".to_owned()),
         ("messages beyond the last", "SELECT count(*) FROM inbox WHERE message > (SELECT last_message FROM instance WHERE key = inbox.instance)".to_owned()),
     ] {
