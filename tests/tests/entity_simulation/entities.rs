@@ -316,7 +316,7 @@ fn operate(
                 entity: counter(count % 2),
                 operation: "add".into(),
                 input: operation.input.clone(),
-                scheduled: (count % 3 == 0).then(|| now.plus(Duration::from_millis(700))),
+                scheduled: count.is_multiple_of(3).then(|| now.plus(Duration::from_millis(700))),
             });
             Ok(json!(count))
         }
