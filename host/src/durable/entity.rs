@@ -13,9 +13,7 @@ use std::{fmt, sync::Arc};
 
 use sha2::{Digest as _, Sha256};
 
-use super::{
-    ExecutionId, Failure, FunctionName, GenerationKey, InstanceId, Json, Sequence, Tag, Timestamp, TraceContext,
-};
+use super::{ExecutionId, Failure, FunctionName, GenerationKey, InstanceId, Json, Sequence, Timestamp, TraceContext};
 
 pub use batch::{Batch, BatchLimits, EndedBatch, Entity};
 pub use critical::{LOCKING_RULES, Section};
@@ -231,8 +229,6 @@ pub struct EntityStart {
     pub version: Option<String>,
     /// Not before this time.
     pub scheduled_start: Option<Timestamp>,
-    /// Labels.
-    pub tags: Vec<Tag>,
 }
 
 /// What a guest returned for a batch.

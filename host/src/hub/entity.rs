@@ -206,7 +206,7 @@ impl Inner {
             contract: function.contract.clone(),
             input: start.input.clone(),
             parent: None,
-            tags: start.tags.clone(),
+            tags: Vec::new(),
             trace_context: None,
             scheduled_start: start.scheduled_start,
         };

@@ -107,7 +107,6 @@ fn action_from_guest(limits: GuestLimits, action: entity::EntityAction) -> Resul
             instance_id: start.instance_id.filter(|id| !id.is_empty()),
             version: start.version,
             scheduled_start: start.scheduled_start.map(Timestamp::from_millis_f64),
-            tags: Vec::new(),
         })),
     }
 }

@@ -2,6 +2,7 @@
 
 mod calls;
 mod components;
+mod entities;
 mod golden;
 mod loading;
 

@@ -78,6 +78,13 @@ impl Core {
         Self::default().export("orchestrator@1.0.0", "turn", types, body)
     }
 
+    /// An entity: `body` leaves the result's address on the stack; at 384 lies that of one operation that completed with the
+    /// text at 512, which is the state, too.
+    pub(super) fn entity(body: &str) -> Self {
+        let types = "(param i32 i32 i32 i32 i32 i32 f64 i32 i32 i32 i32 i32 i32 i32) (result i32)";
+        Self::default().export("entity@1.0.0", "run", types, body)
+    }
+
     /// Exports one more interface of the contract.
     pub(super) fn export(mut self, interface: &str, function: &str, types: &str, body: &str) -> Self {
         let interface = format!("soloist:functions/{interface}");
@@ -133,6 +140,8 @@ impl Core {
 (data (i32.const 64) "\c8\00\00\00")
 (data (i32.const 128) "\00\00\00\00\00\02\00\00\01\00\00\00")
 (data (i32.const 256) "\00\00\00\00\00\00\00\00\01\00\00\00\00\02\00\00\01\00\00\00")
+(data (i32.const 384) "\c0\01\00\00\01\00\00\00\01\00\00\00\00\02\00\00\01\00\00\00")
+(data (i32.const 448) "\00\00\00\00\00\02\00\00\01\00\00\00")
 (data (i32.const 512) "6")
 (global $next (mut i32) (i32.const 65536))
 (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
