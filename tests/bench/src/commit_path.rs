@@ -133,6 +133,7 @@ async fn one_instance(storage: &dyn Storage, id: &str, tally: &mut Tally) -> Res
             record: Arc::new(turn(number)),
             took: Vec::new(),
             children: Vec::new(),
+            messages: Vec::new(),
             notify: None,
             next: None,
             previous_due: None,

@@ -7,6 +7,7 @@ mod client;
 mod commit_path;
 mod crowd;
 mod end_to_end;
+mod entities;
 mod fresh_guest;
 mod guests;
 mod process;
@@ -22,7 +23,7 @@ use anyhow::{Result, bail};
 type Suite = (&'static str, fn() -> Result<()>);
 
 /// The benchmarks, in the order in which they are run; those over HTTP can also be chosen one by one.
-const SUITES: [Suite; 11] = [
+const SUITES: [Suite; 12] = [
     ("commit", commit_path::run),
     ("guest", fresh_guest::run),
     ("turn", turns::run),
@@ -32,12 +33,13 @@ const SUITES: [Suite; 11] = [
     ("W4", end_to_end::races),
     ("W5", scale::overdue_timers),
     ("W6", scale::waiting_instances),
+    ("W8", entities::operations),
     ("steps", scale::long_histories),
     ("hello", end_to_end::functions),
 ];
 
 /// What `http` stands for.
-const HTTP: [&str; 8] = ["W1", "W2", "W3", "W4", "W5", "W6", "steps", "hello"];
+const HTTP: [&str; 9] = ["W1", "W2", "W3", "W4", "W5", "W6", "W8", "steps", "hello"];
 
 fn main() -> Result<()> {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
