@@ -25,6 +25,11 @@ impl Answer {
         Self::Bytes(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{text}", text.len()))
     }
 
+    /// 503.
+    pub fn unavailable() -> Self {
+        Self::Bytes("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n".into())
+    }
+
     /// A redirect to this URL.
     pub fn redirect(url: &str) -> Self {
         Self::Bytes(format!("HTTP/1.1 302 Found\r\nlocation: {url}\r\ncontent-length: 0\r\n\r\n"))
@@ -36,6 +41,7 @@ impl Answer {
 pub struct Server {
     port: u16,
     heads: Arc<Mutex<Vec<String>>>,
+    answer: Arc<Mutex<Answer>>,
     task: JoinHandle<()>,
 }
 
@@ -55,13 +61,23 @@ impl Server {
         let port = listener.local_addr().expect("a listener has an address").port();
         let heads = Arc::new(Mutex::new(Vec::new()));
         let noted = heads.clone();
+        let answer = Arc::new(Mutex::new(answer));
+        let said = answer.clone();
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (answer, noted) = (answer.clone(), noted.clone());
+                let (answer, noted) = (said.lock().expect("nobody panics with the lock").clone(), noted.clone());
                 tokio::spawn(async move { serve(stream, &answer, &noted).await });
             }
         });
-        Self { port, heads, task }
+        Self { port, heads, answer, task }
+    }
+
+    /// Answers every further request so.
+    ///
+    /// # Panics
+    /// Never.
+    pub fn say(&self, answer: Answer) {
+        *self.answer.lock().expect("nobody panics with the lock") = answer;
     }
 
     /// `http://127.0.0.1:<port>/`.

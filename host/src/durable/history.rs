@@ -247,6 +247,31 @@ pub struct EventSent {
     pub input: Json,
 }
 
+/// An operator let a failed execution run on. The history before it is the effective one: without the end, without the
+/// failures that are named here, and without what the code asked for since.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExecutionRewound {
+    /// The operator's words.
+    pub reason: String,
+    /// From this turn on nothing that the code asked for is left: the code is handed these turns once more.
+    pub from: TurnNumber,
+    /// Why the execution had failed.
+    pub failure: Failure,
+    /// The activities, children and durable HTTP calls that are attempted anew.
+    pub tasks: Vec<RewoundTask>,
+}
+
+/// An activity, child or durable HTTP call that a rewind attempts anew; its retry policy counts from here.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RewoundTask {
+    /// The action.
+    pub sequence: Sequence,
+    /// The attempt that runs now: 1, but for a child the failed one, which goes on, or the next.
+    pub attempt: u32,
+    /// The failure that was dropped; none if it was open, but its child had gone.
+    pub failure: Option<Failure>,
+}
+
 /// One thing that happened to an execution. Durable Task's names, past tense.
 ///
 /// Records number these variants (`storage::record`); a new one gets a new number, none is ever re-used.
@@ -436,9 +461,11 @@ pub enum HistoryEvent {
         /// The operator's words.
         reason: String,
     },
-    /// From here on another component runs the execution: its replay agreed with the history so far. The host's own doing, in
-    /// a turn of its own.
+    /// From here on another component runs the execution: its replay agreed with the history so far, or the execution was
+    /// rewound. The host's own doing, in a turn of its own.
     ComponentReplaced(ComponentReplaced),
+    /// An operator let the failed execution run on, in a turn of the host's alone; with it may come another component.
+    ExecutionRewound(Box<ExecutionRewound>),
 }
 
 /// The component that took another one's place in a live execution.
@@ -491,6 +518,7 @@ impl HistoryEvent {
             | Self::ExecutionSuspended { .. }
             | Self::ExecutionResumed { .. }
             | Self::ExecutionTerminated { .. }
+            | Self::ExecutionRewound(_)
             | Self::ComponentReplaced(_) => false,
         }
     }
@@ -516,8 +544,8 @@ pub struct Summary {
     pub custom_status: Option<TurnNumber>,
     /// When the earliest of its open timers, next attempts and polls is due.
     pub next_due: Option<Timestamp>,
-    /// How many activities and durable HTTP requests run, or must run again after a crash. One that waits for its next attempt
-    /// or poll is not among them.
+    /// How many activities and durable HTTP requests run, or must run again after a crash (one that waits for its next attempt
+    /// or poll is not among them); and one more while a rewound execution's code has not run again.
     pub outstanding: u32,
 }
 

@@ -7,8 +7,8 @@ use std::{
 
 use super::{
     ChildScheduled, EntityCalled, ExecutionId, ExecutionStarted, GenerationKey, HistoryEvent, HistorySize,
-    HttpScheduled, InstanceId, InstanceKey, Json, LocksRequested, MessageNumber, RetryPolicy, RuntimeStatus, Section,
-    Sequence, Summary, TaskScheduled, Timestamp, TurnNumber, TurnRecord,
+    HttpScheduled, InstanceId, InstanceKey, Json, LocksRequested, MessageNumber, RetryPolicy, RewoundTask,
+    RuntimeStatus, Section, Sequence, Summary, TaskScheduled, Timestamp, TurnNumber, TurnRecord,
 };
 
 /// A live generation of an instance. Changed by [`Instance::apply`] and by nothing else.
@@ -39,6 +39,8 @@ pub struct Instance {
     taken_to: Option<MessageNumber>,
     custom_status: Option<(TurnNumber, Json)>,
     size: HistorySize,
+    /// It was rewound, and its code has not run since: the turns from this one on are handed to it once more.
+    rerun: Option<TurnNumber>,
 }
 
 /// What an [`OpenTask`] does.
@@ -92,6 +94,19 @@ pub struct OpenTask {
     pub retry_at: Option<Timestamp>,
     /// Where an HTTP call's work is asked after, once its request was answered 202.
     pub poll: Option<String>,
+    /// Attempts before it was rewound, which its retry policy does not count.
+    pub attempts_before: u32,
+}
+
+/// A child that was started and has not ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OpenChild<'a> {
+    /// What was asked for.
+    pub child: &'a ChildScheduled,
+    /// The attempt, from 1.
+    pub attempt: u32,
+    /// The id of that attempt's instance.
+    pub instance_id: String,
 }
 
 /// Records that cannot be the history of a live generation.
@@ -164,6 +179,7 @@ impl Instance {
             taken_to: None,
             custom_status: None,
             size: HistorySize::default(),
+            rerun: None,
         }
     }
 
@@ -205,11 +221,19 @@ impl Instance {
 
     /// Takes a record that is durable into the state.
     pub fn apply(&mut self, record: &TurnRecord) {
+        self.take(record);
+        debug_assert_eq!(record.summary, self.summary(), "a record's summary is what its fold says");
+    }
+
+    fn take(&mut self, record: &TurnRecord) {
         self.last_turn = self.last_turn.next();
         self.last_time = record.time;
         self.status = record.summary.status;
-        self.begun |= !record.is_hold();
         self.size = self.size + HistorySize::of(record);
+        if !record.is_hold() {
+            self.begun = true;
+            self.rerun = None;
+        }
         for event in &record.events {
             self.apply_event(event);
         }
@@ -220,8 +244,23 @@ impl Instance {
             self.timers.clear();
             self.timers_by_due.clear();
             self.section = None;
+            self.rerun = None;
         }
-        debug_assert_eq!(record.summary, self.summary(), "a record's summary is what its fold says");
+    }
+
+    /// Takes events into the state and returns their record, with the summary that is its fold's.
+    pub(super) fn fold_anew(
+        &mut self,
+        time: Timestamp,
+        events: Vec<HistoryEvent>,
+        status: RuntimeStatus,
+    ) -> TurnRecord {
+        let mut record = TurnRecord { time, events, summary: Summary { status, ..self.summary() } };
+        let mut folded = self.clone();
+        folded.take(&record);
+        record.summary = folded.summary();
+        *self = folded;
+        record
     }
 
     fn apply_event(&mut self, event: &HistoryEvent) {
@@ -330,6 +369,10 @@ impl Instance {
                 started.contract.clone_from(&replaced.contract);
             }
             HistoryEvent::CustomStatusSet { status } => self.custom_status = Some((self.last_turn, status.clone())),
+            HistoryEvent::ExecutionRewound(rewound) => {
+                self.rerun = Some(rewound.from);
+                rewound.tasks.iter().for_each(|task| self.attempt_anew(task));
+            }
             HistoryEvent::ExecutionStarted(_)
             | HistoryEvent::ExecutionCompleted { .. }
             | HistoryEvent::ExecutionFailed { .. }
@@ -339,9 +382,16 @@ impl Instance {
         }
     }
 
+    fn attempt_anew(&mut self, rewound: &RewoundTask) {
+        if let Some(task) = self.tasks.get_mut(&rewound.sequence) {
+            (task.attempt, task.attempts_before) = (rewound.attempt, rewound.attempt - 1);
+            (task.at, task.poll) = (self.last_time, None);
+        }
+    }
+
     fn add_task(&mut self, work: Work) {
         self.running += work.counts();
-        let open = OpenTask { work, at: self.last_time, attempt: 1, retry_at: None, poll: None };
+        let open = OpenTask { work, at: self.last_time, attempt: 1, retry_at: None, poll: None, attempts_before: 0 };
         self.tasks.insert(open.work.sequence(), open);
     }
 
@@ -368,7 +418,7 @@ impl Instance {
             status: self.status,
             custom_status: self.custom_status.as_ref().map(|(turn, _)| *turn),
             next_due: self.next_due(),
-            outstanding: self.running,
+            outstanding: self.running + u32::from(self.rerun.is_some()),
         }
     }
 
@@ -438,11 +488,25 @@ impl Instance {
 
     /// Children that were started and have not ended: their ids.
     pub fn open_children(&self) -> impl Iterator<Item = String> {
+        self.children().map(|child| child.instance_id)
+    }
+
+    /// Children that were started and have not ended.
+    pub(super) fn children(&self) -> impl Iterator<Item = OpenChild<'_>> {
         let execution_id = &self.started.execution_id;
         self.tasks.values().filter(|task| task.retry_at.is_none()).filter_map(move |task| match &task.work {
-            Work::Child(child) if !child.detached => Some(child.attempt_id(execution_id, task.attempt)),
+            Work::Child(child) if !child.detached => Some(OpenChild {
+                child,
+                attempt: task.attempt,
+                instance_id: child.attempt_id(execution_id, task.attempt),
+            }),
             Work::Child(_) | Work::Activity(_) | Work::Http(_) | Work::Entity(_) | Work::Locks(_) => None,
         })
+    }
+
+    /// The turn from which on a rewound execution's code is handed its turns once more; `None` once it was.
+    pub fn rerun(&self) -> Option<TurnNumber> {
+        self.rerun
     }
 
     /// An activity, child or HTTP call that was asked for and has neither ended nor been canceled.

@@ -15,6 +15,7 @@ mod instance;
 mod json;
 mod message;
 mod replay;
+mod rewind;
 mod size;
 mod status;
 #[cfg(test)]
@@ -27,19 +28,20 @@ pub use entity::{
     EntityRecord, EntityStart, LOCKING_RULES, LockHolder, LockRequest, Section, Sender, derived_id,
 };
 pub use history::{
-    ChildScheduled, ComponentReplaced, EntityCalled, EntitySignaled, EventSent, ExecutionStarted, Failure,
-    FailureCause, HistoryEvent, LocksRequested, NextExecution, ParentInstance, RetryPolicy, Summary, Tag,
-    TaskScheduled, TraceContext, TurnRecord, time_span,
+    ChildScheduled, ComponentReplaced, EntityCalled, EntitySignaled, EventSent, ExecutionRewound, ExecutionStarted,
+    Failure, FailureCause, HistoryEvent, LocksRequested, NextExecution, ParentInstance, RetryPolicy, RewoundTask,
+    Summary, Tag, TaskScheduled, TraceContext, TurnRecord, time_span,
 };
 pub use http::{HttpAnswer, HttpOutcome, HttpRetry, HttpScheduled, TokenSource};
 pub use ids::{
     Digest, ExecutionId, FunctionName, GenerationKey, InstanceId, InstanceIdError, InstanceKey, MessageNumber,
     Sequence, Timestamp, TurnNumber,
 };
-pub use instance::{Instance, NotAHistory, OpenTask, Work};
+pub use instance::{Instance, NotAHistory, OpenChild, OpenTask, Work};
 pub use json::{DEPTH_MAX, Json, JsonError};
 pub use message::{InboxMessage, Message};
 pub use replay::{DiffRow, Divergence, Replay};
+pub use rewind::{Rewind, RewindOrder, RewoundHistory};
 pub use size::HistorySize;
 pub use status::{OverridableStates, RuntimeStatus, UnknownStatus};
 pub use turn::{EndedTurn, Hold, Stall, Successor, Turn, TurnLimits};

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use super::{
-    ExecutionId, GuestEvent, GuestOutcome, GuestTurn, HistoryEvent, TurnRecord,
+    ExecutionId, ExecutionStarted, GuestEvent, GuestOutcome, GuestTurn, HistoryEvent, Sequence, TurnNumber, TurnRecord,
     turn::{compared_event, guest_event},
 };
 
@@ -51,40 +51,21 @@ const COLUMN: usize = 60;
 impl Replay {
     /// The replay of a generation's records (the first is its start). `None` if no turn has run.
     pub fn of(records: &[Arc<TurnRecord>]) -> Option<Self> {
-        let (start, turns) = records.split_first()?;
-        let Some(HistoryEvent::ExecutionStarted(started)) = start.events.first() else { return None };
-        let mut detached = BTreeSet::new();
-        let first = turns.iter().position(|record| !record.is_hold())?;
-        let mut replay = Self {
-            events: Vec::new(),
-            turns: u32::try_from(turns.len()).ok()?,
-            recorded: Vec::new(),
-            execution_id: started.execution_id.clone(),
-        };
-        let mut next_index = 0;
-        for (number, record) in turns.iter().enumerate() {
-            let turn_at = replay.events.len();
-            if number == first {
-                replay.events.push(GuestEvent::ExecutionStarted(Arc::new((**started).clone())));
-            }
-            for event in &record.events {
-                if let HistoryEvent::ChildScheduled(child) = event
-                    && child.detached
-                {
-                    detached.insert(child.sequence);
-                }
-                let is_detached = |sequence| detached.contains(&sequence);
-                replay.events.extend(guest_event(event, &mut next_index, is_detached));
-                if event.is_compared_action() {
-                    replay.recorded.push(event.clone());
-                }
-            }
-            // A turn that was the host's alone (a retry, a hold) was never handed to a guest.
-            if replay.events.len() > turn_at {
-                replay.events.insert(turn_at, GuestEvent::TurnStarted(record.time));
-            }
-        }
-        Some(replay)
+        let mut script = Script::of(records)?;
+        script.take_turns(&records[1..]);
+        script.replay(records)
+    }
+
+    /// For a rewound generation whose code has not run since: the replay of the turns before this one (`None` if there was
+    /// none), and what the guest is handed after it, as if it were new.
+    pub fn rerun(records: &[Arc<TurnRecord>], from: TurnNumber) -> (Option<Self>, Vec<GuestEvent>) {
+        let Some((before, again)) = records.split_at_checked(from.0 as usize) else { return (None, vec![]) };
+        let Some(mut script) = Script::of(records) else { return (None, vec![]) };
+        script.take_turns(before.get(1..).unwrap_or_default());
+        let replayed = script.events.len();
+        script.take_turns(again);
+        let again = script.events.split_off(replayed);
+        (script.replay(before), again)
     }
 
     /// Compares what the guest asked for with what the history records.
@@ -206,6 +187,66 @@ fn describe(event: &HistoryEvent) -> String {
     };
     // A line is a line, whatever white space a JSON text has.
     text.replace(char::is_control, " ")
+}
+
+/// What a guest is handed of records, while it is gathered.
+struct Script {
+    events: Vec<GuestEvent>,
+    recorded: Vec<HistoryEvent>,
+    started: Arc<ExecutionStarted>,
+    has_begun: bool,
+    detached: BTreeSet<Sequence>,
+    next_index: u32,
+}
+
+impl Script {
+    fn of(records: &[Arc<TurnRecord>]) -> Option<Self> {
+        let Some(HistoryEvent::ExecutionStarted(started)) = records.first()?.events.first() else { return None };
+        Some(Self {
+            events: Vec::new(),
+            recorded: Vec::new(),
+            started: Arc::new((**started).clone()),
+            has_begun: false,
+            detached: BTreeSet::new(),
+            next_index: 0,
+        })
+    }
+
+    fn take_turns(&mut self, turns: &[Arc<TurnRecord>]) {
+        turns.iter().for_each(|record| self.take_turn(record));
+    }
+
+    fn take_turn(&mut self, record: &TurnRecord) {
+        let turn_at = self.events.len();
+        if !self.has_begun && !record.is_hold() {
+            self.has_begun = true;
+            self.events.push(GuestEvent::ExecutionStarted(self.started.clone()));
+        }
+        for event in &record.events {
+            if let HistoryEvent::ChildScheduled(child) = event
+                && child.detached
+            {
+                self.detached.insert(child.sequence);
+            }
+            let is_detached = |sequence| self.detached.contains(&sequence);
+            self.events.extend(guest_event(event, &mut self.next_index, is_detached));
+            if event.is_compared_action() {
+                self.recorded.push(event.clone());
+            }
+        }
+        // A turn that was the host's alone (a retry, a hold) was never handed to a guest.
+        if self.events.len() > turn_at {
+            self.events.insert(turn_at, GuestEvent::TurnStarted(record.time));
+        }
+    }
+
+    /// The replay of these records, which were taken. `None` if no turn has run.
+    fn replay(self, records: &[Arc<TurnRecord>]) -> Option<Replay> {
+        let turns = u32::try_from(records.len().checked_sub(1)?).ok()?;
+        let Self { events, recorded, started, .. } = self;
+        let execution_id = started.execution_id.clone();
+        (!events.is_empty()).then_some(Replay { events, turns, recorded, execution_id })
+    }
 }
 
 impl fmt::Display for Divergence {

@@ -10,9 +10,9 @@ use super::*;
 
 mod http;
 
-const LIMITS: TurnLimits = TurnLimits { actions_max: 100 };
+pub(super) const LIMITS: TurnLimits = TurnLimits { actions_max: 100 };
 
-fn next() -> Successor {
+pub(super) fn next() -> Successor {
     Successor {
         execution_id: ExecutionId("next".into()),
         component: Digest([8; 32]),
@@ -37,21 +37,21 @@ fn execution() -> Arc<ExecutionStarted> {
     })
 }
 
-fn start_record() -> Arc<TurnRecord> {
+pub(super) fn start_record() -> Arc<TurnRecord> {
     let summary = Summary { status: RuntimeStatus::Pending, custom_status: None, next_due: None, outstanding: 0 };
     let events = vec![HistoryEvent::ExecutionStarted(Box::new((*execution()).clone()))];
     Arc::new(TurnRecord { time: Timestamp(1_000), events, summary })
 }
 
-fn fold(records: &[Arc<TurnRecord>]) -> Instance {
+pub(super) fn fold(records: &[Arc<TurnRecord>]) -> Instance {
     Instance::fold(InstanceKey(1), InstanceId::parse("i").unwrap(), GenerationKey(2), records).unwrap()
 }
 
-fn fresh() -> Instance {
+pub(super) fn fresh() -> Instance {
     fold(&[start_record()])
 }
 
-fn task(sequence: Sequence) -> Action {
+pub(super) fn task(sequence: Sequence) -> Action {
     Action::ScheduleTask(TaskScheduled {
         sequence,
         name: "Say".into(),
@@ -62,20 +62,20 @@ fn task(sequence: Sequence) -> Action {
     })
 }
 
-fn timer(sequence: Sequence, at: i64) -> Action {
+pub(super) fn timer(sequence: Sequence, at: i64) -> Action {
     Action::CreateTimer { sequence, fire_at: Timestamp(at) }
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "it is what `end_turn` takes")]
-fn waiting(actions: Vec<Action>) -> Result<GuestTurn, Failure> {
+pub(super) fn waiting(actions: Vec<Action>) -> Result<GuestTurn, Failure> {
     Ok(GuestTurn { actions, outcome: GuestOutcome::Waiting })
 }
 
-fn ended(sequence: Sequence) -> Message {
+pub(super) fn ended(sequence: Sequence) -> Message {
     Message::TaskEnded { generation: GenerationKey(2), sequence, outcome: Ok(Json::null()) }
 }
 
-fn event(number: i64) -> Message {
+pub(super) fn event(number: i64) -> Message {
     let body = InboxMessage::EventRaised { name: "Evt".into(), input: Json::null() };
     Message::Inbox { number: MessageNumber(number), body }
 }
@@ -206,12 +206,12 @@ fn a_guest_that_breaks_the_contract_stalls_and_nothing_is_recorded() {
 }
 
 /// An activity with a retry policy.
-fn retried(sequence: Sequence, retry: RetryPolicy) -> Action {
+pub(super) fn retried(sequence: Sequence, retry: RetryPolicy) -> Action {
     let Action::ScheduleTask(task) = task(sequence) else { panic!("it is a task") };
     Action::ScheduleTask(TaskScheduled { retry: Some(retry), ..task })
 }
 
-fn policy() -> RetryPolicy {
+pub(super) fn policy() -> RetryPolicy {
     RetryPolicy {
         max_attempts: 3,
         first_interval_ms: 1_000.0,

@@ -30,6 +30,8 @@ pub struct Turn {
     number: TurnNumber,
     time: Timestamp,
     is_first: bool,
+    /// The code of a rewound execution runs again.
+    is_rerun: bool,
     taken: Vec<HistoryEvent>,
     took: Vec<MessageNumber>,
 }
@@ -82,6 +84,10 @@ impl Turn {
     /// The guest's view of what the turn takes.
     pub fn guest_events(&self, instance: &Instance) -> Vec<GuestEvent> {
         let mut events = vec![GuestEvent::TurnStarted(self.time)];
+        if self.is_rerun && !self.takes_for_guest() {
+            // A replay finds nothing for the guest in this turn's record, and begins no turn for it.
+            return vec![];
+        }
         if self.is_first {
             events.push(GuestEvent::ExecutionStarted(instance.execution().clone()));
         }
@@ -97,7 +103,11 @@ impl Turn {
     /// True if there is something for the guest in it: a turn may be the host's alone, when an attempt of an activity failed
     /// or the next one begins.
     pub fn needs_guest(&self) -> bool {
-        self.is_first || self.taken.iter().any(|event| guest_event(event, &mut 0, |_| false).is_some())
+        self.is_first || self.is_rerun || self.takes_for_guest()
+    }
+
+    fn takes_for_guest(&self) -> bool {
+        self.taken.iter().any(|event| guest_event(event, &mut 0, |_| false).is_some())
     }
 
     /// When it began: the orchestrator's clock.
@@ -154,6 +164,7 @@ pub(super) fn guest_event(
         | HistoryEvent::HttpPollStarted { .. }
         | HistoryEvent::ExecutionSuspended { .. }
         | HistoryEvent::ExecutionResumed { .. }
+        | HistoryEvent::ExecutionRewound(_)
         | HistoryEvent::TimerCreated { .. }
         | HistoryEvent::ActionCanceled { .. }
         | HistoryEvent::EventConsumed { .. }
@@ -193,13 +204,15 @@ impl Instance {
             taking.events.push(HistoryEvent::TimerFired { sequence: *sequence });
         }
         // A message that concerns nobody any more is taken all the same: it must leave the inbox.
-        if taking.events.is_empty() && taking.took.is_empty() && !self.is_new() {
+        let is_rerun = self.rerun().is_some();
+        if taking.events.is_empty() && taking.took.is_empty() && !self.is_new() && !is_rerun {
             return None;
         }
         Some(Turn {
             number: self.last_turn().next(),
             time,
             is_first: self.is_new(),
+            is_rerun,
             taken: taking.events,
             took: taking.took,
         })
@@ -392,7 +405,8 @@ fn attempt_failed(task: &OpenTask, failure: Failure, time: Timestamp) -> History
     let elapsed_ms = time.as_millis_f64() - task.at.as_millis_f64();
     // What is asked after was accepted: repeating the call would begin the work a second time.
     let policy = task.work.retry().filter(|_| task.poll.is_none());
-    let interval = policy.and_then(|retry| retry.next_interval_ms(attempt, &failure, elapsed_ms));
+    let counted = attempt - task.attempts_before;
+    let interval = policy.and_then(|retry| retry.next_interval_ms(counted, &failure, elapsed_ms));
     match interval {
         Some(interval_ms) => {
             let interval = Duration::try_from_secs_f64(interval_ms / 1000.0).unwrap_or(Duration::MAX);
@@ -476,6 +490,7 @@ impl<'a> Ending<'a> {
             events_raised: instance.events_raised(),
             consumed: BTreeSet::new(),
         };
+        ending.summary.outstanding -= u32::from(turn.is_rerun);
         turn.taken.iter().for_each(|event| ending.taken(event));
         ending
     }
@@ -534,6 +549,7 @@ impl<'a> Ending<'a> {
             | HistoryEvent::ExecutionSuspended { .. }
             | HistoryEvent::ExecutionResumed { .. }
             | HistoryEvent::ComponentReplaced(_)
+            | HistoryEvent::ExecutionRewound(_)
             | HistoryEvent::ExecutionTerminated { .. } => {}
         }
     }

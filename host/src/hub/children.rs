@@ -61,7 +61,7 @@ impl Inner {
             .collect()
     }
 
-    fn child_start(
+    pub(super) fn child_start(
         &self,
         parent: &Instance,
         child: &ChildScheduled,

@@ -21,6 +21,7 @@ mod parking;
 mod recovery;
 mod replacement;
 mod residency;
+mod rewind;
 mod timer_functions;
 mod timers;
 mod turns;
@@ -592,6 +593,30 @@ impl Inner {
             self.spawn_worker(instance);
         } else if let Some(cell) = self.find_cell(instance) {
             // A turn of the generation that was replaced may be running: it is given up.
+            cell.ended.notify_one();
+        }
+        self.garbage.notify_one();
+        self.released.notify_one();
+    }
+
+    /// Takes up a generation that storage has, of an instance that had ended.
+    fn begin_again(self: &Arc<Self>, instance: InstanceKey, generation: GenerationKey) {
+        self.parking.ended(instance);
+        let begin = self.deliver(instance, |state| {
+            state.wake = true;
+            state.changes += 1;
+            state.stalled = None;
+            state.suspended = false;
+            state.set_live_from(generation);
+            state.stop_activities_before(Some(generation));
+            if !state.running {
+                state.held = cell::Held::default();
+                state.forget_inbox();
+            }
+        });
+        if begin {
+            self.spawn_worker(instance);
+        } else if let Some(cell) = self.find_cell(instance) {
             cell.ended.notify_one();
         }
         self.garbage.notify_one();

@@ -105,7 +105,12 @@ impl Inner {
             }
             Err(GuestError::Unavailable(text)) => return Err(Interrupted::Later(text)),
         };
-        match Replay::of(records) {
+        // What a rewound execution is handed once more is no replay: it may differ.
+        let replay = match instance.rerun() {
+            Some(from) => Replay::rerun(records, from).0,
+            None => Replay::of(records),
+        };
+        match replay {
             Some(replay) => self.replay(instance, replaced.component, guest.as_mut(), &replay).await,
             None => Ok(()),
         }

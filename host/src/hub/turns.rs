@@ -9,7 +9,7 @@ use super::{
     worker::{Counters, Inner},
 };
 use crate::{
-    durable::{Digest, Failure, GuestOutcome, GuestTurn, Instance, Replay, Turn, TurnRecord},
+    durable::{Digest, Failure, GuestEvent, GuestOutcome, GuestTurn, Instance, Replay, Turn, TurnRecord},
     flight::{Call, CallKind},
 };
 
@@ -21,6 +21,29 @@ pub(super) enum Interrupted {
     Stall(String),
 }
 
+/// What a turn hands to a guest.
+struct Handed {
+    /// What a new guest is handed before.
+    replay: Option<Replay>,
+    /// The turn's events; those of a rewound execution's first turn begin with the turns that it is handed once more.
+    events: Vec<GuestEvent>,
+    /// How many turns these are.
+    turns: u32,
+}
+
+impl Handed {
+    fn new(instance: &Instance, records: Option<&[Arc<TurnRecord>]>, turn: &Turn) -> Self {
+        let (replay, mut events) = match (records, instance.rerun()) {
+            (Some(records), Some(from)) => Replay::rerun(records, from),
+            (Some(records), None) => (Replay::of(records), vec![]),
+            (None, _) => (None, vec![]),
+        };
+        events.extend(turn.guest_events(instance));
+        let turns = events.iter().filter(|event| matches!(event, GuestEvent::TurnStarted(_))).count();
+        Self { replay, events, turns: u32::try_from(turns).unwrap_or(u32::MAX) }
+    }
+}
+
 impl Inner {
     /// Runs a turn's code, if it has something for it. Waits for a place among the turns that run.
     pub(super) async fn run_guest(
@@ -30,8 +53,13 @@ impl Inner {
         turn: &Turn,
     ) -> Result<Result<GuestTurn, Failure>, Interrupted> {
         let instance = held.instance.as_deref().expect("a turn has begun");
+        let nothing = GuestTurn { actions: vec![], outcome: GuestOutcome::Waiting };
         if !turn.needs_guest() {
-            return Ok(Ok(GuestTurn { actions: vec![], outcome: GuestOutcome::Waiting }));
+            return Ok(Ok(nothing));
+        }
+        let handed = Handed::new(instance, records, turn);
+        if handed.events.is_empty() {
+            return Ok(Ok(nothing));
         }
         let execution = instance.execution();
         let alone = match self.parking.is_suspect(&execution.execution_id, None) {
@@ -47,7 +75,7 @@ impl Inner {
             attempt: 1,
             function: &execution.name,
         });
-        let call = self.call_guest(held, records, turn);
+        let call = self.call_guest(held, handed);
         match alone {
             None => call.await,
             Some((execution_id, alone)) => {
@@ -56,12 +84,7 @@ impl Inner {
         }
     }
 
-    async fn call_guest(
-        &self,
-        held: &mut Held,
-        records: Option<&[Arc<TurnRecord>]>,
-        turn: &Turn,
-    ) -> Result<Result<GuestTurn, Failure>, Interrupted> {
+    async fn call_guest(&self, held: &mut Held, handed: Handed) -> Result<Result<GuestTurn, Failure>, Interrupted> {
         let instance = held.instance.as_deref().expect("a turn has begun");
         if held.guest.is_none() {
             let execution = instance.execution();
@@ -77,7 +100,7 @@ impl Inner {
                 Err(GuestError::Code(failure)) => return Ok(Err(failure)),
                 Err(GuestError::Unavailable(text)) => return Err(Interrupted::Later(text)),
             }
-            if let Some(replay) = records.and_then(Replay::of) {
+            if let Some(replay) = handed.replay {
                 let guest = held.guest.as_mut().expect("it has just been made");
                 self.replay(instance, instance.execution().component, guest.as_mut(), &replay).await?;
             }
@@ -86,8 +109,7 @@ impl Inner {
         }
         Counters::add(&self.counters.turns, 1);
         let guest = held.guest.as_mut().expect("held, or made above");
-        let events = turn.guest_events(instance);
-        match guest.turn(false, 1, &events).await {
+        match guest.turn(false, handed.turns, &handed.events).await {
             Ok(result) => Ok(Ok(result)),
             Err(error) => {
                 held.guest = None;

@@ -358,6 +358,7 @@ impl Inner {
             return disagrees.map_or(Round::Again, Round::Stall);
         };
         let span = debug_span!("orchestration.turn", instance_id = %instance.id(), name = %instance.execution().name);
+        let records = records.as_deref();
         let guest = tokio::select! {
             biased;
             () = cell.ended.notified() => {
@@ -365,7 +366,7 @@ impl Inner {
                 self.start_over(cell, held, again);
                 return Round::Again;
             }
-            guest = self.run_guest(held, records.as_deref(), &turn).instrument(span) => guest,
+            guest = self.run_guest(held, records, &turn).instrument(span) => guest,
         };
         match guest {
             Ok(guest) => self.commit(cell, held, turn, guest, again).await,

@@ -15,7 +15,7 @@ pub mod sqlite;
 
 pub use rules::child_ended;
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{collections::BTreeSet, future::Future, pin::Pin, sync::Arc};
 
 use crate::durable::{
     Digest, EntityId, EntityRecord, ExecutionId, ExecutionStarted, Failure, FunctionName, GenerationKey, InboxMessage,
@@ -321,6 +321,61 @@ pub enum Ended {
     NotFound,
 }
 
+/// A rewind: failed instances that run on, a parent with its failed children, in one commit.
+#[derive(Clone, Debug)]
+pub struct Rewind {
+    /// The right to write.
+    pub fence: Fence,
+    /// The instances that run on.
+    pub instances: Vec<RewoundInstance>,
+    /// What this was decided upon beside them.
+    pub unchanged: Vec<Unchanged>,
+}
+
+/// One of the instances of a rewind. Its failed generation goes; a new one with the same creation time and inbox begins.
+#[derive(Clone, Debug)]
+pub struct RewoundInstance {
+    /// The instance.
+    pub instance: InstanceKey,
+    /// The generation that must still be there, and have failed.
+    pub failed: GenerationKey,
+    /// From this turn (from 1) on the new generation has `records`; what lies before it has from the failed one.
+    pub from: TurnNumber,
+    /// At least one; the last one's summary is how the new generation stands.
+    pub records: Vec<Arc<TurnRecord>>,
+    /// Actions whose [`InboxMessage::ChildEnded`] leave the inbox: what they tell is outdated.
+    pub settled: BTreeSet<Sequence>,
+    /// What is put into its inbox then.
+    pub messages: Vec<InboxMessage>,
+    /// Children to start, as in [`TurnCommit::children`].
+    pub children: Vec<ChildStart>,
+}
+
+/// An instance on which a rewind was decided: it must have this generation still, and be live or ended still.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unchanged {
+    /// The instance.
+    pub instance: InstanceKey,
+    /// Its generation.
+    pub generation: GenerationKey,
+    /// Whether it is live.
+    pub live: bool,
+}
+
+/// What became of a rewind.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Rewound {
+    /// It is durable: all of it.
+    Done {
+        /// The new generations, in the order of [`Rewind::instances`].
+        generations: Vec<GenerationKey>,
+        /// What it did to inboxes and other instances.
+        effects: Effects,
+    },
+    /// Something is not as it was when this was decided: nothing was stored.
+    Changed,
+}
+
 /// What became of a purge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Purged {
@@ -500,6 +555,9 @@ pub trait Storage: Send + Sync + 'static {
 
     /// Ends a live instance.
     fn end(&self, end: End) -> StorageFuture<'_, Ended>;
+
+    /// Lets failed instances run on, all of them or none.
+    fn rewind(&self, rewind: Rewind) -> StorageFuture<'_, Rewound>;
 
     /// Deletes an ended instance.
     fn purge(&self, fence: Fence, id: InstanceId) -> StorageFuture<'_, Purged>;

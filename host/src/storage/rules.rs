@@ -1,11 +1,11 @@
 //! What every backend decides alike: records that storage itself writes, and what is read out of records.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{ChildStart, End, EntityQuery, Fence, Output, PutMessage, Start, Started, StorageError};
 use crate::durable::{
     Digest, EntityRecord, ExecutionId, ExecutionStarted, Failure, HistoryEvent, InboxMessage, InstanceId, Json,
-    NextExecution, RuntimeStatus, Summary, Timestamp, TurnNumber, TurnRecord,
+    NextExecution, RuntimeStatus, Sequence, Summary, Timestamp, TurnNumber, TurnRecord,
 };
 
 /// The record of a start, [`TurnNumber::START`].
@@ -78,6 +78,29 @@ pub(super) fn end_record(end: &End, last_time: Timestamp, last: Summary) -> Turn
             outstanding: 0,
         },
     }
+}
+
+/// Whether an instance that ended so keeps its inbox: a failed one may be rewound, and what it was sent is not lost then.
+pub(super) fn keeps_inbox(status: RuntimeStatus) -> bool {
+    status == RuntimeStatus::Failed
+}
+
+/// Whether a message is one that a rewind makes outdated.
+pub(super) fn is_settled(body: &InboxMessage, settled: &BTreeSet<Sequence>) -> bool {
+    match body {
+        InboxMessage::ChildEnded { sequence, .. } => settled.contains(sequence),
+        InboxMessage::EventRaised { .. }
+        | InboxMessage::EntityOperation(_)
+        | InboxMessage::EntityAnswered { .. }
+        | InboxMessage::LockRequest(_)
+        | InboxMessage::LockAnswered { .. }
+        | InboxMessage::Unlock { .. } => false,
+    }
+}
+
+/// Whether a message is kept for an instance that ended so: an operation runs once, so a rewound execution needs its answer.
+pub(super) fn keeps_message(status: RuntimeStatus, body: &InboxMessage) -> bool {
+    keeps_inbox(status) && matches!(body, InboxMessage::EntityAnswered { .. })
 }
 
 /// The due entry's time that a generation has after this summary: none once it has ended.
@@ -182,6 +205,7 @@ pub(super) fn output(last: &TurnRecord) -> Option<Output> {
         | HistoryEvent::HttpPollStarted { .. }
         | HistoryEvent::ExecutionSuspended { .. }
         | HistoryEvent::ExecutionResumed { .. }
+        | HistoryEvent::ExecutionRewound(_)
         | HistoryEvent::TimerCreated { .. }
         | HistoryEvent::EntityCalled(_)
         | HistoryEvent::EntityCompleted { .. }

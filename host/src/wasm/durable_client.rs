@@ -121,8 +121,9 @@ impl client::Host for GuestState {
         Ok(async { Ok(granted.hub()?.resume(&instance_id, &reason).await?) }.await)
     }
 
-    async fn rewind(&mut self, _instance_id: String, _reason: String) -> Answer<()> {
-        self.unsupported("rewind")
+    async fn rewind(&mut self, instance_id: String, reason: String) -> Answer<()> {
+        let granted = self.granted("rewind")?;
+        Ok(async { Ok(granted.hub()?.rewind(&instance_id, &reason).await?) }.await)
     }
 
     async fn restart(&mut self, instance_id: String, with_new_instance_id: bool) -> Answer<String> {

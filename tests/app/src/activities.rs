@@ -89,6 +89,16 @@ pub fn fetch_url(ctx: ActivityContext, input: FetchInput) -> Result<Fetched> {
     Ok(Fetched { status: response.status(), body: response.text() })
 }
 
+/// Asks this URL and returns what it says; anything but 200 is a failure.
+#[activity]
+pub fn ask(url: String) -> Result<String> {
+    let response = http::get(url).send()?;
+    match response.status() {
+        200 => Ok(response.text()),
+        status => Err(Failure::new(format!("it answered {status}")).with_kind("Unwell")),
+    }
+}
+
 /// Sleeps and then sends a request: nobody sees it if the activity is stopped before.
 #[activity]
 pub fn sleep_then_fetch(input: SleepThenFetch) -> Result<u16> {

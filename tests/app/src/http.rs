@@ -69,6 +69,7 @@ pub fn http_client(req: HttpRequest, client: DurableClient) -> HttpResult {
         "terminateWithChildren" => json!(client.terminate_with_children(id, "by a function")?),
         "suspend" => json!(client.suspend(id, "by a function")?),
         "resume" => json!(client.resume(id, "by a function")?),
+        "rewind" => json!(client.rewind(id, "by a function")?),
         "restart" => json!(client.restart(id)?),
         "restartWithNewId" => json!(client.restart_with_new_id(id)?),
         // The instances that were created since this one.

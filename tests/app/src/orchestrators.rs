@@ -2,7 +2,7 @@
 
 use crate::activities::{Attempts, Caller, FlakyStep, SleepThenFetch, Trial, WhoAsks};
 use crate::entities::Ended;
-use futures::future::try_join_all;
+use futures::future::{join_all, try_join_all};
 use serde::{Deserialize, Serialize};
 use soloist_sdk::prelude::*;
 use std::collections::BTreeMap;
@@ -244,6 +244,22 @@ pub struct FetchItself {
 #[orchestrator]
 pub async fn eternal(ctx: OrchestrationContext) {
     ctx.create_timer(Duration::from_hours(10 * 365 * 24)).await;
+}
+
+#[derive(Deserialize)]
+pub struct AsksInput {
+    urls: Vec<String>,
+    /// How often each is asked at most, a tenth of a second apart.
+    #[serde(default = "one")]
+    attempts: u32,
+}
+
+/// Asks all URLs at once and waits for all; then fails if one failed.
+#[orchestrator]
+pub async fn asks(ctx: OrchestrationContext, input: AsksInput) -> Result<Vec<String>> {
+    let policy = RetryPolicy::new(input.attempts, Duration::from_millis(100));
+    let asked = input.urls.iter().map(|url| ctx.call_activity_with_retry("Ask", url, policy.clone()));
+    join_all(asked).await.into_iter().collect()
 }
 
 #[derive(Deserialize)]

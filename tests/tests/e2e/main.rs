@@ -23,6 +23,7 @@ mod outbound;
 mod parking;
 mod races;
 mod retries;
+mod rewind;
 mod samples;
 mod scale;
 mod scheduled;

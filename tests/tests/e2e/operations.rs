@@ -313,7 +313,7 @@ async fn a_rewind_is_refused_by_the_instances_state() {
         ("Terminated", 410),
         ("Running", 409),
         ("Suspended", 409),
-        ("Failed", 501),
+        ("Failed", 202),
         ("nobody", 404),
     ] {
         assert_eq!(operate(&host, id, "rewind").await.status, code, "{id}");

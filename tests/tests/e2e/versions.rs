@@ -212,6 +212,26 @@ async fn code_that_differs_from_the_history_leaves_the_instance_as_it_is_and_sho
     }
 }
 
+#[tokio::test]
+async fn a_rewound_instance_goes_on_with_mended_code_and_stays_on_it() {
+    let versions = Versions::new();
+    versions.deploy("first.wasm", &changed("one", "VersionA", 9999));
+    let mut host = versions.hurried_host().start().await;
+    host.start("Versioned", "a", "").await;
+    host.wait_for_status("a", "Failed").await;
+    host.kill9();
+    versions.deploy("second.wasm", &changed("two", "VersionA", 0));
+    host.restart().await;
+    assert_eq!(host.post(&format!("{}/rewind", path("a")), "").await.status, 202);
+    eventually("the activity ends", || async {
+        host.history("a").await.iter().any(|event| event["EventType"] == "TaskCompleted").then_some(())
+    })
+    .await;
+    host.kill9();
+    host.restart().await;
+    assert_eq!(finish(&host, "a").await, "two");
+}
+
 async fn resume_once_stalled(host: &Host) {
     diagnostics(host, "a", "replay was stopped: CpuLimitExceeded").await;
     resume(host, "a").await;

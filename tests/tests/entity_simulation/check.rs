@@ -123,6 +123,7 @@ fn check_history(records: &[Arc<TurnRecord>], context: &str) {
                 | HistoryEvent::LocksReleased { .. }
                 | HistoryEvent::EventSent(_)
                 | HistoryEvent::ActionCanceled { .. }
+                | HistoryEvent::ExecutionRewound(_)
                 | HistoryEvent::EventConsumed { .. }
                 | HistoryEvent::CustomStatusSet { .. }
                 | HistoryEvent::ComponentReplaced(_) => {}

@@ -15,8 +15,8 @@ use soloist::{
     durable::{Digest, EntityId, FunctionName, InstanceId, InstanceKey, Timestamp},
     storage::{
         Committed, ComponentUse, Due, End, Ended, EntityCommit, EntityCommitted, EntityPage, EntityQuery,
-        EntitySnapshot, Fence, Loaded, OpenInstance, Page, Purged, Put, PutMessage, Query, Snapshot, Start, Started,
-        Storage, StorageError, StorageFuture, TimerStatus, TurnCommit, Want,
+        EntitySnapshot, Fence, Loaded, OpenInstance, Page, Purged, Put, PutMessage, Query, Rewind, Rewound, Snapshot,
+        Start, Started, Storage, StorageError, StorageFuture, TimerStatus, TurnCommit, Want,
     },
 };
 use tokio::sync::Notify;
@@ -195,6 +195,7 @@ impl<S: Storage> Storage for Faulty<S> {
         entities(query: EntityQuery) -> EntityPage;
         put_message(message: PutMessage) -> Put;
         end(end: End) -> Ended;
+        rewind(rewind: Rewind) -> Rewound;
         purge(fence: Fence, id: InstanceId) -> Purged;
         put_component(digest: Digest, bytes: Arc<[u8]>) -> ();
         component(digest: Digest) -> Option<Arc<[u8]>>;

@@ -12,8 +12,8 @@ use soloist::{
     durable::{Digest, EntityId, FunctionName, InboxMessage, InstanceId, InstanceKey, MessageNumber, RuntimeStatus},
     storage::{
         Committed, ComponentUse, Due, End, Ended, EntityCommit, EntityCommitted, EntityPage, EntityQuery,
-        EntitySnapshot, Fence, Loaded, OpenInstance, Page, Purged, Put, PutMessage, Query, Snapshot, Start, Started,
-        Storage, StorageError, StorageFuture, TimerStatus, TurnCommit, Want,
+        EntitySnapshot, Fence, Loaded, OpenInstance, Page, Purged, Put, PutMessage, Query, Rewind, Rewound, Snapshot,
+        Start, Started, Storage, StorageError, StorageFuture, TimerStatus, TurnCommit, Want,
     },
 };
 
@@ -407,6 +407,7 @@ impl Storage for Buggy {
         entities(query: EntityQuery) -> EntityPage = real.entities;
         put_message(message: PutMessage) -> Put = put_badly;
         end(end: End) -> Ended = end_badly;
+        rewind(rewind: Rewind) -> Rewound = real.rewind;
         purge(fence: Fence, id: InstanceId) -> Purged = purge_badly;
         put_component(digest: Digest, bytes: Arc<[u8]>) -> () = real.put_component;
         component(digest: Digest) -> Option<Arc<[u8]>> = real.component;

@@ -18,7 +18,7 @@ use crate::{
     dice::{Of, Tally},
     faults::Grave,
     plan::{Plan, Truth},
-    program::{Step, check_output},
+    program::{FRAGILE, Step, check_output},
 };
 
 /// Judges an era: the instance has ended, and nobody sends any more.
@@ -43,7 +43,7 @@ pub async fn era(context: &Context, plan: &Plan) {
     let has_ended = History::check(records, &story);
     assert!(has_ended, "every instance must have ended: {story}");
     check_starts(&truth, purges, &snapshot, &story);
-    check_outcome(plan, &truth, &snapshot, &story);
+    check_outcome(plan, &truth, &snapshot, purges > 0, &story);
     count(&context.tally, plan, &snapshot);
     plan.truth().judged = Some(snapshot.generation);
 }
@@ -221,6 +221,13 @@ impl<'a> History<'a> {
                 assert!(self.messages < Some(*message), "I8: taken twice, or out of order: {story}");
                 self.messages = Some(*message);
             }
+            HistoryEvent::ExecutionRewound(rewound) => {
+                for task in &rewound.tasks {
+                    assert!(self.asked.contains(&task.sequence), "what nobody asked for is rewound: {story}");
+                    assert!(!self.answered.contains(&task.sequence), "what has an answer is rewound: {story}");
+                    self.attempts.remove(&task.sequence);
+                }
+            }
             HistoryEvent::ActionCanceled { sequence } => {
                 self.canceled.insert(*sequence);
             }
@@ -248,7 +255,7 @@ impl<'a> History<'a> {
     }
 }
 
-fn check_outcome(plan: &Plan, truth: &Truth, snapshot: &Snapshot, story: &str) {
+fn check_outcome(plan: &Plan, truth: &Truth, snapshot: &Snapshot, purged: bool, story: &str) {
     let fails = plan.program.iter().any(|step| matches!(step, Step::Fail));
     let must_be_terminated = truth.terminate_acked.is_some_and(|epoch| truth.is_certain(epoch));
     match snapshot.output.as_ref().expect("it has ended") {
@@ -259,6 +266,8 @@ fn check_outcome(plan: &Plan, truth: &Truth, snapshot: &Snapshot, story: &str) {
             let consumed = check_output(&plan.program, &got, story);
             check_events(truth, &consumed, story);
         }
+        // Before it could be rewound.
+        Output::Failed(failure) if failure.kind == FRAGILE => assert!(purged, "it was not rewound: {story}"),
         Output::Failed(failure) => {
             assert!(!must_be_terminated, "I3: an acknowledged terminate was lost: {story}");
             assert_eq!(failure.message, "the end", "{story}");

@@ -1,11 +1,14 @@
 //! Everything that clients do to one instance id, era after era.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use soloist::{
     durable::{FunctionName, Json, OverridableStates, RuntimeStatus, Tag},
     hub::{ClientError, Hub, OrchestrationStatus, StartNew, StartOutcome, StatusWant},
-    storage::{Storage, StorageError},
+    storage::{Output, Storage, StorageError},
 };
 use tokio::sync::watch;
 
@@ -14,6 +17,7 @@ use crate::{
     dice::{Dice, Life, Of, Tally},
     faults::Recorder,
     plan::{Phase, Plan, Reuse},
+    program::{FRAGILE, Fragile, Step},
 };
 
 /// What the clients of a life have.
@@ -67,6 +71,7 @@ pub async fn client(context: Arc<Context>, plan: Arc<Plan>, seed: u64) {
                 plan.truth().phase = Phase::Judged;
             }
             Phase::Judged => {
+                plan.quirks.mended.store(false, Ordering::Relaxed);
                 if plan.era().copy {
                     start_copy(&context, &plan).await;
                 }
@@ -89,6 +94,39 @@ pub async fn client(context: Arc<Context>, plan: Arc<Plan>, seed: u64) {
             }
             Phase::Done => return,
         }
+    }
+}
+
+/// Whether an instance failed by what can be mended.
+fn is_fragile(status: &OrchestrationStatus) -> bool {
+    matches!(&status.output, Some(Output::Failed(failure)) if failure.kind == FRAGILE)
+}
+
+/// Two operators rewind a mended instance at about the same time.
+async fn rewind(context: &Context, plan: &Plan, dice: &mut Dice) {
+    let operators = [dice.below(3), dice.below(3)].map(|wait| async move {
+        context.life.nap_millis(wait).await;
+        context.hub.rewind(&plan.id, "mended").await
+    });
+    let answers = futures::future::join_all(operators).await;
+    let done = answers.iter().filter(|answer| answer.is_ok()).count();
+    for answer in answers {
+        match answer {
+            Ok(()) => context.did("rewind"),
+            // It runs on, has ended meanwhile, or was purged.
+            Err(ClientError::Conflict(_) | ClientError::Gone(_)) => {}
+            Err(ClientError::NotFound(_)) if context.was_buried(plan) => {}
+            Err(error) => assert!(may_be_repeated(&error), "a rewind was refused: {error}"),
+        }
+    }
+    // It may have failed anew: by what its program ends with, or by a second child that failed before the mending and tells it
+    // only now.
+    let may_fail_anew = |step: &Step| matches!(step, Step::Fail | Step::Fragile(Fragile::Grandchildren));
+    let fails_anew = plan.era().replace_after.is_some() || plan.program.iter().any(may_fail_anew);
+    assert!(done < 2 || fails_anew, "of two rewinds one finds that the other was made: {}", plan.id);
+    if done > 0 && !fails_anew {
+        let seen = context.hub.status(&plan.id, StatusWant::default()).await;
+        assert!(!matches!(seen, Ok(Some(seen)) if is_fragile(&seen)), "I10: the next read must show it: {}", plan.id);
     }
 }
 
@@ -121,6 +159,10 @@ async fn run_era(context: &Arc<Context>, plan: &Arc<Plan>, dice: &mut Dice) {
     loop {
         let was_accepted = plan.truth().accepted > 0;
         match context.status(plan).await {
+            Some(status) if is_fragile(&status) => {
+                plan.quirks.mended.store(true, Ordering::Relaxed);
+                rewind(context, plan, dice).await;
+            }
             Some(status) if status.runtime_status.is_terminal() => break,
             Some(_) => {}
             None if context.was_buried(plan) => break,

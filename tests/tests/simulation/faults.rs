@@ -15,8 +15,8 @@ use soloist::{
     durable::{Digest, EntityId, FunctionName, GenerationKey, HistoryEvent, InboxMessage, InstanceId, InstanceKey},
     storage::{
         Committed, ComponentUse, Due, End, Ended, EntityCommit, EntityCommitted, EntityPage, EntityQuery,
-        EntitySnapshot, Fence, Loaded, OpenInstance, Page, Purged, Put, PutMessage, Query, Snapshot, Start, Started,
-        Storage, StorageError, StorageFuture, TimerStatus, TurnCommit, Want,
+        EntitySnapshot, Fence, Loaded, OpenInstance, Page, Purged, Put, PutMessage, Query, Rewind, Rewound, Snapshot,
+        Start, Started, Storage, StorageError, StorageFuture, TimerStatus, TurnCommit, Want,
     },
 };
 use tokio::sync::Notify;
@@ -386,6 +386,7 @@ impl Storage for Faulty {
         Read entities(query: EntityQuery) -> EntityPage = plain;
         Commit put_message(message: PutMessage) -> Put = plain;
         Commit end(end: End) -> Ended = plain;
+        Commit rewind(rewind: Rewind) -> Rewound = plain;
         Commit purge(fence: Fence, id: InstanceId) -> Purged = purge_and_bury;
         Commit put_component(digest: Digest, bytes: Arc<[u8]>) -> () = plain;
         Read component(digest: Digest) -> Option<Arc<[u8]>> = plain;

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -22,7 +22,7 @@ use soloist::{
 use crate::{
     dice::{Dice, Life, Of, Tally},
     faults::Recorder,
-    program::{SLOW_TIMEOUT, Step, activity_result, retry_policy},
+    program::{FRAGILE, Fragile, SLOW_TIMEOUT, Step, activity_result, retry_policy},
 };
 
 /// A guest of this size stays resident only where the budget is large.
@@ -35,6 +35,8 @@ pub struct Quirks {
     pub unavailable: AtomicU64,
     /// Replays that ask for something else.
     pub diverge: AtomicU64,
+    /// What is fragile works by now.
+    pub mended: AtomicBool,
 }
 
 impl Quirks {
@@ -81,6 +83,9 @@ impl Script {
         let mut attempts = records.iter().flat_map(|record| &record.events).filter_map(|event| match event {
             HistoryEvent::TaskScheduled(task) if task.sequence == call.sequence => Some(1),
             HistoryEvent::TaskRetryStarted { sequence, attempt } if *sequence == call.sequence => Some(*attempt),
+            HistoryEvent::ExecutionRewound(rewound) => {
+                rewound.tasks.iter().find(|task| task.sequence == call.sequence).map(|task| task.attempt)
+            }
             _ => None,
         });
         let recorded = attempts.next_back();
@@ -165,6 +170,12 @@ impl Executor for Script {
                 self.life.nap(Duration::from_secs(3_000)).await;
                 self.recorder.violate(format!("an activity ran on beyond its timeout: {call:?}"));
             }
+            if call.name.as_str() == FRAGILE {
+                let quirks = self.programs.get(call.input.as_str().trim_matches('"')).map(|(_, quirks)| quirks);
+                if quirks.is_some_and(|quirks| !quirks.mended.load(Ordering::Relaxed)) {
+                    return Err(Failure::new(FRAGILE, "until it is mended"));
+                }
+            }
             if call.name.as_str() == "Fails" || (call.name.as_str() == "Works" && call.attempt <= fails) {
                 return Err(Failure::new("Planned", "as it should"));
             }
@@ -195,6 +206,8 @@ struct Guest {
 #[derive(Default)]
 struct State {
     program: Vec<Step>,
+    /// The plan that it is part of.
+    plan: String,
     entropy: u64,
     at: usize,
     next: u32,
@@ -223,20 +236,40 @@ impl State {
     }
 
     fn task(&mut self, name: &str) {
-        self.task_with(name, 0, None, None);
+        self.task_with(name, Json::parse("0").expect("a number"), None, None);
     }
 
-    fn task_with(&mut self, name: &str, fails: u32, retry: Option<RetryPolicy>, timeout: Option<Duration>) {
+    fn task_with(&mut self, name: &str, input: Json, retry: Option<RetryPolicy>, timeout: Option<Duration>) {
         let sequence = self.number();
         self.waits.tasks.insert(sequence, None);
         self.actions.push(Action::ScheduleTask(TaskScheduled {
             sequence,
             name: name.into(),
-            input: Json::parse(fails.to_string()).expect("a number"),
+            input,
             retry,
             timeout_ms: timeout.map(|timeout| timeout.as_secs_f64() * 1_000.0),
             tags: vec![],
         }));
+    }
+
+    fn failing_task(&mut self, name: &str, fails: u32, timeout: Option<Duration>) {
+        let input = Json::parse(fails.to_string()).expect("a number");
+        self.task_with(name, input, Some(retry_policy()), timeout);
+    }
+
+    fn fragile(&mut self, what: Fragile) {
+        let plan = Json::string(&self.plan);
+        match what {
+            Fragile::Activity => self.task_with(FRAGILE, plan, None, None),
+            Fragile::OneOfThree => {
+                self.task("Works");
+                self.task_with(FRAGILE, plan, None, None);
+                self.task("Works");
+            }
+            Fragile::Retried => self.task_with(FRAGILE, plan, Some(retry_policy()), None),
+            Fragile::Child => self.child("FragileChild", None, false),
+            Fragile::Grandchildren => (0..2).for_each(|_| self.child("FragileParent", None, false)),
+        }
     }
 
     fn child(&mut self, name: &str, retry: Option<RetryPolicy>, detached: bool) {
@@ -246,7 +279,7 @@ impl State {
             sequence,
             name: name.into(),
             instance_id: String::new(),
-            input: Json::null(),
+            input: if name.starts_with(FRAGILE) { Json::string(&self.plan) } else { Json::null() },
             version: None,
             detached,
             retry,
@@ -306,14 +339,15 @@ impl State {
                 self.actions.push(Action::SetCustomStatus(Json::string(&format!("s{}", self.at))));
                 self.end_step(vec![]);
             }
-            Step::Retry(fails) => self.task_with("Works", fails, Some(retry_policy()), None),
+            Step::Retry(fails) => self.failing_task("Works", fails, None),
             Step::Child => self.child("Child", None, false),
             Step::FailingChild => self.child("FailingChild", None, false),
             Step::RetriedChild => self.child("FailingChild", Some(retry_policy()), false),
             Step::Detached => self.child("Child", None, true),
             Step::Http(polls) => self.http(&format!("http://sim/polls/{polls}")),
             Step::FailingHttp => self.http("http://sim/fails"),
-            Step::Slow(fails) => self.task_with("Slow", fails, Some(retry_policy()), Some(SLOW_TIMEOUT)),
+            Step::Slow(fails) => self.failing_task("Slow", fails, Some(SLOW_TIMEOUT)),
+            Step::Fragile(what) => self.fragile(what),
             Step::Again(times) if self.rounds < times => {
                 let input = format!("[{},[{}]]", self.rounds + 1, self.output.join(","));
                 self.outcome = Some(GuestOutcome::ContinueAsNew { input: Json::parse(input).expect("an array") });
@@ -350,11 +384,13 @@ impl State {
     }
 
     fn started(&mut self, started: &ExecutionStarted) {
-        let before: Option<(u32, Vec<serde_json::Value>)> =
-            serde_json::from_str(started.input.as_str()).expect("null, or what it gave itself");
-        if let Some((rounds, output)) = before {
-            self.rounds = rounds;
-            self.output = output.iter().map(ToString::to_string).collect();
+        if !started.name.starts_with(FRAGILE) {
+            let before: Option<(u32, Vec<serde_json::Value>)> =
+                serde_json::from_str(started.input.as_str()).expect("null, or what it gave itself");
+            if let Some((rounds, output)) = before {
+                self.rounds = rounds;
+                self.output = output.iter().map(ToString::to_string).collect();
+            }
         }
         self.begin();
     }
@@ -367,6 +403,9 @@ impl State {
             GuestEvent::TurnStarted(now) => self.now = Some(*now),
             GuestEvent::ExecutionStarted(started) => self.started(started),
             GuestEvent::TaskCompleted(sequence, result) => self.answer(*sequence, result.as_str().to_owned()),
+            GuestEvent::TaskFailed(_, failure) | GuestEvent::ChildFailed { failure, .. } if failure.kind == FRAGILE => {
+                self.outcome = Some(GuestOutcome::Failed(failure.clone()));
+            }
             GuestEvent::TaskFailed(sequence, failure) => self.answer(*sequence, format!("\"{}\"", failure.kind)),
             GuestEvent::ChildCompleted { sequence, detached: true, .. } => self.answer(*sequence, "\"d\"".into()),
             GuestEvent::ChildCompleted { sequence, result, .. } => self.answer(*sequence, result.as_str().to_owned()),
@@ -420,8 +459,16 @@ impl Guest {
         self.state.program = match self.name.as_str() {
             "Child" => vec![Step::Activity],
             "FailingChild" => vec![Step::Activity, Step::Fail],
+            "FragileChild" | "FragileParent" => {
+                self.state.plan = started.input.as_str().trim_matches('"').to_owned();
+                match self.name.as_str() {
+                    "FragileChild" => vec![Step::Activity, Step::Fragile(Fragile::Activity)],
+                    _ => vec![Step::Fragile(Fragile::Child)],
+                }
+            }
             _ => {
                 let plan = started.tags.iter().find(|tag| tag.key == "plan").expect("every start is labelled");
+                self.state.plan.clone_from(&plan.value);
                 self.programs[plan.value.as_str()].0.clone()
             }
         };

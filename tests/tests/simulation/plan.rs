@@ -30,6 +30,7 @@ pub const CLIENTS: &[&str] = &[
     "purge, then start",
     "restart",
     "restart with a new id",
+    "rewind",
     "purge of a child",
     "purge by filter",
     "list",
@@ -179,7 +180,7 @@ impl Plan {
         let is_event = |step: &Step| matches!(step, Step::Event);
         let senders = if program.iter().any(is_event) { 1 + dice.below(2) } else { dice.below(2) };
         let quirk = |dice: &mut Dice, one_in| if dice.one_in(one_in) { 1 + dice.below(2) } else { 0 };
-        let quirks = Quirks { unavailable: quirk(dice, 8).into(), diverge: quirk(dice, 8).into() };
+        let quirks = Quirks { unavailable: quirk(dice, 8).into(), diverge: quirk(dice, 8).into(), ..Quirks::default() };
         Self {
             id: format!("instance-{n}"),
             program,

@@ -47,9 +47,29 @@ pub enum Step {
     FailingHttp,
     /// Begins anew, this many times in all; only as the last step.
     Again(u32),
+    /// Something that fails, and the orchestration with it, until it is mended and the instance rewound.
+    Fragile(Fragile),
     /// Fails the orchestration.
     Fail,
 }
+
+/// What fails until it is mended.
+#[derive(Clone, Copy, Debug)]
+pub enum Fragile {
+    /// An activity.
+    Activity,
+    /// One of several activities at once.
+    OneOfThree,
+    /// An activity, after all attempts of its policy.
+    Retried,
+    /// A sub-orchestration.
+    Child,
+    /// Two sub-orchestrations at once, each of which has one that fails.
+    Grandchildren,
+}
+
+/// The kind of the failures that end with the mending.
+pub const FRAGILE: &str = "Fragile";
 
 /// The name of every production.
 pub const STEPS: &[&str] = &[
@@ -71,6 +91,7 @@ pub const STEPS: &[&str] = &[
     "durable HTTP",
     "failing durable HTTP",
     "continue-as-new",
+    "fragile step",
     "failure",
 ];
 
@@ -81,7 +102,7 @@ fn small(dice: &mut Dice, n: u64) -> u32 {
 /// A random program.
 pub fn random(dice: &mut Dice) -> Vec<Step> {
     let mut steps: Vec<Step> = (0..dice.below(8))
-        .map(|_| match dice.below(27) {
+        .map(|_| match dice.below(29) {
             0..=3 => Step::Activity,
             4 => Step::FanOut(1 + small(dice, 6)),
             5 => Step::FailingActivity,
@@ -99,6 +120,7 @@ pub fn random(dice: &mut Dice) -> Vec<Step> {
             20 | 21 => Step::Slow(small(dice, 4)),
             22 | 23 => Step::Http(small(dice, 4)),
             24 => Step::FailingHttp,
+            25 | 26 => Step::Fragile(Fragile::random(dice)),
             _ => Step::Status,
         })
         .collect();
@@ -154,7 +176,8 @@ impl Step {
             Self::Http(_) => 15,
             Self::FailingHttp => 16,
             Self::Again(_) => 17,
-            Self::Fail => 18,
+            Self::Fragile(_) => 18,
+            Self::Fail => 19,
         };
         STEPS[number]
     }
@@ -167,6 +190,7 @@ impl Step {
             Self::Retry(_) | Self::FailingActivity | Self::FailingHttp => output.numbered("Planned"),
             Self::Slow(_) => output.numbered("Timeout"),
             Self::Child => output.child(),
+            Self::Fragile(what) => what.check(output),
             Self::FailingChild | Self::RetriedChild => output.numbered("the end"),
             Self::Detached => output.numbered("d"),
             Self::Activity | Self::Http(_) => output.activity(),
@@ -188,6 +212,23 @@ impl Step {
                 output.sequence += 2;
             }
             Self::Status | Self::Fail => {}
+        }
+    }
+}
+
+impl Fragile {
+    fn random(dice: &mut Dice) -> Self {
+        [Self::Activity, Self::OneOfThree, Self::Retried, Self::Child, Self::Grandchildren][dice.below(5) as usize]
+    }
+
+    /// All of it has worked in the end, each part once.
+    fn check(self, output: &mut Output<'_>) {
+        let child = format!("[{},{}]", activity_result(0), activity_result(1));
+        match self {
+            Self::Activity | Self::Retried => output.activity(),
+            Self::OneOfThree => (0..3).for_each(|_| output.activity()),
+            Self::Child => output.text(&child),
+            Self::Grandchildren => (0..2).for_each(|_| output.text(&format!("[{child}]"))),
         }
     }
 }
@@ -218,8 +259,12 @@ impl Output<'_> {
     }
 
     fn child(&mut self) {
+        self.text(&format!("[{}]", activity_result(0)));
+    }
+
+    fn text(&mut self, wanted: &str) {
         let context = self.context;
-        assert_eq!(self.next().to_string(), format!("[{}]", activity_result(0)), "{context}");
+        assert_eq!(self.next().to_string(), wanted, "{context}");
         self.sequence += 1;
     }
 }

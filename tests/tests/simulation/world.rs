@@ -269,7 +269,7 @@ impl World {
             recorder: self.recorder.clone(),
             other_entropy: self.setup.bug.is_some_and(|bug| bug.other_entropy),
         };
-        let orchestrators = ["Program", "Child", "FailingChild"].map(|name| {
+        let orchestrators = ["Program", "Child", "FailingChild", "FragileChild", "FragileParent"].map(|name| {
             let name = FunctionName::new(name);
             let orchestrator = Orchestrator {
                 name: name.clone(),

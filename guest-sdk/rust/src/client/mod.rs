@@ -374,7 +374,8 @@ impl DurableClient {
         hub::resume(instance_id, reason)
     }
 
-    /// Runs the failed steps of a failed instance again.
+    /// Lets a failed instance run on: what has completed stays, only what failed runs again. Failed sub-orchestrations go on
+    /// with it.
     /// # Errors
     /// As above.
     pub fn rewind(&self, instance_id: &str, reason: &str) -> Result<(), ClientError> {

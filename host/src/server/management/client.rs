@@ -30,6 +30,8 @@ pub trait DurableClient: Send + Sync + 'static {
     fn suspend<'a>(&'a self, id: &'a str, reason: &'a str) -> BoxFuture<'a, Result<(), ClientError>>;
     /// [`Hub::resume`].
     fn resume<'a>(&'a self, id: &'a str, reason: &'a str) -> BoxFuture<'a, Result<(), ClientError>>;
+    /// [`Hub::rewind`].
+    fn rewind<'a>(&'a self, id: &'a str, reason: &'a str) -> BoxFuture<'a, Result<(), ClientError>>;
     /// [`Hub::restart`].
     fn restart<'a>(&'a self, id: &'a str, with_new_id: bool) -> BoxFuture<'a, Result<InstanceId, ClientError>>;
     /// [`Hub::purge`].
@@ -87,6 +89,10 @@ impl DurableClient for Hub {
 
     fn resume<'a>(&'a self, id: &'a str, reason: &'a str) -> BoxFuture<'a, Result<(), ClientError>> {
         Box::pin(Hub::resume(self, id, reason))
+    }
+
+    fn rewind<'a>(&'a self, id: &'a str, reason: &'a str) -> BoxFuture<'a, Result<(), ClientError>> {
+        Box::pin(Hub::rewind(self, id, reason))
     }
 
     fn restart<'a>(&'a self, id: &'a str, with_new_id: bool) -> BoxFuture<'a, Result<InstanceId, ClientError>> {

@@ -96,6 +96,7 @@ impl<'a> Projection<'a> {
             | HistoryEvent::CustomStatusSet { .. }
             | HistoryEvent::ExecutionSuspended { .. }
             | HistoryEvent::ExecutionResumed { .. }
+            | HistoryEvent::ExecutionRewound(_)
             | HistoryEvent::ExecutionCompleted { .. }
             | HistoryEvent::ExecutionFailed { .. }
             | HistoryEvent::ExecutionTerminated { .. }
@@ -218,6 +219,9 @@ impl<'a> Projection<'a> {
             }
             HistoryEvent::ExecutionResumed { reason } => {
                 named("ExecutionResumed").string("Reason", reason).string("Timestamp", &at)
+            }
+            HistoryEvent::ExecutionRewound(rewound) => {
+                named("ExecutionRewound").string("Reason", &rewound.reason).string("Timestamp", &at)
             }
             // The host's own doing, where the original's code makes timers and tasks of it.
             HistoryEvent::TaskRetryScheduled { .. }

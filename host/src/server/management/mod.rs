@@ -82,7 +82,7 @@ impl Management {
             Operation::Terminate(id) => self.terminate(&call, &id).await,
             Operation::Suspend(id) => self.suspend(&call, &id).await,
             Operation::Resume(id) => self.resume(&call, &id).await,
-            Operation::Rewind(id) => self.rewind(&id).await,
+            Operation::Rewind(id) => self.rewind(&call, &id).await,
             Operation::Restart(id) => self.restart(&call, &id).await,
             Operation::ReadEntity(path) => self.read_entity(&path).await,
             Operation::ListEntities(name) => self.list_entities(&call, name).await,
@@ -177,15 +177,9 @@ impl Management {
         Ok(reply::empty(StatusCode::ACCEPTED))
     }
 
-    /// Answers what can be told without doing it, then that it is not supported.
-    async fn rewind(&self, id: &str) -> Result<Reply, ApiError> {
-        match self.existing(id, StatusWant::default()).await?.runtime_status {
-            RuntimeStatus::Failed => {
-                Err(ApiError::not_supported("This host does not support rewinding instances yet."))
-            }
-            status if status.is_terminal() => Err(ApiError::gone()),
-            _ => Err(ApiError::conflict("The rewind operation is only supported on failed orchestration instances.")),
-        }
+    async fn rewind(&self, call: &Call<'_>, id: &str) -> Result<Reply, ApiError> {
+        self.client.rewind(known_form(id)?, call.reason()).await?;
+        Ok(reply::empty(StatusCode::ACCEPTED))
     }
 
     async fn existing(&self, id: &str, want: StatusWant) -> Result<OrchestrationStatus, ApiError> {

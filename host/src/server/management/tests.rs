@@ -118,6 +118,17 @@ impl DurableClient for ScriptedHub {
         Box::pin(async { self.live(id) })
     }
 
+    fn rewind<'a>(&'a self, id: &'a str, reason: &'a str) -> BoxFuture<'a, Result<(), ClientError>> {
+        self.ask(format!("rewind {id} {reason:?}"));
+        Box::pin(async {
+            match self.live(id) {
+                Ok(()) => Err(ClientError::Conflict("it is live".into())),
+                Err(ClientError::Gone(RuntimeStatus::Failed)) => Ok(()),
+                Err(error) => Err(error),
+            }
+        })
+    }
+
     fn suspend<'a>(&'a self, id: &'a str, reason: &'a str) -> BoxFuture<'a, Result<(), ClientError>> {
         self.ask(format!("suspend {id} {reason:?}"));
         Box::pin(async {
@@ -482,15 +493,18 @@ fn a_purge_by_filter_deletes_what_it_names_and_no_more() {
 }
 
 #[test]
-fn what_comes_later_still_tells_unknown_and_ended_instances_apart() {
-    for (request, code) in [
-        ("POST /instances/unknown/rewind", 404),
-        ("POST /instances/Completed/rewind", 410),
-        ("POST /instances/Running/rewind", 409),
-        ("POST /instances/Failed/rewind", 501),
-        ("POST /makeprimary", 501),
-        ("GET /orchestrators/E1", 404),
-    ] {
+fn only_a_failed_instance_is_rewound() {
+    let rewound = send("POST /instances/Failed/rewind?reason=mended%20it", &[], "");
+    assert_eq!((rewound.code, rewound.body.as_str()), (202, ""));
+    assert_eq!(rewound.asked, [r#"rewind Failed "mended it""#]);
+    for (id, code) in [("unknown", 404), ("Completed", 410), ("Terminated", 410), ("Running", 409), ("Pending", 409)] {
+        assert_eq!(send(&format!("POST /instances/{id}/rewind"), &[], "").code, code, "{id}");
+    }
+}
+
+#[test]
+fn what_comes_later_is_told_apart_from_what_is_nowhere() {
+    for (request, code) in [("POST /makeprimary", 501), ("GET /orchestrators/E1", 404)] {
         assert_eq!(send(request, &[], "").code, code, "{request}");
     }
 }

@@ -5,12 +5,13 @@ mod entities;
 mod gate;
 mod messages;
 mod reads;
+mod rewinds;
 mod timers;
 mod turns;
 
 use std::sync::Arc;
 
-pub(super) use self::{continues::*, entities::*, gate::*, messages::*, reads::*, timers::*, turns::*};
+pub(super) use self::{continues::*, entities::*, gate::*, messages::*, reads::*, rewinds::*, timers::*, turns::*};
 use super::{
     Committed, End, Ended, Fence, Loaded, PutMessage, Query, Snapshot, Start, Started, Storage, StorageFuture,
     TurnCommit, Want,
@@ -62,6 +63,12 @@ macro_rules! storage_conformance {
             a_custom_status_outlives_its_generation,
             continuing_is_fenced_like_any_turn,
             records_of_continued_generations_are_collected,
+            a_rewound_instance_runs_on_with_its_records,
+            what_a_failed_instance_was_sent_is_there_once_it_is_rewound,
+            a_rewind_is_decided_upon_what_is_there,
+            a_rewind_is_of_all_its_instances_or_none,
+            a_rewind_starts_children_through_the_gate,
+            a_rewound_instance_needs_the_component_that_it_goes_on_with,
             a_snapshot_returns_what_is_asked_for,
             a_snapshot_tells_how_the_instance_ended,
             lists_are_filtered_and_paged_in_order,

@@ -13,8 +13,8 @@ use crate::{
     },
     storage::{
         Begun, ChildStart, Committed, ComponentUse, Delivered, Due, Effects, End, Ended, Fence, Loaded, OpenInstance,
-        Page, Purged, Put, PutMessage, Query, Snapshot, Start, Started, StorageError, TimerStatus, TurnCommit, Want,
-        record, rules,
+        Page, Purged, Put, PutMessage, Query, Rewind, Rewound, RewoundInstance, Snapshot, Start, Started, StorageError,
+        TimerStatus, TurnCommit, Unchanged, Want, record, rules,
     },
 };
 
@@ -195,7 +195,9 @@ impl Map {
         let summary = record.summary;
         row.records.push(record);
         if summary.status.is_terminal() {
-            row.inbox.clear();
+            if !rules::keeps_inbox(summary.status) {
+                row.inbox.clear();
+            }
             self.open.remove(&instance);
         }
         if let Some(at) = previous_due {
@@ -274,6 +276,10 @@ impl Map {
         let Some(&instance) = self.ids.get(&message.id) else { return Put::NotFound };
         let row = self.instances.get_mut(&instance).expect("every id names an instance");
         if row.status().is_terminal() {
+            if rules::keeps_message(row.status(), &message.body) {
+                row.last_message += 1;
+                row.inbox.insert(MessageNumber(row.last_message), message.body);
+            }
             return Put::Ended(row.status());
         }
         row.last_message += 1;
@@ -303,6 +309,61 @@ impl Map {
         let mut delivered = Vec::from_iter(parent.and_then(|message| self.deliver(message)));
         delivered.extend(self.release_locks(generation));
         Ok(Ended::Done { instance, generation, delivered })
+    }
+
+    pub(super) fn rewind(&mut self, rewind: Rewind) -> Result<Rewound, StorageError> {
+        let is_unchanged = |unchanged: &Unchanged| {
+            let row = self.instances.get(&unchanged.instance);
+            row.is_some_and(|row| {
+                row.generation == unchanged.generation && row.status().is_terminal() != unchanged.live
+            })
+        };
+        let is_failed = |rewound: &RewoundInstance| {
+            let row = self.instances.get(&rewound.instance);
+            row.is_some_and(|row| row.generation == rewound.failed && row.status() == RuntimeStatus::Failed)
+        };
+        if !(rewind.unchanged.iter().all(is_unchanged) && rewind.instances.iter().all(is_failed)) {
+            return Ok(Rewound::Changed);
+        }
+        let generations = rewind.instances.iter().map(|rewound| self.rewind_one(rewound)).collect();
+        self.commits += 1;
+        let mut effects = Effects::default();
+        for rewound in rewind.instances {
+            let row = &self.instances[&rewound.instance];
+            let (id, parent) = (row.id.clone(), rules::started(&row.records[0], false)?.execution_id.clone());
+            for body in rewound.messages {
+                effects.delivered.extend(self.deliver(PutMessage { fence: Fence::default(), id: id.clone(), body }));
+            }
+            let after = After {
+                instance: rewound.instance,
+                children: rewound.children,
+                messages: vec![],
+                notify: None,
+                ends: None,
+            };
+            let more = self.effects(&parent, after)?;
+            effects.begun.extend(more.begun);
+            effects.delivered.extend(more.delivered);
+        }
+        Ok(Rewound::Done { generations, effects })
+    }
+
+    fn rewind_one(&mut self, rewound: &RewoundInstance) -> GenerationKey {
+        let instance = rewound.instance;
+        self.last_key += 1;
+        let generation = GenerationKey(self.last_key);
+        let row = self.instances.get_mut(&instance).expect("it was found before");
+        self.garbage += row.records.len();
+        let before = row.records[..rewound.from.0 as usize].iter();
+        let records: Vec<_> = before.chain(&rewound.records).cloned().collect();
+        debug_assert!(rewound.records.iter().all(|record| record::survives(record)), "a record can be stored");
+        (row.generation, row.records) = (generation, records);
+        row.inbox.retain(|_, body| !rules::is_settled(body, &rewound.settled));
+        if let Some(at) = rules::due_after(&row.summary()) {
+            self.due.insert(Due { at, generation, instance });
+        }
+        self.open.insert(instance);
+        generation
     }
 
     pub(super) fn purge(&mut self, id: &InstanceId) -> Purged {

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use self::map::Map;
 use super::{
     Committed, ComponentUse, Due, End, Ended, EntityCommit, EntityCommitted, EntityPage, EntityQuery, EntitySnapshot,
-    Fence, Loaded, OpenInstance, Page, Purged, Put, PutMessage, Query, Snapshot, Start, Started, Storage, StorageError,
-    StorageFuture, TimerStatus, TurnCommit, Want,
+    Fence, Loaded, OpenInstance, Page, Purged, Put, PutMessage, Query, Rewind, Rewound, Snapshot, Start, Started,
+    Storage, StorageError, StorageFuture, TimerStatus, TurnCommit, Want,
 };
 use crate::durable::{Digest, EntityId, FunctionName, InstanceId, InstanceKey};
 
@@ -70,6 +70,10 @@ impl Storage for Memory {
 
     fn end(&self, end: End) -> StorageFuture<'_, Ended> {
         self.with(|map| map.end(&end))
+    }
+
+    fn rewind(&self, rewind: Rewind) -> StorageFuture<'_, Rewound> {
+        self.with(|map| map.rewind(rewind))
     }
 
     fn purge(&self, _fence: Fence, id: InstanceId) -> StorageFuture<'_, Purged> {

@@ -197,6 +197,7 @@ mod number {
         pub const CHILD_COMPLETED: u8 = 19;
         pub const CHILD_FAILED: u8 = 20;
         pub const COMPONENT_REPLACED: u8 = 23;
+        pub const EXECUTION_REWOUND: u8 = 21;
         pub const HTTP_SCHEDULED: u8 = 50;
         pub const HTTP_COMPLETED: u8 = 51;
         pub const HTTP_FAILED: u8 = 52;
@@ -287,6 +288,12 @@ mod number {
         pub const RETRY_TIMEOUT: u8 = 2;
         pub const RETRY_KIND: u8 = 3;
         pub const NEVER_RETRY_KIND: u8 = 4;
+    }
+    pub mod rewound {
+        pub const TASK: u8 = 1;
+    }
+    pub mod rewound_task {
+        pub const FAILURE: u8 = 1;
     }
     pub mod failure {
         pub const DETAILS: u8 = 1;

@@ -6,10 +6,10 @@ use super::{Texts, VERSION, number, status_of};
 use crate::{
     durable::{
         ChildScheduled, ComponentReplaced, Digest, EntityCalled, EntityId, EntityOperation, EntityRecord,
-        EntitySignaled, EventSent, ExecutionId, ExecutionStarted, Failure, FailureCause, GenerationKey, HistoryEvent,
-        HttpAnswer, HttpRetry, HttpScheduled, InboxMessage, InstanceId, Json, LockHolder, LockRequest, LocksRequested,
-        MessageNumber, OverridableStates, ParentInstance, RetryPolicy, Sender, Summary, Tag, TaskScheduled, Timestamp,
-        TokenSource, TraceContext, TurnNumber,
+        EntitySignaled, EventSent, ExecutionId, ExecutionRewound, ExecutionStarted, Failure, FailureCause,
+        GenerationKey, HistoryEvent, HttpAnswer, HttpRetry, HttpScheduled, InboxMessage, InstanceId, Json, LockHolder,
+        LockRequest, LocksRequested, MessageNumber, OverridableStates, ParentInstance, RetryPolicy, RewoundTask,
+        Sender, Summary, Tag, TaskScheduled, Timestamp, TokenSource, TraceContext, TurnNumber,
     },
     storage::StorageError,
 };
@@ -278,6 +278,7 @@ impl<'a, 't> Reader<'a, 't> {
                 self.end("EventSent")?;
                 HistoryEvent::EventSent(sent)
             }
+            kind::EXECUTION_REWOUND => HistoryEvent::ExecutionRewound(Box::new(self.rewound()?)),
             kind => return Err(corrupt(&format!("a history event has the unknown number {kind}"))),
         })
     }
@@ -336,6 +337,36 @@ impl<'a, 't> Reader<'a, 't> {
                 },
                 tag::SCHEDULED_START => started.scheduled_start = Some(self.time()?),
                 tag => return Err(unknown_tag("ExecutionStarted", tag)),
+            }
+        }
+    }
+
+    fn rewound(&mut self) -> Read<ExecutionRewound> {
+        let mut rewound = ExecutionRewound {
+            reason: self.text()?,
+            from: TurnNumber(self.small()?),
+            failure: self.failure()?,
+            tasks: Vec::new(),
+        };
+        loop {
+            match self.byte()? {
+                number::END => return Ok(rewound),
+                number::rewound::TASK => rewound.tasks.push(self.rewound_task()?),
+                tag => return Err(unknown_tag("ExecutionRewound", tag)),
+            }
+        }
+    }
+
+    fn rewound_task(&mut self) -> Read<RewoundTask> {
+        let mut task = RewoundTask { sequence: self.small()?, attempt: self.small()?, failure: None };
+        if task.attempt == 0 {
+            return Err(corrupt("attempts count from 1"));
+        }
+        loop {
+            match self.byte()? {
+                number::END => return Ok(task),
+                number::rewound_task::FAILURE => task.failure = Some(self.failure()?),
+                tag => return Err(unknown_tag("rewound task", tag)),
             }
         }
     }

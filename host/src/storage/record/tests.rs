@@ -5,8 +5,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::durable::{
     ComponentReplaced, Digest, EntityCalled, EntityId, EntityOperation, EntitySignaled, EventSent, ExecutionId,
-    ExecutionStarted, Failure, FailureCause, GenerationKey, HistoryEvent, InstanceId, Json, LockHolder, LockRequest,
-    LocksRequested, MessageNumber, ParentInstance, RetryPolicy, Sender, Tag, TaskScheduled, TraceContext, TurnNumber,
+    ExecutionRewound, ExecutionStarted, Failure, FailureCause, GenerationKey, HistoryEvent, InstanceId, Json,
+    LockHolder, LockRequest, LocksRequested, MessageNumber, ParentInstance, RetryPolicy, RewoundTask, Sender, Tag,
+    TaskScheduled, TraceContext, TurnNumber,
 };
 
 mod http;
@@ -189,6 +190,24 @@ fn of_entities() -> TurnRecord {
     }
 }
 
+/// What joined with rewinds.
+fn rewound() -> TurnRecord {
+    let rewound = ExecutionRewound {
+        reason: "mended".to_owned(),
+        from: TurnNumber(3),
+        failure: failure(),
+        tasks: vec![
+            RewoundTask { sequence: 300, attempt: 1, failure: Some(Failure::new("K", "m")) },
+            RewoundTask { sequence: 4, attempt: 2, failure: None },
+        ],
+    };
+    TurnRecord {
+        time: Timestamp(1_795_217_333_372_123),
+        events: vec![HistoryEvent::ExecutionRewound(Box::new(rewound))],
+        summary: summary(RuntimeStatus::Running),
+    }
+}
+
 fn holder() -> LockHolder {
     LockHolder {
         instance_id: InstanceId::from_stored("i"),
@@ -301,6 +320,9 @@ const GOLDEN_LATER: &str = "\
 /// Of the variants that joined last.
 const GOLDEN_REPLACED: &str = "\
     010200000117cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd086563686f0a312e302e312ed9ec23";
+const GOLDEN_REWOUND: &str = "\
+    01b6939ab7b3afb006000001150c6d656e64656403024b026d010264020263026e03047b7d040001ac020101024b026d00000104\
+    0200003bfb3c3f";
 const GOLDEN_MESSAGE: &str = "\
     010110417070726f76616c08747275658e758f82";
 
@@ -312,6 +334,8 @@ fn version_1_is_what_it_always_was() {
     assert_eq!(decode(&unhex(GOLDEN_LATER), Texts::Skip).unwrap(), later());
     assert_eq!(hex(&encode(&replaced()).bytes), GOLDEN_REPLACED);
     assert_eq!(decode(&unhex(GOLDEN_REPLACED), Texts::Skip).unwrap(), replaced());
+    assert_eq!(hex(&encode(&rewound()).bytes), GOLDEN_REWOUND);
+    assert_eq!(decode(&unhex(GOLDEN_REWOUND), Texts::Skip).unwrap(), rewound());
     let message = InboxMessage::EventRaised { name: "Approval".to_owned(), input: Json::from_stored("true") };
     assert_eq!(hex(&encode_message(&message)), GOLDEN_MESSAGE);
     assert_eq!(decode_message(&unhex(GOLDEN_MESSAGE)).unwrap(), message);
@@ -348,7 +372,7 @@ fn a_step_of_a_sequence_is_small() {
 
 #[test]
 fn every_flipped_bit_and_every_cut_is_found() {
-    for bytes in [encode(&everything()).bytes, encode(&later()).bytes] {
+    for bytes in [encode(&everything()).bytes, encode(&later()).bytes, encode(&rewound()).bytes] {
         hurt_everywhere(&bytes);
     }
 }
@@ -498,6 +522,13 @@ fn any_started() -> impl Strategy<Value = ExecutionStarted> {
     )
 }
 
+fn any_rewound() -> impl Strategy<Value = ExecutionRewound> {
+    let task = (number(), 1..u32::MAX, prop::option::of(any_failure()))
+        .prop_map(|(sequence, attempt, failure)| RewoundTask { sequence, attempt, failure });
+    (text(), number(), any_failure(), prop::collection::vec(task, 0..3))
+        .prop_map(|(reason, from, failure, tasks)| ExecutionRewound { reason, from: TurnNumber(from), failure, tasks })
+}
+
 fn any_event() -> impl Strategy<Value = HistoryEvent> {
     prop_oneof![
         any_started().prop_map(|started| HistoryEvent::ExecutionStarted(Box::new(started))),
@@ -526,6 +557,7 @@ fn any_event() -> impl Strategy<Value = HistoryEvent> {
         (any::<[u8; 32]>(), text(), text()).prop_map(|(digest, handler, contract)| {
             HistoryEvent::ComponentReplaced(ComponentReplaced { component: Digest(digest), handler, contract })
         }),
+        any_rewound().prop_map(|rewound| HistoryEvent::ExecutionRewound(Box::new(rewound))),
     ]
 }
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::{CROWDED, CROWDED_INLINE_MAX, Encoded, INLINE_MAX, VERSION, entity_summary, number, status_number};
 use crate::durable::{
-    ChildScheduled, ComponentReplaced, EntityId, EntityOperation, EntityRecord, ExecutionId, ExecutionStarted, Failure,
-    HistoryEvent, HttpAnswer, HttpScheduled, InboxMessage, Json, LockHolder, OverridableStates, RetryPolicy, Sender,
-    Summary, Tag, TaskScheduled, Timestamp, TurnRecord,
+    ChildScheduled, ComponentReplaced, EntityId, EntityOperation, EntityRecord, ExecutionId, ExecutionRewound,
+    ExecutionStarted, Failure, HistoryEvent, HttpAnswer, HttpScheduled, InboxMessage, Json, LockHolder,
+    OverridableStates, RetryPolicy, RewoundTask, Sender, Summary, Tag, TaskScheduled, Timestamp, TurnRecord,
 };
 
 pub(super) struct Writer {
@@ -324,6 +324,10 @@ impl Writer {
                 self.text(handler);
                 self.text(contract);
             }
+            HistoryEvent::ExecutionRewound(rewound) => {
+                self.byte(kind::EXECUTION_REWOUND);
+                self.rewound(rewound);
+            }
         }
     }
 
@@ -364,6 +368,24 @@ impl Writer {
         if let Some(time) = scheduled_start {
             self.byte(tag::SCHEDULED_START);
             self.time(*time);
+        }
+        self.byte(number::END);
+    }
+
+    fn rewound(&mut self, rewound: &ExecutionRewound) {
+        let ExecutionRewound { reason, from, failure, tasks } = rewound;
+        self.text(reason);
+        self.unsigned(u64::from(from.0));
+        self.failure(failure);
+        for RewoundTask { sequence, attempt, failure } in tasks {
+            self.byte(number::rewound::TASK);
+            self.unsigned(u64::from(*sequence));
+            self.unsigned(u64::from(*attempt));
+            if let Some(failure) = failure {
+                self.byte(number::rewound_task::FAILURE);
+                self.failure(failure);
+            }
+            self.byte(number::END);
         }
         self.byte(number::END);
     }

@@ -15,8 +15,8 @@ use crate::{
         Timestamp, TurnNumber,
     },
     storage::{
-        Begun, Committed, Delivered, Effects, End, Ended, Fence, Purged, Put, PutMessage, Start, Started, StorageError,
-        TurnCommit,
+        Begun, ChildStart, Committed, Delivered, Effects, End, Ended, Fence, Purged, Put, PutMessage, Start, Started,
+        StorageError, TurnCommit,
         record::{self, Encoded},
         rules,
     },
@@ -106,7 +106,7 @@ pub(super) fn commit_turn(batch: &Batch<'_>, commit: &TurnCommit, record: &Encod
     if turn.summary.status.is_terminal() {
         close_instance(conn, *instance, turn.summary.status)?;
     }
-    Ok(Committed::Committed(effects(batch, commit)?))
+    Ok(Committed::Committed(turn_effects(batch, commit)?))
 }
 
 /// The execution that takes another's place: the old generation goes, what the new one carries is in its inbox.
@@ -135,24 +135,42 @@ fn continue_as_new(batch: &Batch<'_>, commit: &TurnCommit, next: &NextExecution)
     conn.prepare_cached("INSERT INTO history(generation, turn, record) VALUES (?1, 0, ?2)")?
         .execute(params![generation.0, first.bytes])?;
     rows::insert_payloads(conn, generation, TurnNumber::START, &first)?;
-    Ok(Committed::Continued(generation, effects(batch, commit)?))
+    Ok(Committed::Continued(generation, turn_effects(batch, commit)?))
 }
 
 /// What a turn does to other instances: starts its children and tells its parent. Comes after the turn's own writes.
-fn effects(batch: &Batch<'_>, commit: &TurnCommit) -> Decided<Effects> {
-    let conn = batch.conn();
+fn turn_effects(batch: &Batch<'_>, commit: &TurnCommit) -> Decided<Effects> {
     let mut effects = Effects::default();
     send(batch, &commit.messages, &mut effects)?;
-    if !commit.children.is_empty() {
-        let first = Stored::of(conn, commit.generation, TurnNumber::START)?.decode_without_payloads()?;
+    start_children(batch, commit.instance, commit.generation, &commit.children, &mut effects)?;
+    if let Some(message) = &commit.notify {
+        effects.delivered.extend(deliver(batch, message)?);
+    }
+    if commit.next.is_some() || commit.record.summary.status.is_terminal() {
+        effects.delivered.extend(release_locks(batch, commit.generation)?);
+    }
+    Ok(effects)
+}
+
+/// Starts an instance's children; the generation is one that has a record of this execution's start.
+pub(super) fn start_children(
+    batch: &Batch<'_>,
+    instance: InstanceKey,
+    generation: GenerationKey,
+    children: &[ChildStart],
+    effects: &mut Effects,
+) -> Decided<()> {
+    let conn = batch.conn();
+    if !children.is_empty() {
+        let first = Stored::of(conn, generation, TurnNumber::START)?.decode_without_payloads()?;
         let parent = rules::started(&first, false)?.execution_id.clone();
-        for child in &commit.children {
+        for child in children {
             let started = match &child.start {
                 Ok(request) => Some(start(batch, request, &record::encode(&rules::start_record(request)))?),
                 Err(_) => None,
             };
             if let Some(body) = rules::start_decided(&parent, child, started.as_ref()) {
-                effects.delivered.extend(deliver_to(conn, Instance::by_key(conn, commit.instance)?, body)?);
+                effects.delivered.extend(deliver_to(conn, Instance::by_key(conn, instance)?, body)?);
             }
             if let (Ok(request), Some(Started::Started { instance, generation, messages_to, delivered, .. })) =
                 (&child.start, started)
@@ -169,13 +187,7 @@ fn effects(batch: &Batch<'_>, commit: &TurnCommit) -> Decided<Effects> {
             }
         }
     }
-    if let Some(message) = &commit.notify {
-        effects.delivered.extend(deliver(batch, message)?);
-    }
-    if commit.next.is_some() || commit.record.summary.status.is_terminal() {
-        effects.delivered.extend(release_locks(batch, commit.generation)?);
-    }
-    Ok(effects)
+    Ok(())
 }
 
 /// Sends messages, in order.
@@ -228,8 +240,14 @@ fn deliver(batch: &Batch<'_>, message: &PutMessage) -> Decided<Option<Delivered>
     deliver_to(conn, Some(row), message.body.clone())
 }
 
-fn deliver_to(conn: &Connection, row: Option<Instance>, body: InboxMessage) -> Decided<Option<Delivered>> {
-    let Some(row) = row.filter(|row| row.ended.is_none()) else { return Ok(None) };
+pub(super) fn deliver_to(conn: &Connection, row: Option<Instance>, body: InboxMessage) -> Decided<Option<Delivered>> {
+    let Some(row) = row else { return Ok(None) };
+    if let Some(status) = row.ended {
+        if rules::keeps_message(status, &body) {
+            put(conn, &row, &record::encode_message(&body))?;
+        }
+        return Ok(None);
+    }
     let number = put(conn, &row, &record::encode_message(&body))?;
     Ok(Some(Delivered { instance: row.key, number, body }))
 }
@@ -269,6 +287,9 @@ pub(super) fn put_message(batch: &Batch<'_>, message: &PutMessage, body: &[u8]) 
     }
     let Some(row) = Instance::by_id(conn, &message.id)? else { return Ok(Put::NotFound) };
     if let Some(status) = row.ended {
+        if rules::keeps_message(status, &message.body) {
+            put(conn, &row, body)?;
+        }
         return Ok(Put::Ended(status));
     }
     let number = put(conn, &row, body)?;
@@ -365,6 +386,8 @@ fn drop_generation(conn: &Connection, row: &Instance) -> Decided<()> {
     if row.ended.is_none() {
         let head = row.head(conn)?;
         move_due(conn, row.key, row.generation, rules::due_after(&head.summary), None)?;
+    }
+    if row.ended.is_none_or(rules::keeps_inbox) {
         clear_inbox(conn, row.key)?;
     }
     conn.prepare_cached("INSERT INTO garbage(generation) VALUES (?1)")?.execute([row.generation.0])?;
@@ -374,7 +397,7 @@ fn drop_generation(conn: &Connection, row: &Instance) -> Decided<()> {
 fn close_instance(conn: &Connection, instance: InstanceKey, status: RuntimeStatus) -> Decided<()> {
     conn.prepare_cached("UPDATE instance SET status = ?2 WHERE key = ?1")?
         .execute(params![instance.0, record::status_number(status)])?;
-    clear_inbox(conn, instance)
+    if rules::keeps_inbox(status) { Ok(()) } else { clear_inbox(conn, instance) }
 }
 
 fn clear_inbox(conn: &Connection, instance: InstanceKey) -> Decided<()> {

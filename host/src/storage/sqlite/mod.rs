@@ -1,6 +1,6 @@
 //! Storage in one SQLite file: the embedded default.
 //!
-//! One thread commits (`writer`), a few read (`readers`); what a commit decides is `commits`, what a read returns is
+//! One thread commits (`writer`), a few read (`readers`); what a commit decides is `commits` (and `rewinds`), what a read returns is
 //! `reads`. The file's layout and the refusal of files that are not ours are `schema`; copies of it, `backup`.
 //!
 //! An operation is put into its thread's queue when its method is called, not when its future is first polled, and is
@@ -15,6 +15,7 @@ mod entities;
 mod error;
 mod readers;
 mod reads;
+mod rewinds;
 mod rows;
 mod schema;
 #[cfg(test)]
@@ -34,8 +35,8 @@ use self::{
 };
 use super::{
     Committed, ComponentUse, Due, End, Ended, EntityCommit, EntityCommitted, EntityPage, EntityQuery, EntitySnapshot,
-    Fence, Loaded, OpenInstance, Page, Purged, Put, PutMessage, Query, Snapshot, Start, Started, Storage,
-    StorageFuture, TimerStatus, TurnCommit, Want, record, rules,
+    Fence, Loaded, OpenInstance, Page, Purged, Put, PutMessage, Query, Rewind, Rewound, RewoundInstance, Snapshot,
+    Start, Started, Storage, StorageFuture, TimerStatus, TurnCommit, Want, record, rules,
 };
 use crate::durable::{Digest, EntityId, FunctionName, InstanceId, InstanceKey};
 
@@ -118,6 +119,12 @@ impl Storage for Sqlite {
 
     fn end(&self, end: End) -> StorageFuture<'_, Ended> {
         self.writer.submit(move |batch| commits::end(batch, &end))
+    }
+
+    fn rewind(&self, rewind: Rewind) -> StorageFuture<'_, Rewound> {
+        let encode = |rewound: &RewoundInstance| rewound.records.iter().map(|record| record::encode(record)).collect();
+        let records: Vec<Vec<record::Encoded>> = rewind.instances.iter().map(encode).collect();
+        self.writer.submit(move |batch| rewinds::rewind(batch, &rewind, &records))
     }
 
     fn purge(&self, _fence: Fence, id: InstanceId) -> StorageFuture<'_, Purged> {

@@ -192,17 +192,24 @@ pub(super) fn forget_replaced_component(conn: &Connection, generation: Generatio
     Ok(())
 }
 
+/// The turn in which a generation's component was replaced last.
+pub(super) fn replaced_component_turn(
+    conn: &Connection,
+    generation: GenerationKey,
+) -> Result<Option<TurnNumber>, StorageError> {
+    Ok(conn
+        .prepare_cached("SELECT value FROM meta WHERE name = ?1")?
+        .query_row([format!("{REPLACED}{generation}")], |row| row.get(0).map(TurnNumber))
+        .optional()?)
+}
+
 /// The component that runs a generation.
 pub(super) fn component_of(conn: &Connection, generation: GenerationKey) -> Result<Digest, StorageError> {
-    let replaced: Option<u32> = conn
-        .prepare_cached("SELECT value FROM meta WHERE name = ?1")?
-        .query_row([format!("{REPLACED}{generation}")], |row| row.get(0))
-        .optional()?;
-    let Some(turn) = replaced else {
+    let Some(turn) = replaced_component_turn(conn, generation)? else {
         let first = Stored::of(conn, generation, TurnNumber::START)?.decode_without_payloads()?;
         return Ok(rules::started(&first, false)?.component);
     };
-    let record = Stored::of(conn, generation, TurnNumber(turn))?.decode_without_payloads()?;
+    let record = Stored::of(conn, generation, turn)?.decode_without_payloads()?;
     rules::replaced_component(&record).ok_or_else(|| {
         StorageError::Corrupt(format!(
             "generation {generation} has no other component in turn {turn}, though it should"

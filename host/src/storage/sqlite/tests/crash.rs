@@ -31,7 +31,7 @@ const BATCHES: usize = 60;
 
 /// A mixed scenario in batches whose operations wait together.
 fn script() -> Vec<Vec<Op>> {
-    let (mut random, mut model) = (Random(13), Model::new());
+    let (mut random, mut model) = (Random(26), Model::new());
     let mut batches = Vec::new();
     for _ in 0..BATCHES {
         let limit = 1 + random.below(3) as usize;
@@ -50,6 +50,7 @@ fn script() -> Vec<Vec<Op>> {
         "end",
         "purge",
         "continue-as-new",
+        "rewind",
         "component",
         "component dropped",
         "collect",

@@ -7,13 +7,15 @@ use std::sync::Arc;
 
 use crate::{
     durable::{
-        ComponentReplaced, Digest, EntityId, EntityOperation, EntityRecord, ExecutionId, Failure, GenerationKey,
-        HistoryEvent, InboxMessage, InstanceId, InstanceKey, Json, LockHolder, LockRequest, MessageNumber,
-        NextExecution, OverridableStates, ParentInstance, RuntimeStatus, Summary, Timestamp, TurnNumber, TurnRecord,
+        ComponentReplaced, Digest, EntityId, EntityOperation, EntityRecord, ExecutionId, ExecutionRewound, Failure,
+        GenerationKey, HistoryEvent, InboxMessage, InstanceId, InstanceKey, Json, LockHolder, LockRequest,
+        MessageNumber, NextExecution, OverridableStates, ParentInstance, RuntimeStatus, Summary, Timestamp, TurnNumber,
+        TurnRecord,
     },
     storage::{
         ChildStart, Committed, ComponentUse, End, Ended, EntityCommit, EntityCommitted, EntityQuery, Fence, Loaded,
-        Purged, Put, PutMessage, Query, Start, Started, Storage, StorageError, StorageFuture, TurnCommit, Want,
+        Purged, Put, PutMessage, Query, Rewind, Rewound, RewoundInstance, Start, Started, Storage, StorageError,
+        StorageFuture, TurnCommit, Unchanged, Want,
         conformance::{event, id, ok, start_of, wait},
         memory::Memory,
         rules,
@@ -54,6 +56,7 @@ pub(super) enum Op {
     Put(PutMessage),
     Batch(EntityCommit),
     End(End),
+    Rewind(Rewind),
     Purge(InstanceId),
     Component(Digest, Arc<[u8]>),
     DropComponent(Digest),
@@ -68,6 +71,7 @@ pub(super) enum Answer {
     Put(Put),
     Batch(EntityCommitted),
     Ended(Ended),
+    Rewound(Rewound),
     Purged(Purged),
     /// Of an operation whose answer is the backend's own.
     Done,
@@ -88,6 +92,7 @@ impl Op {
             Self::Put(message) => mapped(storage.put_message(message), Answer::Put),
             Self::Batch(commit) => mapped(storage.commit_entity(commit), Answer::Batch),
             Self::End(end) => mapped(storage.end(end), Answer::Ended),
+            Self::Rewind(rewind) => mapped(storage.rewind(rewind), Answer::Rewound),
             Self::Purge(id) => mapped(storage.purge(Fence::default(), id), Answer::Purged),
             Self::Component(digest, bytes) => mapped(storage.put_component(digest, bytes), |()| Answer::Done),
             Self::DropComponent(digest) => mapped(storage.drop_component(Fence::default(), digest), |()| Answer::Done),
@@ -107,6 +112,7 @@ impl Op {
             Self::Put(_) => "message",
             Self::Batch(_) => "batch",
             Self::End(_) => "end",
+            Self::Rewind(_) => "rewind",
             Self::Purge(_) => "purge",
             Self::Component(..) => "component",
             Self::DropComponent(_) => "component dropped",
@@ -214,6 +220,9 @@ impl Model {
                 if random.percent(30) { Op::DropComponent(digest) } else { Op::Component(digest, bytes) }
             }
             (4..9, _) => Op::Collect(1 + random.below(5) as usize),
+            (9..70, None) if seen.as_ref().is_some_and(|seen| seen.summary.status == RuntimeStatus::Failed) => {
+                Op::Rewind(self.rewind(random, text, time))
+            }
             (9..45, None) => Op::Purge(id(text)),
             (9..13, Some(_)) => {
                 let reason = format!("reason {time}");
@@ -223,6 +232,57 @@ impl Model {
             (30..95, Some(live)) => Op::Turn(turn(random, &live, time)),
             _ => Op::Start(start(random, text, time)),
         }
+    }
+}
+
+impl Model {
+    /// A rewind of a failed instance: some of its last turns are another, and the last one is the rewind's.
+    fn rewind(&self, random: &mut Random, text: &str, time: i64) -> Rewind {
+        let seen = ok(self.memory.snapshot(id(text), Want { input: true, history: true })).unwrap();
+        let records = seen.history.unwrap();
+        let from = records.len() - 1 - random.below((records.len() as u64 - 1).min(3)) as usize;
+        let failure = Failure::new("Kind", "text");
+        let rewound =
+            ExecutionRewound { reason: "again".to_owned(), from: TurnNumber(from as u32), failure, tasks: vec![] };
+        let last = records.last().unwrap();
+        let made = |events, next_due| {
+            let custom_status = last.summary.custom_status.filter(|turn| (turn.0 as usize) < from);
+            let summary = Summary { status: RuntimeStatus::Running, custom_status, next_due, outstanding: 1 };
+            Arc::new(TurnRecord { time: last.time.max(Timestamp(time)), events, summary })
+        };
+        let mut tail: Vec<_> = records[from..records.len() - 1]
+            .iter()
+            .map(|_| made(vec![HistoryEvent::TaskCompleted { sequence: 7, result: payload(random) }], None))
+            .collect();
+        let due = random.percent(40).then(|| Timestamp(time + random.below(50) as i64));
+        tail.push(made(vec![HistoryEvent::ExecutionRewound(Box::new(rewound))], due));
+        let other = ok(self.memory.snapshot(id(&format!("a{}", random.below(6))), Want::default()));
+        let unchanged = other.filter(|other| other.id.as_str() != text && random.percent(50));
+        let unchanged = unchanged.map(|other| Unchanged {
+            instance: other.instance,
+            generation: other.generation,
+            live: random.percent(90) != other.summary.status.is_terminal(),
+        });
+        let loaded = Loaded {
+            instance: seen.instance,
+            id: seen.id,
+            generation: seen.generation,
+            records: records.clone(),
+            inbox: vec![],
+            messages_to: MessageNumber(0),
+            entity: None,
+        };
+        let InboxMessage::EventRaised { name, input } = event(text, "rewound").body else { unreachable!() };
+        let instance = RewoundInstance {
+            instance: seen.instance,
+            failed: if random.percent(5) { GenerationKey(0) } else { seen.generation },
+            from: TurnNumber(from as u32),
+            records: tail,
+            settled: (0..3).filter(|_| random.percent(50)).collect(),
+            messages: if random.percent(30) { vec![InboxMessage::EventRaised { name, input }] } else { vec![] },
+            children: if random.percent(30) { vec![child(random, &loaded, 7, time)] } else { vec![] },
+        };
+        Rewind { fence: Fence::default(), instances: vec![instance], unchanged: unchanged.into_iter().collect() }
     }
 }
 
@@ -343,8 +403,8 @@ fn turn(random: &mut Random, live: &Loaded, time: i64) -> TurnCommit {
     let took: Vec<_> = live.inbox.iter().take(random.below(3) as usize).cloned().collect();
     let status = match random.below(20) {
         0..2 => RuntimeStatus::Completed,
-        2 => RuntimeStatus::Failed,
-        3 => RuntimeStatus::Suspended,
+        2..4 => RuntimeStatus::Failed,
+        4 => RuntimeStatus::Suspended,
         _ => RuntimeStatus::Running,
     };
     let mut events: Vec<_> = took.iter().map(|(number, body)| raised(*number, body)).collect();
@@ -435,7 +495,8 @@ pub(super) fn assert_sound(conn: &rusqlite::Connection) {
     let found: String = conn.pragma_query_value(None, "integrity_check", |row| row.get(0)).unwrap();
     assert_eq!(found, "ok");
     let known = "(SELECT generation FROM instance UNION SELECT generation FROM garbage)";
-    let open = "(SELECT key FROM instance WHERE status IS NULL)";
+    // A failed instance keeps its inbox for a rewind.
+    let open = "(SELECT key FROM instance WHERE status IS NULL OR status = 3)";
     let open_generation = "(SELECT generation FROM instance WHERE status IS NULL)";
     for (what, sql) in [
         ("records of nobody", format!("SELECT count(*) FROM history WHERE generation NOT IN {known}")),
