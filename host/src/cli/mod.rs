@@ -1,11 +1,13 @@
 //! The commands of the `soloist` binary. They are front doors: what they do lives elsewhere, but for building an app,
 //! which is about cargo and nothing else.
 //!
-//! Results go to standard output, the log and errors to standard error. Exit codes: 0 ok, 1 failed, 2 usage.
+//! Results go to standard output, the log and errors to standard error. Exit codes: 0 ok, 1 failed, 2 usage; those that talk
+//! to a running host have more ([`manage`]).
 
 mod backup;
 pub mod build;
 mod ignored;
+mod manage;
 mod reset;
 mod start;
 mod toolchain;
@@ -41,22 +43,48 @@ enum Command {
     Backup(backup::Backup),
     /// Put a backup where an app's data is; the host must not be running
     Restore(backup::Restore),
+    /// Look at the instances of a running host, start and control them
+    Instances(manage::Instances),
+    /// Look at the entities of a running host, signal and delete them
+    Entities(manage::Entities),
+    /// The verbs and flags of Azure's `func durable`
+    Durable(manage::Durable),
 }
 
 /// Runs the command that the process was called with.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
     let outcome = match cli.command {
         Command::Start(start) => start.run(),
         Command::Build { app } => run_build(&app),
         Command::Reset(reset) => reset.run(),
         Command::Backup(backup) => backup.run(),
         Command::Restore(restore) => restore.run(),
+        Command::Instances(instances) => Ok(instances.run()),
+        Command::Entities(entities) => Ok(entities.run()),
+        Command::Durable(durable) => Ok(durable.run()),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+/// Tells of wrong usage, or shows the help that was asked for.
+fn refuse(error: &clap::Error) -> ExitCode {
+    let words: Vec<_> = std::env::args().collect();
+    let is_json = words.iter().any(|word| word == "--format=json")
+        || words.windows(2).any(|pair| pair[0] == "--format" && pair[1] == "json");
+    if is_json && error.use_stderr() {
+        let text = error.to_string();
+        return manage::Failure::usage(text.strip_prefix("error: ").unwrap_or(&text).trim()).report_json();
+    }
+    // Where nobody reads there is nobody to tell.
+    let _ = error.print();
+    if error.use_stderr() { manage::Exit::Usage.into() } else { ExitCode::SUCCESS }
 }
 
 /// The folder that holds an app's data unless `--data` names another.

@@ -181,17 +181,10 @@ fn listing(host: &Host, url: &str) -> String {
         let _ = writeln!(text, "excluded:");
         for excluded in host.excluded() {
             // Names are a stranger's: no escape sequence of theirs reaches a terminal.
-            let line: String = excluded.to_string().chars().map(printable).collect();
-            let _ = writeln!(text, "  {line}");
+            let _ = writeln!(text, "  {}", super::manage::printable(&excluded.to_string()));
         }
     }
     text
-}
-
-fn printable(c: char) -> char {
-    let is_format =
-        matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
-    if c.is_control() || is_format { '\u{fffd}' } else { c }
 }
 
 /// The signals that end a host.
