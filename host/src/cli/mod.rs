@@ -125,3 +125,26 @@ fn report_failures(report: &build::BuildReport) {
         eprintln!("error: {} was not built: {}", failure.manifest.display(), failure.reason);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_arguments_of_a_command_share_a_name() {
+        use clap::CommandFactory as _;
+        fn check(command: &clap::Command) {
+            let mut ids: Vec<_> = command.get_arguments().map(|argument| argument.get_id().clone()).collect();
+            let all = ids.len();
+            ids.sort();
+            ids.dedup();
+            assert_eq!(ids.len(), all, "{}", command.get_name());
+            command.get_subcommands().for_each(check);
+        }
+        // Building it hands global arguments down, where a verb's own may have their name.
+        let mut command = Cli::command();
+        command.build();
+        check(&command);
+        command.debug_assert();
+    }
+}

@@ -1,7 +1,9 @@
 //! What the tests of the commands share: running one against a host, and reading what it says.
 
 use std::{
-    io::Write as _,
+    fs::File,
+    io::{Read as _, Write as _},
+    os::fd::{FromRawFd as _, OwnedFd},
     process::{Command, Output, Stdio},
 };
 
@@ -55,6 +57,38 @@ pub(crate) fn soloist(arguments: &[&str], input: Option<&str>, variables: &[(&st
     let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Said { code: status.code().unwrap(), out: text(stdout), err: text(stderr) }
+}
+
+/// Runs a command on a terminal of its own, where somebody types this; returns its exit code and all that the terminal shows.
+pub(crate) fn on_terminal(host: &Host, arguments: &[&str], typed: &str, variables: &[(&str, &str)]) -> (i32, String) {
+    let (mut master, slave) = terminal();
+    let other = || Stdio::from(slave.try_clone().unwrap());
+    let url = format!("http://{}", host.address());
+    let mut command = Command::new(artifacts::soloist());
+    command.args(arguments).arg("--url").arg(url).env("TERM", "xterm").env_remove("NO_COLOR");
+    command.envs(variables.iter().copied()).stdin(other()).stdout(other()).stderr(other());
+    let mut child = command.spawn().unwrap();
+    // The child has the only ends left: once it ends, so does what is read.
+    drop(command);
+    drop(slave);
+    master.write_all(typed.as_bytes()).unwrap();
+    let mut shown = Vec::new();
+    let mut piece = [0; 4096];
+    while let Ok(length @ 1..) = master.read(&mut piece) {
+        shown.extend_from_slice(&piece[..length]);
+    }
+    (child.wait().unwrap().code().unwrap(), String::from_utf8(shown).unwrap())
+}
+
+/// A terminal: the end of who types and reads, and the program's.
+fn terminal() -> (File, OwnedFd) {
+    let (mut master, mut slave) = (0, 0);
+    let (name, settings, size) = (std::ptr::null_mut(), std::ptr::null(), std::ptr::null());
+    // SAFETY: two valid places for the descriptors; the rest may be null.
+    let opened = unsafe { libc::openpty(&raw mut master, &raw mut slave, name, settings, size) };
+    assert_eq!(opened, 0, "{}", std::io::Error::last_os_error());
+    // SAFETY: both were opened just now and belong to nobody else.
+    unsafe { (File::from(OwnedFd::from_raw_fd(master)), OwnedFd::from_raw_fd(slave)) }
 }
 
 /// Runs a command against a host.

@@ -46,6 +46,7 @@ async fn each_way_to_fail_has_its_exit_code() {
         (3, "notFound", &["instances", "start", "Nobody"]),
         (4, "conflict", &["instances", "start", "WaitForApproval", "--id", "live"]),
         (4, "conflict", &["instances", "resume", "live"]),
+        (4, "conflict", &["instances", "rewind", "live"]),
         (4, "conflict", &["instances", "purge", "live"]),
         (4, "conflict", &["instances", "terminate", "failed"]),
         (4, "conflict", &["instances", "raise", "failed", "E"]),

@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 use soloist_tests::{Host, eventually, instances::MANAGEMENT};
 
-use crate::cli::{on, soloist};
+use crate::cli::{on, on_terminal, soloist};
 
 /// Legal in an id, and special in a URL, a shell or a terminal.
 const HOSTILE_IDS: [&str; 8] =
@@ -62,7 +62,7 @@ async fn inputs_are_text_files_or_standard_input_byte_for_byte() {
     assert!(start("stdin", "-", Some(&input("\"-\""))).out.contains("\"-\""));
     for format in ["text", "json"] {
         let shown = on(&host, &["instances", "show", "text", "--format", format]).with(0);
-        assert_eq!(shown.out.matches(big).count(), if format == "text" { 2 } else { 4 }, "{shown:?}");
+        assert_eq!(shown.out.matches(big).count(), if format == "text" { 2 } else { 6 }, "{shown:?}");
     }
     let long = format!("{{\"token\":\"{}\"}}", "x".repeat(5_000));
     start("long", &long, None);
@@ -156,6 +156,29 @@ async fn a_purge_by_filter_counts_and_asks_first() {
     on(&host, &["instances", "purge", "live"]).with(4);
     on(&host, &["instances", "purge", "live", "--all"]).with(2);
     on(&host, &["instances", "purge"]).with(2);
+}
+
+#[tokio::test]
+async fn on_a_terminal_a_purge_asks_and_statuses_have_colours() {
+    let host = Host::start_default().await;
+    host.start("Noop", "a", "").await;
+    host.output("a").await;
+    let purge = ["instances", "purge", "--all"];
+    for typed in ["n\n", "\n", "maybe\n"] {
+        let (code, shown) = on_terminal(&host, &purge, typed, &[]);
+        assert!(code == 1 && shown.contains("Delete 1 ended instances"), "{code} {shown}");
+        assert!(shown.contains("nothing was done"), "{shown}");
+    }
+    let list = ["instances", "list"];
+    assert!(on_terminal(&host, &list, "", &[]).1.contains("\u{1b}[32mCompleted\u{1b}[0m"));
+    for (name, value) in [("NO_COLOR", "1"), ("TERM", "dumb")] {
+        let (code, shown) = on_terminal(&host, &list, "", &[(name, value)]);
+        assert!(code == 0 && shown.contains("Completed") && !shown.contains('\u{1b}'), "{shown}");
+    }
+    assert!(!on_terminal(&host, &["instances", "list", "--format", "json"], "", &[]).1.contains('\u{1b}'));
+    let (code, shown) = on_terminal(&host, &purge, "yes\n", &[]);
+    assert!(code == 0 && shown.contains("deleted 1 instances"), "{code} {shown}");
+    assert!(host.list("").await.is_empty());
 }
 
 #[tokio::test]

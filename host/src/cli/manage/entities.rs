@@ -52,7 +52,8 @@ struct One {
     #[arg(value_parser = name)]
     name: String,
     /// The key; "" is the empty one
-    key: Option<String>,
+    #[arg(value_name = "KEY")]
+    entity_key: Option<String>,
 }
 
 /// `soloist entities list`.
@@ -85,7 +86,8 @@ struct Signal {
     #[arg(value_parser = name)]
     name: String,
     /// The key; "" is the empty one
-    key: String,
+    #[arg(value_name = "KEY")]
+    entity_key: String,
     /// The operation
     operation: String,
     /// Its input: JSON text, @FILE, or - for standard input [default: null]
@@ -145,7 +147,7 @@ fn shown(name: &str, key: &str) -> String {
 
 impl One {
     fn id(self) -> Result<(String, String), Failure> {
-        if let Some(key) = self.key {
+        if let Some(key) = self.entity_key {
             return Ok((self.name, key));
         }
         let parts = self.name.strip_prefix('@').and_then(|id| id.split_once('@'));
@@ -158,7 +160,7 @@ impl One {
 
 impl Signal {
     async fn run(self, session: &mut Session) -> Result<(), Failure> {
-        let Self { name, key, operation, .. } = &self;
+        let Self { name, entity_key: key, operation, .. } = &self;
         let input = self.input.as_deref().map(|input| payload::json("--input", input)).transpose()?;
         let ask = Ask::new(Method::POST, &["entities", name, in_path(key)]).query("op", operation).json(input);
         session.send(&shown(name, key), &ask).await?;

@@ -142,6 +142,9 @@ impl Timeline {
                 }
                 self.steps.push(Step { detail: some(&event.reason).into(), ..Step::new(now, "resumed", "") });
             }
+            "ExecutionRewound" => {
+                self.steps.push(Step { detail: some(&event.reason).into(), ..Step::new(now, "rewound", "") });
+            }
             "ExecutionTerminated" => {
                 let reason: String = payload(event.input.as_deref());
                 self.end(Step { outcome: "Terminated", detail: reason, ..Step::new(now, "ended", "") });

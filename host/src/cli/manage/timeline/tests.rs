@@ -87,12 +87,14 @@ fn an_end_closes_what_is_open_and_a_suspension_ends_with_its_resume() {
         { "EventType": "TaskScheduled", "Timestamp": at(0), "Name": "Slow" },
         { "EventType": "ExecutionSuspended", "Timestamp": at(1), "Reason": "hold" },
         { "EventType": "ExecutionResumed", "Timestamp": at(5), "Reason": "on" },
+        { "EventType": "ExecutionRewound", "Timestamp": at(5), "Reason": "mended" },
         { "EventType": "Novelty", "Timestamp": "not a time" },
         { "EventType": "ExecutionTerminated", "Timestamp": at(6), "Input": "enough" },
     ]));
     assert_eq!(line(&text, "Slow"), "+0 ms activity Slow not ended");
     assert_eq!(line(&text, "hold"), "+1.00 s 4.00 s suspended hold");
     assert_eq!(line(&text, "resumed"), "+5.00 s resumed on");
+    assert_eq!(line(&text, "mended"), "+5.00 s rewound mended");
     assert_eq!(line(&text, "Novelty"), "+5.00 s event Novelty");
     assert_eq!(line(&text, "enough"), "+6.00 s ended Terminated enough");
     assert_eq!(timeline(serde_json::json!([])), "");
