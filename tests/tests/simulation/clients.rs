@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use crate::{
     check,
     dice::{Dice, Life, Of, Tally},
+    entity_world,
     faults::Recorder,
     plan::{Phase, Plan, Reuse},
     program::{FRAGILE, Fragile, Step},
@@ -29,6 +30,7 @@ pub struct Context {
     pub recorder: Arc<Recorder>,
     pub tally: Arc<Tally>,
     pub plans: Vec<Arc<Plan>>,
+    pub entities: Arc<entity_world::Clients>,
 }
 
 /// True if a request failed through no fault of its own: it may be sent again.

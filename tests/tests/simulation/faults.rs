@@ -5,14 +5,16 @@ use std::{
     collections::BTreeMap,
     future::Future,
     sync::{
-        Arc, Mutex,
+        Arc, Condvar, Mutex,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
 };
 
 use soloist::{
-    durable::{Digest, EntityId, FunctionName, GenerationKey, HistoryEvent, InboxMessage, InstanceId, InstanceKey},
+    durable::{
+        Digest, EntityId, FunctionName, GenerationKey, HistoryEvent, InboxMessage, InstanceId, InstanceKey, Json,
+    },
     storage::{
         Committed, ComponentUse, Due, End, Ended, EntityCommit, EntityCommitted, EntityPage, EntityQuery,
         EntitySnapshot, Fence, Loaded, OpenInstance, Page, Purged, Put, PutMessage, Query, Rewind, Rewound, Snapshot,
@@ -21,7 +23,10 @@ use soloist::{
 };
 use tokio::sync::Notify;
 
-use crate::dice::{Dice, Life, Of, Tally};
+use crate::{
+    dice::{Dice, Life, Of, Tally},
+    entity_world::Notes,
+};
 
 /// Every fault that a run must have met.
 pub const FAULTS: &[&str] = &[
@@ -41,6 +46,7 @@ pub const FAULTS: &[&str] = &[
     "guest evicted",
     "guest unavailable",
     "guest diverges",
+    "entity guest unavailable",
     "hub stopped at work",
 ];
 
@@ -83,6 +89,41 @@ pub enum Ending {
     Stop,
 }
 
+/// Calls that go on although their caller is gone: real threads finish what they are at.
+#[derive(Default)]
+pub struct InFlight {
+    calls: Mutex<u64>,
+    changed: Condvar,
+}
+
+impl InFlight {
+    fn add(&self, by: i64) {
+        let mut calls = self.calls.lock().expect("no panic while it is locked");
+        *calls = calls.checked_add_signed(by).expect("every call ends once");
+        self.changed.notify_all();
+    }
+
+    /// Waits until there is none.
+    pub fn wait(&self) {
+        let calls = self.calls.lock().expect("no panic while it is locked");
+        drop(self.changed.wait_while(calls, |calls| *calls > 0).expect("no panic while it is locked"));
+    }
+}
+
+/// An event that a turn sent to another instance.
+#[derive(Clone, Debug)]
+pub struct SentEvent {
+    pub to: String,
+    /// The generation into whose inbox it was put, once that is known.
+    pub reached: Option<GenerationKey>,
+}
+
+/// What an instance's event carries: another number than every event that another execution, or a client, sends.
+pub fn sent_number(execution_id: &str, sequence: u32) -> u64 {
+    let execution = u64::from_str_radix(execution_id, 16).expect("an execution id of this world is a number");
+    (2_000 + execution) * 1_000_000 + u64::from(sequence)
+}
+
 /// What the oracle keeps, over all lives.
 #[derive(Default)]
 pub struct Recorder {
@@ -93,6 +134,11 @@ pub struct Recorder {
     /// An invariant that was found broken where no panic would be seen.
     pub broken: Mutex<Option<String>>,
     pub is_broken: Notify,
+    /// What turns and batches did to entities.
+    pub entities: Mutex<Notes>,
+    /// Events that turns sent, by number.
+    pub events: Mutex<BTreeMap<u64, SentEvent>>,
+    pub in_flight: Arc<InFlight>,
     /// Several threads: what is read beside a commit may be older than the commit.
     pub is_loose: bool,
 }
@@ -261,27 +307,82 @@ impl Faulty {
         std::future::pending().await
     }
 
-    async fn before(&self, id: &InstanceId) -> Option<Snapshot> {
-        let want = Want { input: true, history: true };
-        self.real.snapshot(id.clone(), want).await.expect("the real storage answers")
+    /// Makes a call. Several threads finish what they are at when a life ends: what comes of it must not be missed then.
+    async fn to_the_end<T: Send + 'static>(&self, call: impl Future<Output = T> + Send + 'static) -> T {
+        if !self.recorder.is_loose {
+            return call.await;
+        }
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        let in_flight = self.recorder.in_flight.clone();
+        in_flight.add(1);
+        std::thread::spawn(move || {
+            let _ = answer.send(futures::executor::block_on(call));
+            in_flight.add(-1);
+        });
+        answered.await.expect("the thread answers")
     }
 
     async fn start_and_bury(&self, start: Start) -> Result<Started, StorageError> {
-        let before = self.before(&start.id).await;
-        let started = self.under.start(start).await?;
-        if matches!(started, Started::Started { replaced: Some(_), .. }) {
-            self.recorder.bury(before, false);
-        }
-        Ok(started)
+        let (real, under, recorder) = (self.real.clone(), self.under.clone(), self.recorder.clone());
+        let call = async move {
+            let before = before(&*real, &start.id).await;
+            let started = under.start(start).await?;
+            if matches!(started, Started::Started { replaced: Some(_), .. }) {
+                recorder.bury(before, false);
+            }
+            Ok(started)
+        };
+        self.to_the_end(call).await
     }
 
     async fn purge_and_bury(&self, fence: Fence, id: InstanceId) -> Result<Purged, StorageError> {
-        let before = self.before(&id).await;
-        let purged = self.under.purge(fence, id).await?;
-        if purged == Purged::Done {
-            self.recorder.bury(before, true);
+        let (real, under, recorder) = (self.real.clone(), self.under.clone(), self.recorder.clone());
+        let call = async move {
+            let before = before(&*real, &id).await;
+            let purged = under.purge(fence, id).await?;
+            if purged == Purged::Done {
+                recorder.bury(before, true);
+            }
+            Ok(purged)
+        };
+        self.to_the_end(call).await
+    }
+
+    async fn commit_batch(&self, commit: EntityCommit) -> Result<EntityCommitted, StorageError> {
+        let committed = self.under.commit_entity(commit.clone()).await?;
+        if committed != EntityCommitted::Fenced {
+            self.recorder.entities.lock().expect("no panic while it is locked").batch(&commit);
         }
-        Ok(purged)
+        Ok(committed)
+    }
+
+    /// Keeps what a turn sends: before its commit what may be sent, after it what was.
+    fn note_sent(&self, events: &[HistoryEvent], is_committed: bool) {
+        self.recorder.entities.lock().expect("no panic while it is locked").turn(events.iter(), is_committed);
+        let mut sent = self.recorder.events.lock().expect("no panic while it is locked");
+        for event in events {
+            if let HistoryEvent::EventSent(event) = event {
+                let to = event.instance_id.clone();
+                sent.entry(number_of(&event.input)).or_insert(SentEvent { to, reached: None });
+            }
+        }
+    }
+
+    /// Keeps which generations a turn's events have reached.
+    async fn note_delivered(&self, committed: &Committed) {
+        let (Committed::Committed(effects) | Committed::Continued(_, effects)) = committed else { return };
+        for delivered in &effects.delivered {
+            let InboxMessage::EventRaised { input, .. } = &delivered.body else { continue };
+            let number = number_of(input);
+            let to = {
+                let sent = self.recorder.events.lock().expect("no panic while it is locked");
+                sent.get(&number).map(|sent| sent.to.clone())
+            };
+            let Some(to) = to else { continue };
+            let reached = before(&*self.real, &InstanceId::from_stored(&to)).await.map(|snapshot| snapshot.generation);
+            let mut sent = self.recorder.events.lock().expect("no panic while it is locked");
+            sent.get_mut(&number).expect("it was there").reached = reached;
+        }
     }
 
     async fn commit_and_check(&self, commit: TurnCommit) -> Result<Committed, StorageError> {
@@ -289,8 +390,12 @@ impl Faulty {
         let fired: Vec<_> = commit.record.events.iter().filter_map(fired).collect();
         let before = if fired.is_empty() { None } else { self.real.load(instance).await? };
         let latest = self.life.latest_since(since);
+        let events = commit.record.events.clone();
+        self.note_sent(&events, false);
         let committed = self.under.commit_turn(commit).await?;
         if committed != Committed::Fenced {
+            self.note_sent(&events, true);
+            self.note_delivered(&committed).await;
             let mut last_turns = self.last_turns.lock().expect("no panic while it is locked");
             last_turns.insert(instance, self.life.elapsed_micros());
         }
@@ -311,6 +416,10 @@ impl Faulty {
     /// What a load hands out: what is stored, or damage, or messages again that were taken.
     async fn load_badly(&self, instance: InstanceKey) -> Result<Option<Loaded>, StorageError> {
         let Some(mut loaded) = self.under.load(instance).await? else { return Ok(None) };
+        if loaded.entity.is_some() {
+            // Nobody tells an entity to go on once it stalls, and what it has taken is nowhere.
+            return Ok(Some(loaded));
+        }
         let mut dice = self.dice.lock().expect("no panic while it is locked");
         if dice.below(1000) < self.faults.corrupt_in_1000 {
             self.recorder.damage(loaded.id.as_str());
@@ -339,6 +448,16 @@ impl Faulty {
         }
         Ok(Some(loaded))
     }
+}
+
+async fn before(real: &dyn Storage, id: &InstanceId) -> Option<Snapshot> {
+    let want = Want { input: true, history: true };
+    real.snapshot(id.clone(), want).await.expect("the real storage answers")
+}
+
+/// The number that an event carries.
+fn number_of(input: &Json) -> u64 {
+    input.as_str().parse().expect("events carry numbers")
 }
 
 /// The timer or attempt that an event says is due.
@@ -381,7 +500,7 @@ impl Storage for Faulty {
     forward! {
         Commit start(start: Start) -> Started = start_and_bury;
         Commit commit_turn(commit: TurnCommit) -> Committed = commit_and_check;
-        Commit commit_entity(commit: EntityCommit) -> EntityCommitted = plain;
+        Commit commit_entity(commit: EntityCommit) -> EntityCommitted = commit_batch;
         Read entity(id: EntityId) -> Option<EntitySnapshot> = plain;
         Read entities(query: EntityQuery) -> EntityPage = plain;
         Commit put_message(message: PutMessage) -> Put = plain;
