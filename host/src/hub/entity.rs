@@ -176,6 +176,10 @@ impl Inner {
                 self.start_over(cell, held, vec![]);
                 Round::Again
             }
+            Err(_) if planted!(BatchKeptAfterFailedCommit) => {
+                entity.apply(&ended);
+                Round::Again
+            }
             Err(error) => self.storage_failed(error, vec![]),
         }
     }
