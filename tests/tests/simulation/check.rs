@@ -27,11 +27,13 @@ pub async fn era(context: &Context, plan: &Plan) {
     let want = Want { input: true, history: true };
     let id = InstanceId::parse(&plan.id).expect("a legal id");
     let stored = context.real.snapshot(id, want).await.expect("the real storage answers");
+    context.settled(&plan.id).await;
     let is_of_era = |snapshot: &Snapshot| judged.is_none_or(|judged| snapshot.generation > judged);
     let snapshot = stored.filter(|snapshot| is_of_era(snapshot)).or_else(|| {
         let graves = context.recorder.graves.lock().expect("no panic while it is locked");
         let of_era = |grave: &&Grave| grave.snapshot.id.as_str() == plan.id && is_of_era(&grave.snapshot);
-        graves.iter().rfind(of_era).map(|grave| grave.snapshot.clone())
+        let last = graves.iter().filter(of_era).max_by_key(|grave| grave.snapshot.generation);
+        last.map(|grave| grave.snapshot.clone())
     });
     let mut truth = plan.truth().clone();
     let purges = purges(context, plan, judged);

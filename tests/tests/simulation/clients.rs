@@ -54,6 +54,13 @@ impl Context {
         }
     }
 
+    /// Waits until all is recorded of the starts and purges of this id whose effects may have been seen.
+    pub async fn settled(&self, id: &str) {
+        while self.recorder.in_flight.has(id) {
+            self.life.nap_millis(10).await;
+        }
+    }
+
     /// True if this era's instance, or one of them, was replaced or purged.
     pub fn was_buried(&self, plan: &Plan) -> bool {
         let judged = plan.truth().judged;
@@ -160,7 +167,9 @@ async fn run_era(context: &Arc<Context>, plan: &Arc<Plan>, dice: &mut Dice) {
     futures::future::try_join_all(jobs).await.expect("a client found an invariant broken");
     loop {
         let was_accepted = plan.truth().accepted > 0;
-        match context.status(plan).await {
+        let status = context.status(plan).await;
+        context.settled(&plan.id).await;
+        match status {
             Some(status) if is_fragile(&status) => {
                 plan.quirks.mended.store(true, Ordering::Relaxed);
                 rewind(context, plan, dice).await;
@@ -244,6 +253,7 @@ async fn racer(context: Arc<Context>, plan: Arc<Plan>, wait: Duration) {
         truth.refused += u64::from(!accepted);
     }
     let seen = context.hub.status(&plan.id, StatusWant::default()).await;
+    context.settled(&plan.id).await;
     let is_gone = matches!(seen, Ok(None)) && !context.was_buried(&plan);
     assert!(!is_gone, "a decided start must be seen by the next read");
 }
@@ -289,7 +299,9 @@ async fn sender(context: Arc<Context>, plan: Arc<Plan>, sender: u64, seed: u64, 
         };
         let payload = Json::parse(number.to_string()).expect("a number");
         let name = if dice.below(2) == 0 { "Evt" } else { "evt" };
-        match context.hub.raise_event(&plan.id, name, payload).await {
+        let raised = context.hub.raise_event(&plan.id, name, payload).await;
+        context.settled(&plan.id).await;
+        match raised {
             Ok(()) => {
                 let mut truth = plan.truth();
                 let before_replacement = !truth.replace_sent;
@@ -320,6 +332,7 @@ async fn terminator(context: Arc<Context>, plan: Arc<Plan>, after: Duration, wit
             true => hub.terminate_with_children(&plan.id, "simulated").await,
             false => hub.terminate(&plan.id, "simulated").await,
         };
+        context.settled(&plan.id).await;
         match answer {
             Ok(()) => {
                 plan.truth().terminate_acked = Some(epoch);
@@ -360,6 +373,7 @@ async fn holder(context: Arc<Context>, plan: Arc<Plan>, after: Duration) {
                     hub.resume(&plan.id, "r").await
                 }
             };
+            context.settled(&plan.id).await;
             match answer {
                 Ok(()) => {
                     context.did(if suspend { "suspend" } else { "resume" });
@@ -397,7 +411,9 @@ async fn purge(context: &Context, plan: &Plan) {
     let judged = plan.truth().judged;
     let is_buried = || context.recorder.has_grave(&plan.id, |generation| Some(generation) == judged);
     loop {
-        match context.hub.purge(&plan.id).await {
+        let purged = context.hub.purge(&plan.id).await;
+        context.settled(&plan.id).await;
+        match purged {
             Ok(()) => break,
             // By a request whose answer was lost, or by filter.
             Err(ClientError::NotFound(_)) if is_buried() => break,
@@ -433,7 +449,9 @@ async fn restart(context: &Context, plan: &Plan) {
     loop {
         let was_unknown = plan.truth().start_unknown > 0;
         plan.truth().start_unknown += 1;
-        match context.hub.restart(&plan.id, false).await {
+        let restarted = context.hub.restart(&plan.id, false).await;
+        context.settled(&plan.id).await;
+        match restarted {
             Ok(id) => {
                 assert_eq!(id.as_str(), plan.id);
                 let mut truth = plan.truth();
@@ -467,7 +485,9 @@ async fn restart(context: &Context, plan: &Plan) {
 /// Starts a copy under a new id, and ends it again.
 async fn start_copy(context: &Context, plan: &Plan) {
     let copy = loop {
-        match context.hub.restart(&plan.id, true).await {
+        let restarted = context.hub.restart(&plan.id, true).await;
+        context.settled(&plan.id).await;
+        match restarted {
             Ok(id) => break id,
             Err(ClientError::NotFound(_)) if context.recorder.graves_of(&plan.id) > 0 => return,
             Err(error) => assert!(may_be_repeated(&error), "a restart was refused: {error}"),

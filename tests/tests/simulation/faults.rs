@@ -89,24 +89,37 @@ pub enum Ending {
     Stop,
 }
 
-/// Calls that go on although their caller is gone: real threads finish what they are at.
+/// Starts and purges that are being made, by id. Real threads finish what they are at when a life ends, and what is recorded of
+/// a call is recorded a moment after others see what it did.
 #[derive(Default)]
 pub struct InFlight {
-    calls: Mutex<u64>,
+    calls: Mutex<BTreeMap<String, u64>>,
     changed: Condvar,
 }
 
 impl InFlight {
-    fn add(&self, by: i64) {
+    fn begin(&self, id: &str) {
+        *self.calls.lock().expect("no panic while it is locked").entry(id.to_owned()).or_default() += 1;
+    }
+
+    fn end(&self, id: &str) {
         let mut calls = self.calls.lock().expect("no panic while it is locked");
-        *calls = calls.checked_add_signed(by).expect("every call ends once");
+        let left = calls.get_mut(id).expect("a call ends once");
+        *left -= 1;
+        if *left == 0 {
+            calls.remove(id);
+        }
         self.changed.notify_all();
+    }
+
+    pub fn has(&self, id: &str) -> bool {
+        self.calls.lock().expect("no panic while it is locked").contains_key(id)
     }
 
     /// Waits until there is none.
     pub fn wait(&self) {
         let calls = self.calls.lock().expect("no panic while it is locked");
-        drop(self.changed.wait_while(calls, |calls| *calls > 0).expect("no panic while it is locked"));
+        drop(self.changed.wait_while(calls, |calls| !calls.is_empty()).expect("no panic while it is locked"));
     }
 }
 
@@ -308,22 +321,24 @@ impl Faulty {
     }
 
     /// Makes a call. Several threads finish what they are at when a life ends: what comes of it must not be missed then.
-    async fn to_the_end<T: Send + 'static>(&self, call: impl Future<Output = T> + Send + 'static) -> T {
+    async fn to_the_end<T: Send + 'static>(&self, id: InstanceId, call: impl Future<Output = T> + Send + 'static) -> T {
         if !self.recorder.is_loose {
             return call.await;
         }
         let (answer, answered) = tokio::sync::oneshot::channel();
         let in_flight = self.recorder.in_flight.clone();
-        in_flight.add(1);
+        in_flight.begin(id.as_str());
         std::thread::spawn(move || {
-            let _ = answer.send(futures::executor::block_on(call));
-            in_flight.add(-1);
+            let ended = futures::executor::block_on(call);
+            in_flight.end(id.as_str());
+            let _ = answer.send(ended);
         });
         answered.await.expect("the thread answers")
     }
 
     async fn start_and_bury(&self, start: Start) -> Result<Started, StorageError> {
         let (real, under, recorder) = (self.real.clone(), self.under.clone(), self.recorder.clone());
+        let of = start.id.clone();
         let call = async move {
             let before = before(&*real, &start.id).await;
             let started = under.start(start).await?;
@@ -332,11 +347,12 @@ impl Faulty {
             }
             Ok(started)
         };
-        self.to_the_end(call).await
+        self.to_the_end(of, call).await
     }
 
     async fn purge_and_bury(&self, fence: Fence, id: InstanceId) -> Result<Purged, StorageError> {
         let (real, under, recorder) = (self.real.clone(), self.under.clone(), self.recorder.clone());
+        let of = id.clone();
         let call = async move {
             let before = before(&*real, &id).await;
             let purged = under.purge(fence, id).await?;
@@ -345,7 +361,7 @@ impl Faulty {
             }
             Ok(purged)
         };
-        self.to_the_end(call).await
+        self.to_the_end(of, call).await
     }
 
     async fn commit_batch(&self, commit: EntityCommit) -> Result<EntityCommitted, StorageError> {
@@ -369,8 +385,20 @@ impl Faulty {
     }
 
     /// Keeps which generations a turn's events have reached.
-    async fn note_delivered(&self, committed: &Committed) {
+    async fn note_delivered(&self, events: &[HistoryEvent], committed: &Committed) {
         let (Committed::Committed(effects) | Committed::Continued(_, effects)) = committed else { return };
+        let is_delivered = |number: u64| {
+            let mut bodies = effects.delivered.iter().map(|delivered| &delivered.body);
+            bodies.any(|body| matches!(body, InboxMessage::EventRaised { input, .. } if number_of(input) == number))
+        };
+        for event in events {
+            let HistoryEvent::EventSent(event) = event else { continue };
+            let to = before(&*self.real, &InstanceId::from_stored(&event.instance_id)).await;
+            let is_live = to.is_some_and(|to| !to.summary.status.is_terminal());
+            if is_live && !self.recorder.is_loose && !is_delivered(number_of(&event.input)) {
+                self.recorder.violate(format!("I8: a sent event did not reach a live instance: {event:?}"));
+            }
+        }
         for delivered in &effects.delivered {
             let InboxMessage::EventRaised { input, .. } = &delivered.body else { continue };
             let number = number_of(input);
@@ -395,7 +423,7 @@ impl Faulty {
         let committed = self.under.commit_turn(commit).await?;
         if committed != Committed::Fenced {
             self.note_sent(&events, true);
-            self.note_delivered(&committed).await;
+            self.note_delivered(&events, &committed).await;
             let mut last_turns = self.last_turns.lock().expect("no panic while it is locked");
             last_turns.insert(instance, self.life.elapsed_micros());
         }

@@ -67,6 +67,9 @@ async fn list(context: &Context, dice: &mut Dice) -> Option<Vec<OrchestrationSta
             break;
         }
     }
+    for plan in &context.plans {
+        context.settled(&plan.id).await;
+    }
     let mut listed = BTreeSet::new();
     for id in seen.iter().map(|instance| instance.instance_id.as_str()) {
         // One that is purged and started anew meanwhile is at the end again.
