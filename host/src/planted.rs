@@ -77,6 +77,10 @@ mod on {
         ScheduledSignalEarly,
         /// What a batch did stays in memory though its commit failed.
         BatchKeptAfterFailedCommit,
+        /// A rewind keeps the failures that it should drop.
+        RewindKeepsFailures,
+        /// A rewind drops results of activities, so that they run again.
+        RewindDropsResults,
     }
 
     thread_local! {

@@ -551,3 +551,17 @@ async fn a_poisonous_timer_function_is_parked_until_another_component_is_deploye
     world.until("it fires", async |world| world.script.fired.load(Ordering::SeqCst) == 1).await;
     assert!(world.saved_book().await.is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_suspend_that_waits_for_a_turn_is_answered_when_the_hub_stops() {
+    let world = World::new();
+    world.start("PoisonTurn", "runs", "Step").await;
+    world.until("it runs", async |world| world.runs("runs")).await;
+    let hub = world.hub();
+    let suspend = tokio::spawn(async move { hub.suspend("runs", "").await });
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert!(!suspend.is_finished(), "it waits for the turn's end");
+    world.hub().stop();
+    let answer = tokio::time::timeout(Duration::from_secs(1), suspend).await.expect("it is answered").unwrap();
+    assert!(matches!(answer, Err(ClientError::Unavailable(_))), "{answer:?}");
+}

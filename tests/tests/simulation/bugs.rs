@@ -175,6 +175,10 @@ pub static BUGS: &[Bug] = &[
     inside("scheduled signals come early", soloist::planted::Bug::ScheduledSignalEarly),
     #[cfg(feature = "planted-bugs")]
     inside("a batch is kept after a failed commit", soloist::planted::Bug::BatchKeptAfterFailedCommit),
+    #[cfg(feature = "planted-bugs")]
+    inside("a rewind keeps the failed step", soloist::planted::Bug::RewindKeepsFailures),
+    #[cfg(feature = "planted-bugs")]
+    inside("a rewind runs a successful step again", soloist::planted::Bug::RewindDropsResults),
 ];
 
 /// What was answered and is not stored yet.

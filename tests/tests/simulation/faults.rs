@@ -2,7 +2,7 @@
 //! the oracle wants to know: what was replaced and purged, and whether a timer fired early.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     future::Future,
     sync::{
         Arc, Condvar, Mutex,
@@ -149,6 +149,8 @@ pub struct Recorder {
     pub is_broken: Notify,
     /// What turns and batches did to entities.
     pub entities: Mutex<Notes>,
+    /// Activities whose result is recorded: execution and action.
+    pub completed: Mutex<BTreeSet<(String, u32)>>,
     /// Events that turns sent, by number.
     pub events: Mutex<BTreeMap<u64, SentEvent>>,
     pub in_flight: Arc<InFlight>,
@@ -384,6 +386,32 @@ impl Faulty {
         }
     }
 
+    /// Keeps which activities must not run again.
+    async fn note_completed(&self, instance: InstanceKey, events: &[HistoryEvent]) {
+        let sequences = events.iter().filter_map(|event| match event {
+            HistoryEvent::TaskCompleted { sequence, .. } => Some(*sequence),
+            _ => None,
+        });
+        let sequences: Vec<_> = sequences.collect();
+        if sequences.is_empty() || self.recorder.is_loose {
+            return;
+        }
+        let Ok(Some(loaded)) = self.real.load(instance).await else { return };
+        let started = loaded.records.iter().flat_map(|record| &record.events).find_map(|event| match event {
+            HistoryEvent::ExecutionStarted(started) => Some(started),
+            _ => None,
+        });
+        // One that has continued as new by this turn is another execution.
+        let has_them = |sequence: &u32| {
+            let mut all = loaded.records.iter().flat_map(|record| &record.events);
+            all.any(|event| matches!(event, HistoryEvent::TaskCompleted { sequence: of, .. } if of == sequence))
+        };
+        let Some(started) = started else { return };
+        let execution = started.execution_id.as_str();
+        let completed = sequences.into_iter().filter(has_them).map(|sequence| (execution.to_owned(), sequence));
+        self.recorder.completed.lock().expect("no panic while it is locked").extend(completed);
+    }
+
     /// Keeps which generations a turn's events have reached.
     async fn note_delivered(&self, events: &[HistoryEvent], committed: &Committed) {
         let (Committed::Committed(effects) | Committed::Continued(_, effects)) = committed else { return };
@@ -423,6 +451,7 @@ impl Faulty {
         let committed = self.under.commit_turn(commit).await?;
         if committed != Committed::Fenced {
             self.note_sent(&events, true);
+            self.note_completed(instance, &events).await;
             self.note_delivered(&events, &committed).await;
             let mut last_turns = self.last_turns.lock().expect("no panic while it is locked");
             last_turns.insert(instance, self.life.elapsed_micros());

@@ -180,6 +180,10 @@ impl Executor for Script {
         if call.deadline.is_some() != (call.name.as_str() == "Slow") {
             self.recorder.violate(format!("the deadline is the timeout's: {call:?}"));
         }
+        let step = (call.execution_id.as_str().to_owned(), call.sequence);
+        if self.recorder.completed.lock().expect("no panic while it is locked").contains(&step) {
+            self.recorder.violate(format!("I6: an activity runs again though its result is recorded: {call:?}"));
+        }
         let key = (call.execution_id.as_str().to_owned(), call.sequence, call.attempt);
         if !self.ran.lock().expect("no panic while it is locked").insert(key) {
             self.tally.count(Of::Fault, "activity run again");
