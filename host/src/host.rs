@@ -170,7 +170,7 @@ impl Host {
         if !app.host_json.unknown_keys.is_empty() {
             warn!(keys = %app.host_json.unknown_keys.join(", "), "host.json has keys that mean nothing to this host");
         }
-        let (recorder, book) = match &data {
+        let (recorder, mut book) = match &data {
             Some(data) => flight::open(&data.path),
             None => (Arc::new(Recorder::off()), Book::default()),
         };
@@ -186,7 +186,13 @@ impl Host {
             memory_mappings_max = wasm.mappings_max(),
             "orchestrators stay in memory between turns within these bounds"
         );
-        let Deployed { functions, registered, components, mut excluded } = deploy(&app, &wasm, &storage).await?;
+        let deployed = deploy(&app, &wasm, &storage).await?;
+        let Deployed { functions, registered, components, unresumable, mut excluded } = deployed;
+        if book.deploy(unresumable)
+            && let Err(error) = book.save()
+        {
+            warn!(file = flight::BOOK, %error, "which components run cannot be kept: a parked entity may stay parked");
+        }
         let stored = storage.components().await.context("reading which components are stored")?;
         wasm.tidy_cache(components.into_iter().chain(stored).collect()).await;
         let routes = RouteTable::new(&app.host_json.http.route_prefix, &functions);
@@ -323,6 +329,8 @@ struct Deployed {
     functions: Vec<Function>,
     registered: Functions,
     components: BTreeSet<Digest>,
+    /// The components of entity and timer functions, by name: whom nobody can resume once they are parked.
+    unresumable: BTreeMap<String, String>,
     excluded: Vec<Excluded>,
 }
 
@@ -331,8 +339,13 @@ async fn deploy(app: &App, wasm: &Wasm, storage: &Arc<dyn Storage>) -> anyhow::R
     let enabled: Vec<&Function> = app.functions.iter().filter(|function| !function.disabled).collect();
     let requests = enabled.iter().map(|function| deployed_function(function)).collect();
     let results = wasm.deploy(requests).await;
-    let mut deployed =
-        Deployed { functions: vec![], registered: Functions::default(), components: BTreeSet::new(), excluded: vec![] };
+    let mut deployed = Deployed {
+        functions: vec![],
+        registered: Functions::default(),
+        components: BTreeSet::new(),
+        unresumable: BTreeMap::new(),
+        excluded: vec![],
+    };
     let mut orchestrators = BTreeMap::new();
     for (function, result) in enabled.into_iter().zip(results) {
         let component = match result {
@@ -366,8 +379,12 @@ async fn deploy(app: &App, wasm: &Wasm, storage: &Arc<dyn Storage>) -> anyhow::R
             Trigger::Activity { name } => {
                 deployed.registered.activities.insert(FunctionName::new(name));
             }
-            Trigger::Http(_) | Trigger::Timer(_) => {}
+            Trigger::Http(_) => {}
+            Trigger::Timer(_) => {
+                deployed.unresumable.insert(function.name.clone(), component.digest.to_string());
+            }
             Trigger::Entity { name } => {
+                deployed.unresumable.insert(name.clone(), component.digest.to_string());
                 deployed.registered.entities.insert(FunctionName::new(name));
             }
         }

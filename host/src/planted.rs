@@ -61,6 +61,26 @@ mod on {
         SecondOutcomeDropped,
         /// The last of the events that the code has not received is dropped when it continues as new.
         LastEventNotCarried,
+        /// A termination releases no locks.
+        LocksKeptAtTerminate,
+        /// A replacement releases no locks.
+        LocksKeptAtReplacement,
+        /// An execution that continues as new, or ends, releases no locks.
+        LocksKeptAtContinueAsNew,
+        /// A lock request of a generation that has ended goes on to the next entity.
+        DeadLockRequestKept,
+        /// A lock request that was given up is granted when its turn comes.
+        GivenUpRequestGranted,
+        /// A locked entity runs whatever comes.
+        LockIgnored,
+        /// A scheduled signal does not wait for its time.
+        ScheduledSignalEarly,
+        /// What a batch did stays in memory though its commit failed.
+        BatchKeptAfterFailedCommit,
+        /// A rewind keeps the failures that it should drop.
+        RewindKeepsFailures,
+        /// A rewind drops results of activities, so that they run again.
+        RewindDropsResults,
     }
 
     thread_local! {

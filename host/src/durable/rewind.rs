@@ -91,7 +91,11 @@ impl Rewind {
                 | HistoryEvent::ChildFailed { sequence, failure }
                 | HistoryEvent::HttpFailed { sequence, failure } => {
                     self.dropped.insert(*sequence, failure.clone());
+                    if planted!(RewindKeepsFailures) {
+                        kept.push(event.clone());
+                    }
                 }
+                HistoryEvent::TaskCompleted { .. } if planted!(RewindDropsResults) => {}
                 HistoryEvent::TaskCompleted { .. }
                 | HistoryEvent::ChildCompleted { .. }
                 | HistoryEvent::HttpCompleted { .. }

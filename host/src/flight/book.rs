@@ -8,7 +8,12 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{CallKind, EndOfFlight, recorder::Recorded, replace, signal_name};
+use super::{
+    CallKind, EndOfFlight,
+    recorder::{EXECUTION_WORDS, Recorded},
+    replace, signal_name,
+};
+use crate::durable::{EntityId, FunctionName, derived_id};
 
 /// A call with so many ends of the host on its account is a suspect: it is dispatched alone.
 pub const SUSPECT_ATTEMPTS: u32 = 2;
@@ -18,13 +23,41 @@ pub const ALONE_ENDS_MAX: u32 = 3;
 
 const VERSION: u32 = 1;
 
-/// A guest call, over all its attempts: the orchestrator of an execution, or one of its activities.
+/// What stands for an entity in a [`CallKey`]: its id, or a digest of a long one. No execution id begins so.
+#[must_use]
+pub fn entity_text(id: &EntityId) -> String {
+    shortened('@', id.to_string())
+}
+
+/// What stands for a timer function in a [`CallKey`], and for no execution.
+#[must_use]
+pub fn timer_text(name: &FunctionName) -> String {
+    shortened('#', format!("#{}", name.as_str().to_ascii_lowercase()))
+}
+
+fn shortened(mark: char, text: String) -> String {
+    if text.len() <= EXECUTION_WORDS * 8 { text } else { format!("{mark}{}", derived_id(&text, 0)) }
+}
+
+/// A guest call, over all its attempts: the orchestrator of an execution, or one of its activities; the batches of an entity;
+/// the runs of a timer function.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct CallKey {
-    /// The execution.
+    /// The execution; or an entity ([`entity_text`]) or a timer function ([`timer_text`]).
     pub execution: String,
-    /// The activity's sequence number; none is a turn of the orchestrator.
+    /// The activity's sequence number; none is a turn of the orchestrator, a batch or a run.
     pub activity: Option<u32>,
+}
+
+impl CallKey {
+    fn is_entity(&self) -> bool {
+        self.execution.starts_with('@')
+    }
+
+    /// True for what no operator can resume: a corrected component is what it waits for.
+    fn waits_for_component(&self) -> bool {
+        self.is_entity() || self.execution.starts_with('#')
+    }
 }
 
 /// What is known of a call that ran when the host was ended.
@@ -54,11 +87,17 @@ impl Count {
     pub fn diagnostics(&self, key: &CallKey) -> String {
         let what = match key.activity {
             Some(sequence) => format!("activity function '{}' (action {sequence})", self.function),
+            None if key.is_entity() => format!("entity function '{}' ({})", self.function, key.execution),
+            None if key.waits_for_component() => format!("timer function '{}'", self.function),
             None => format!("orchestrator function '{}'", self.function),
+        };
+        let remedy = match key.waits_for_component() {
+            true => "deploy a corrected component and start the host again",
+            false => "deploy a corrected component and resume the instance, or terminate it",
         };
         format!(
             "parked: the host was ended {} times while {what} ran, the last {} times within a minute of running it alone, \
-             last by {}; deploy a corrected component and resume the instance, or terminate it",
+             last by {}; {remedy}",
             self.attempts,
             self.alone_ends,
             signal_name(self.signal)
@@ -73,6 +112,8 @@ pub struct Book {
     /// The last process whose end was counted.
     run: u64,
     counts: BTreeMap<CallKey, Count>,
+    /// The components of the last process that said so, by function.
+    deployed: BTreeMap<String, String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -80,6 +121,8 @@ struct Stored {
     version: u32,
     run: u64,
     calls: Vec<StoredCall>,
+    #[serde(default)]
+    deployed: BTreeMap<String, String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -108,11 +151,12 @@ impl Book {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(book),
             Err(error) => return Err(error),
         };
-        let Stored { version, run, calls } = serde_json::from_slice(&bytes)?;
+        let Stored { version, run, calls, deployed } = serde_json::from_slice(&bytes)?;
         if version != VERSION {
             return Err(io::Error::other(format!("its version is {version}, this host knows {VERSION}")));
         }
-        Ok(Self { run, counts: calls.into_iter().map(|call| (call.key, call.count)).collect(), ..book })
+        let counts = calls.into_iter().map(|call| (call.key, call.count)).collect();
+        Ok(Self { run, counts, deployed, ..book })
     }
 
     /// Counts what ran when a process ended. False if there was nothing to count, or this end had been counted before.
@@ -135,6 +179,24 @@ impl Book {
             count.alone_ends += u32::from(call.alone);
             count.parked |= count.alone_ends >= ALONE_ENDS_MAX;
         }
+        true
+    }
+
+    /// Takes note of the components that entity and timer functions run on from here, by function name. Where one is another
+    /// than in the process before, the counts of its function begin anew: an entity or a timer function that was parked runs
+    /// again. True if something has changed: then the book is to be saved.
+    pub fn deploy(&mut self, components: BTreeMap<String, String>) -> bool {
+        let components: BTreeMap<_, _> =
+            components.into_iter().map(|(name, digest)| (name.to_ascii_lowercase(), digest)).collect();
+        if components == self.deployed {
+            return false;
+        }
+        let before = std::mem::replace(&mut self.deployed, components);
+        let (before, now) = (&before, &self.deployed);
+        self.counts.retain(|key, count| {
+            let name = count.function.to_ascii_lowercase();
+            !key.waits_for_component() || !now.contains_key(&name) || before.get(&name) == now.get(&name)
+        });
         true
     }
 
@@ -176,7 +238,12 @@ impl Book {
     pub fn save(&self) -> io::Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
         let call = |(key, count): (&CallKey, &Count)| StoredCall { key: key.clone(), count: count.clone() };
-        let stored = Stored { version: VERSION, run: self.run, calls: self.counts.iter().map(call).collect() };
+        let stored = Stored {
+            version: VERSION,
+            run: self.run,
+            calls: self.counts.iter().map(call).collect(),
+            deployed: self.deployed.clone(),
+        };
         replace(path, &serde_json::to_vec_pretty(&stored)?)
     }
 }
@@ -184,7 +251,7 @@ impl Book {
 /// HTTP functions are nobody's instance: nothing repeats them.
 fn key_of(call: &Recorded) -> Option<CallKey> {
     let activity = match call.kind {
-        CallKind::Turn => None,
+        CallKind::Turn | CallKind::Entity | CallKind::Timer => None,
         CallKind::Activity => Some(call.number),
         CallKind::Http => return None,
     };
@@ -237,6 +304,26 @@ mod tests {
         assert!(!book.count(&end(7, &[(0, false)])));
         assert_eq!(book.get(&key(0)).unwrap().attempts, 1);
         assert!(!book.count(&end(8, &[])));
+    }
+
+    #[test]
+    fn another_component_forgives_an_entity_and_a_timer_function_and_no_instance() {
+        let mut book = Book::new(None);
+        let deployed = |digest: &str| BTreeMap::from([("Counter".to_owned(), digest.to_owned())]);
+        assert!(book.deploy(deployed("1")) && !book.deploy(deployed("1")));
+        let long = entity_text(&EntityId::parse("Counter", &"x".repeat(200)).unwrap());
+        let timer = timer_text(&FunctionName::new("Counter"));
+        assert!(long.len() <= EXECUTION_WORDS * 8 && long.starts_with('@') && timer == "#counter");
+        for (run, execution) in (1..).zip(["@counter@a", &long, &timer, "e"]) {
+            let mut end = end(run, &[(0, true)]);
+            (end.calls[0].kind, end.calls[0].function) = (CallKind::Entity, "counter".into());
+            end.calls[0].execution = execution.to_owned();
+            book.count(&end);
+        }
+        assert!(!book.deploy(deployed("1")) && book.len() == 4);
+        assert!(book.deploy(BTreeMap::new()) && book.len() == 4, "a function that is gone keeps its counts");
+        book.deploy(deployed("2"));
+        assert_eq!(book.counts.keys().map(|key| key.execution.as_str()).collect::<Vec<_>>(), ["e"]);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use std::{
 
 use tracing::{error, warn};
 
-pub use book::{ALONE_ENDS_MAX, Book, CallKey, Count, SUSPECT_ATTEMPTS};
+pub use book::{ALONE_ENDS_MAX, Book, CallKey, Count, SUSPECT_ATTEMPTS, entity_text, timer_text};
 pub use fatal::{install, signal_name};
 pub use recorder::{Call, CallKind, EndOfFlight, Flight, Recorded, Recorder, RecordingError};
 

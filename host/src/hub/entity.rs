@@ -16,6 +16,7 @@ use crate::{
         ExecutionId, ExecutionStarted, Failure, FunctionName, HistoryEvent, InboxMessage, Instance, InstanceId,
         LockHolder, LockRequest, LocksRequested, Message, Section, Sender, Sequence, Timestamp,
     },
+    flight::{CallKind, entity_text},
     storage::{EntityCommit, EntityCommitted, Fence, Loaded, PutMessage, Start},
 };
 
@@ -55,8 +56,13 @@ impl Inner {
         let ran = if batch.operations.is_empty() {
             None
         } else {
+            let text = ExecutionId(entity_text(entity.id()).into());
+            if let Some(why) = self.parking.why_parked(&text) {
+                // What is sent to it stays in its inbox, and its state can be read.
+                return Round::Stall(why);
+            }
             let span = debug_span!("entity.batch", entity = %entity.id(), operations = batch.operations.len());
-            match self.run_batch(entity, &batch).instrument(span).await {
+            match self.run_batch(entity, &batch, &text).instrument(span).await {
                 Ok(ran) => Some(ran),
                 Err(why) => return Round::Later { messages: vec![], why },
             }
@@ -65,14 +71,30 @@ impl Inner {
         self.store_entity(cell, held, ended).await
     }
 
-    /// Runs a batch's operations. What an operation does to its guest is that operation's failure. An error is the text of
-    /// why nothing could be run now.
-    async fn run_batch(&self, entity: &Entity, batch: &Batch) -> Result<EntityRan, String> {
+    /// Waits for a place among the batches that run, and runs one. An error is the text of why nothing could be run now.
+    async fn run_batch(&self, entity: &Entity, batch: &Batch, text: &ExecutionId) -> Result<EntityRan, String> {
         let function = entity.id().function();
         if !self.functions.entities.contains(&function) {
             return Err(self.unknown_entity(&function));
         }
+        let alone = self.parking.alone_if_suspect(text).await;
         let _slot = self.entity_slots.acquire().await.expect("the semaphore is never closed");
+        let call = (CallKind::Entity, text, function.as_str());
+        let ran = self.parking.watch(&*self.ambient, call, alone, self.run_together(entity, batch)).await?;
+        for (operation, result) in batch.operations.iter().zip(&ran.results) {
+            if let (None, Err(failure)) = (operation.reply, result) {
+                warn!(
+                    entity = %entity.id(), operation = %operation.name, kind = %failure.kind, reason = %failure.message,
+                    "a signal failed"
+                );
+            }
+        }
+        Ok(ran)
+    }
+
+    /// Runs a batch's operations. What an operation does to its guest is that operation's failure.
+    async fn run_together(&self, entity: &Entity, batch: &Batch) -> Result<EntityRan, String> {
+        let function = entity.id().function();
         let state = entity.record().state.clone();
         let call = |operations: &[EntityOperation], state, id: &str| EntityCall {
             name: function.clone(),
@@ -104,14 +126,6 @@ impl Inner {
                 all
             }
         };
-        for (operation, result) in batch.operations.iter().zip(&ran.results) {
-            if let (None, Err(failure)) = (operation.reply, result) {
-                warn!(
-                    entity = %entity.id(), operation = %operation.name, kind = %failure.kind, reason = %failure.message,
-                    "a signal failed"
-                );
-            }
-        }
         Ok(ran)
     }
 
@@ -174,6 +188,10 @@ impl Inner {
             }
             Ok(EntityCommitted::Fenced) => {
                 self.start_over(cell, held, vec![]);
+                Round::Again
+            }
+            Err(_) if planted!(BatchKeptAfterFailedCommit) => {
+                entity.apply(&ended);
                 Round::Again
             }
             Err(error) => self.storage_failed(error, vec![]),

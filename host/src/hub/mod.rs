@@ -390,6 +390,10 @@ impl Hub {
         if self.inner.deliver(snapshot.instance, |state| state.controls.push_back(control)) {
             self.inner.spawn_worker(snapshot.instance);
         }
+        if self.inner.is_stopping() {
+            // Since it was checked above: no worker begins any more.
+            self.inner.drop_controls();
+        }
         match answered.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(HoldError::Status(status))) => {
@@ -506,10 +510,12 @@ impl Hub {
         }
     }
 
-    /// Stops: nothing is accepted and no turn or activity begins from here on. What runs is dropped with the runtime;
+    /// Stops: nothing is accepted and no turn or activity begins from here on, and a suspend or resume that waits for a turn
+    /// to end is answered with [`ClientError::Unavailable`]. What runs is dropped with the runtime;
     /// everything acknowledged is durable, and goes on at the next start.
     pub fn stop(&self) {
         self.inner.stopping.store(true, Ordering::Relaxed);
+        self.inner.drop_controls();
         self.inner.timers.poke();
         self.inner.garbage.notify_one();
         self.inner.released.notify_one();

@@ -20,7 +20,7 @@ use tracing::{info, warn};
 use crate::{
     ambient::Ambient,
     durable::{ExecutionId, HistoryEvent, Instance, InstanceKey, TurnRecord},
-    flight::{Book, Call, CallKey, Flight, Recorder},
+    flight::{Book, Call, CallKey, CallKind, Flight, Recorder},
 };
 
 /// A suspect that has run alone for so long is none.
@@ -99,6 +99,40 @@ impl Parking {
     /// True if a call must not be dispatched.
     pub fn is_parked(&self, execution_id: &ExecutionId, activity: Option<u32>) -> bool {
         self.counts_as(execution_id, activity, |count| count.parked)
+    }
+
+    /// Why an entity or a timer function is parked, if it is.
+    pub fn why_parked(&self, text: &ExecutionId) -> Option<String> {
+        if self.is_empty() {
+            return None;
+        }
+        let key = CallKey { execution: text.as_str().to_owned(), activity: None };
+        self.lock().book.get(&key).filter(|count| count.parked).map(|count| count.diagnostics(&key))
+    }
+
+    /// For a suspect: waits until no other one runs.
+    pub async fn alone_if_suspect(&self, text: &ExecutionId) -> Option<Alone> {
+        if self.is_suspect(text, None) { Some(self.alone().await) } else { None }
+    }
+
+    /// Runs a batch of an entity, or a timer function, and notes it meanwhile. Once it has ended it is counted no longer.
+    pub async fn watch<T>(
+        self: &Arc<Self>,
+        ambient: &dyn Ambient,
+        (kind, text, function): (CallKind, &ExecutionId, &str),
+        alone: Option<Alone>,
+        call: impl Future<Output = T>,
+    ) -> T {
+        let flight = self.begin(&Call { kind, execution: text.as_str(), number: 0, attempt: 1, function });
+        let result = match alone {
+            Some(alone) => self.run_alone(ambient, (text.clone(), None), alone, &flight, call).await,
+            None => call.await,
+        };
+        drop(flight);
+        if !self.is_empty() {
+            self.forget(|key| key.execution == text.as_str());
+        }
+        result
     }
 
     /// True if a call must run alone.

@@ -1,7 +1,7 @@
 //! The hub with scripted functions: what ends the host again and again, and limits.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{
         Arc, Mutex,
@@ -13,7 +13,9 @@ use std::{
 use super::*;
 use crate::{
     ambient::System,
-    durable::{Action, Digest, EntityRan, Failure, FunctionName, GuestEvent, GuestOutcome, GuestTurn, TaskScheduled},
+    durable::{
+        Action, Digest, EntityId, EntityRan, Failure, FunctionName, GuestEvent, GuestOutcome, GuestTurn, TaskScheduled,
+    },
     flight,
     storage::memory::Memory,
 };
@@ -27,8 +29,27 @@ struct Script {
     replay_fails: AtomicBool,
     /// What runs now: instance ids.
     running: Mutex<BTreeSet<String>>,
+    /// A life has ended: nothing of it runs.
+    ended: tokio::sync::Notify,
+    /// How often a timer function has run to its end.
+    fired: AtomicUsize,
     turns_now: AtomicUsize,
     turns_most: AtomicUsize,
+}
+
+impl Script {
+    /// Never ends while it is poisonous, and runs until its life ends.
+    async fn poison(&self, what: &str) {
+        if !self.poisonous.load(Ordering::SeqCst) {
+            return;
+        }
+        let ended = self.ended.notified();
+        {
+            let _running = Running::new(self, what);
+            ended.await;
+        }
+        panic!("this life has ended: whoever called goes no further");
+    }
 }
 
 /// Tells that something runs, until it is dropped.
@@ -126,8 +147,27 @@ impl Executor for Functions {
         })
     }
 
+    /// Counts its operations.
     fn entity(&self, call: EntityCall) -> ExecutorFuture<'_, Result<EntityRan, GuestError>> {
-        Box::pin(async move { panic!("there is no entity function {}", call.name) })
+        let script = self.0.clone();
+        Box::pin(async move {
+            if call.entity.key() == "poison" {
+                script.poison(&call.entity.to_string()).await;
+            }
+            let before: usize = call.state.map_or(0, |state| state.as_str().parse().unwrap());
+            let count = |n: usize| Json::parse(n.to_string()).unwrap();
+            let results = (1..=call.operations.len()).map(|n| Ok(count(before + n))).collect();
+            Ok(EntityRan { results, state: Some(count(before + call.operations.len())), actions: vec![] })
+        })
+    }
+
+    fn timer(&self, call: TimerCall) -> ExecutorFuture<'_, Result<(), Failure>> {
+        let script = self.0.clone();
+        Box::pin(async move {
+            script.poison(call.name.as_str()).await;
+            script.fired.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        })
     }
 }
 
@@ -137,6 +177,8 @@ struct World {
     script: Arc<Script>,
     folder: tempfile::TempDir,
     turns_max: usize,
+    /// The components of entity and timer functions.
+    deployed: BTreeMap<String, String>,
     /// The present life: a hub, and what notes its calls.
     life: Option<(Arc<Hub>, Arc<Recorder>)>,
 }
@@ -145,13 +187,18 @@ impl World {
     fn new() -> Self {
         let script = Arc::new(Script { poisonous: AtomicBool::new(true), ..Script::default() });
         let folder = tempfile::tempdir().unwrap();
-        let mut world = Self { storage: Arc::new(Memory::new()), script, folder, turns_max: 10, life: None };
+        let deployed = ["counter", "Timer"].map(|name| (name.to_owned(), "1".to_owned())).into();
+        let storage = Arc::new(Memory::new());
+        let mut world = Self { storage, script, folder, turns_max: 10, deployed, life: None };
         world.live();
         world
     }
 
     fn live(&mut self) {
-        let (recorder, book) = flight::open(self.folder.path());
+        let (recorder, mut book) = flight::open(self.folder.path());
+        if book.deploy(self.deployed.clone()) {
+            book.save().unwrap();
+        }
         let orchestrator = |name: &str| {
             let name = FunctionName::new(name);
             let (handler, component, contract) = ("f".to_owned(), Digest([1; 32]), "1.0.0".to_owned());
@@ -163,6 +210,7 @@ impl World {
             ambient: Arc::new(System),
             functions: super::Functions {
                 orchestrators: ["Runs", "PoisonTurn"].into_iter().map(orchestrator).collect(),
+                entities: BTreeSet::from([FunctionName::new("counter")]),
                 ..super::Functions::default()
             },
             config: HubConfig {
@@ -195,6 +243,7 @@ impl World {
             recorder.write_down(signal);
         }
         hub.inner.stopping.store(true, Ordering::SeqCst);
+        self.script.ended.notify_waiters();
         let cells: Vec<_> = hub.inner.cells.lock().unwrap().values().cloned().collect();
         for cell in cells {
             cell.lock().stop_activities_before(None);
@@ -418,4 +467,101 @@ async fn so_many_turns_run_at_once() {
         }
         assert_eq!(world.script.turns_most.load(Ordering::SeqCst), turns_max);
     }
+}
+
+fn poison() -> EntityId {
+    EntityId::parse("counter", "poison").unwrap()
+}
+
+async fn signal(world: &World, entity: EntityId) {
+    let (operation, input) = ("add".to_owned(), Json::null());
+    let signal = SignalEntity { entity, operation, input, scheduled: None, trace_context: None };
+    world.hub().signal_entity(signal).await.unwrap();
+}
+
+async fn counts(world: &World, entity: &EntityId) -> Option<String> {
+    let read = world.hub().read_entity(entity).await.unwrap();
+    read.map(|read| read.state.unwrap().as_str().to_owned())
+}
+
+/// The host ends whenever this runs, until it is parked.
+async fn end_until_in_book(world: &mut World, what: &str) {
+    for _ in 0..5 {
+        world.until("it runs", async |world| world.runs(what)).await;
+        world.next_life(Some(libc::SIGSEGV)).await;
+    }
+    let book = world.saved_book().await;
+    assert!(!world.runs(what), "it is parked");
+    let key = flight::CallKey { execution: what.to_owned(), activity: None };
+    let count = book.get(&key).expect("it is counted");
+    assert!(count.parked && count.diagnostics(&key).contains("start the host again"), "{}", count.diagnostics(&key));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poisonous_entity_is_parked_until_another_component_is_deployed() {
+    let mut world = World::new();
+    let (poison, other) = (poison(), EntityId::parse("counter", "other").unwrap());
+    world.script.poisonous.store(false, Ordering::SeqCst);
+    signal(&world, poison.clone()).await;
+    world.until("it counts", async |world| counts(world, &poison).await.is_some()).await;
+    world.script.poisonous.store(true, Ordering::SeqCst);
+    signal(&world, poison.clone()).await;
+    end_until_in_book(&mut world, "@counter@poison").await;
+
+    signal(&world, other.clone()).await;
+    world.until("another counts", async |world| counts(world, &other).await.is_some()).await;
+    signal(&world, poison.clone()).await;
+    world.next_life(None).await;
+    signal(&world, poison.clone()).await;
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert!(!world.runs("@counter@poison"), "it stays so over a restart");
+    assert_eq!(counts(&world, &poison).await.as_deref(), Some("1"), "its state can be read");
+
+    world.script.poisonous.store(false, Ordering::SeqCst);
+    world.deployed.insert("counter".into(), "2".into());
+    world.next_life(None).await;
+    world.until("every signal has run", async |world| counts(world, &poison).await.as_deref() == Some("4")).await;
+    assert!(world.saved_book().await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poisonous_timer_function_is_parked_until_another_component_is_deployed() {
+    let mut world = World::new();
+    let timer = || TimerFunction {
+        name: FunctionName::new("Timer"),
+        next: Arc::new(|_, _| None),
+        schedule: 1,
+        is_monitored: false,
+        run_on_startup: true,
+        adjust_for_dst: false,
+        retry: None,
+    };
+    for _ in 0..5 {
+        world.hub().run_timers(vec![timer()]);
+        world.until("it runs", async |world| world.runs("Timer")).await;
+        world.next_life(Some(libc::SIGSEGV)).await;
+    }
+    world.script.poisonous.store(false, Ordering::SeqCst);
+    world.hub().run_timers(vec![timer()]);
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert_eq!(world.script.fired.load(Ordering::SeqCst), 0, "it is parked");
+    world.deployed.insert("Timer".into(), "2".into());
+    world.next_life(None).await;
+    world.hub().run_timers(vec![timer()]);
+    world.until("it fires", async |world| world.script.fired.load(Ordering::SeqCst) == 1).await;
+    assert!(world.saved_book().await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspend_that_waits_for_a_turn_is_answered_when_the_hub_stops() {
+    let world = World::new();
+    world.start("PoisonTurn", "runs", "Step").await;
+    world.until("it runs", async |world| world.runs("runs")).await;
+    let hub = world.hub();
+    let suspend = tokio::spawn(async move { hub.suspend("runs", "").await });
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert!(!suspend.is_finished(), "it waits for the turn's end");
+    world.hub().stop();
+    let answer = tokio::time::timeout(Duration::from_secs(1), suspend).await.expect("it is answered").unwrap();
+    assert!(matches!(answer, Err(ClientError::Unavailable(_))), "{answer:?}");
 }

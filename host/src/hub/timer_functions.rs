@@ -14,7 +14,8 @@ use tracing::{debug, error, info, warn};
 
 use super::{Hub, ScheduleStatus, TimerCall, worker::Inner};
 use crate::{
-    durable::{Failure, FunctionName, Timestamp},
+    durable::{ExecutionId, Failure, FunctionName, Timestamp},
+    flight::{CallKind, timer_text},
     storage::{StorageError, TimerStatus},
 };
 
@@ -197,6 +198,11 @@ async fn occurrence(inner: &Inner, function: &TimerFunction, standing: &mut Stan
 /// Runs the function, and again if it failed and its policy says so. A failure is logged and does not stop the schedule.
 async fn fire(inner: &Inner, function: &TimerFunction, firing: Firing, standing: Standing, began: Timestamp) {
     let next = function.after(firing, began, began).next;
+    let text = ExecutionId(timer_text(&function.name).into());
+    if let Some(diagnostics) = inner.parking.why_parked(&text) {
+        error!(function = %function.name, %diagnostics, "a timer function does not run");
+        return;
+    }
     let status = ScheduleStatus { last: standing.last, last_updated: Some(standing.updated), next };
     for failed in 1.. {
         let call = TimerCall {
@@ -209,7 +215,10 @@ async fn fire(inner: &Inner, function: &TimerFunction, firing: Firing, standing:
         };
         let invocation_id = call.invocation_id.clone();
         debug!(function = %function.name, %invocation_id, is_past_due = firing.is_past_due, "a timer function runs");
-        let run = AssertUnwindSafe(inner.executor.timer(call)).catch_unwind().await;
+        let noted = (CallKind::Timer, &text, function.name.as_str());
+        let alone = inner.parking.alone_if_suspect(&text).await;
+        let run = inner.parking.watch(&*inner.ambient, noted, alone, inner.executor.timer(call));
+        let run = AssertUnwindSafe(run).catch_unwind().await;
         let failure = match run {
             Ok(Ok(())) => return,
             Ok(Err(failure)) => failure,

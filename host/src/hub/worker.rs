@@ -236,6 +236,9 @@ impl Inner {
             return Some(Work::Turn(state.take_messages()));
         }
         state.running = false;
+        if self.is_stopping() {
+            state.controls.clear();
+        }
         let stay = self.stay(held);
         state.held = if stay.is_some() { std::mem::take(held) } else { Held::default() };
         // Entered under the cell's lock: the next worker's `leave` must not come before it.
@@ -629,6 +632,15 @@ impl Inner {
             first
         });
         self.timers.poke();
+        self.drop_controls();
+    }
+
+    /// What operators still wait for is answered: the host is going down. To be called once it is.
+    pub fn drop_controls(&self) {
+        let cells: Vec<_> = self.lock_cells().values().cloned().collect();
+        for cell in cells {
+            cell.lock().controls.clear();
+        }
     }
 }
 

@@ -59,6 +59,16 @@ pub enum Mistake {
     OpenInstancesLost,
     ReplacementForgotten,
     ListSkips,
+    SignalLost,
+    AnswerLost,
+    OperationLeft,
+    OperationDoubled,
+    SentEventLost,
+    SentEventDoubled,
+    SentEventMisdelivered,
+    EntityStartLost,
+    EntityListSkips,
+    EntityReadsStale,
 }
 
 const NOTHING: Bug = Bug {
@@ -103,6 +113,16 @@ pub static BUGS: &[Bug] = &[
     storage("recovery does not see every open instance", Mistake::OpenInstancesLost),
     storage("an acknowledged replacement is not made", Mistake::ReplacementForgotten),
     storage("a list leaves instances out", Mistake::ListSkips),
+    storage("a turn's signal to an entity is lost", Mistake::SignalLost),
+    storage("the answer of an entity's operation is lost", Mistake::AnswerLost),
+    storage("an operation that has run stays in the inbox", Mistake::OperationLeft),
+    storage("an operation that is sent is doubled", Mistake::OperationDoubled),
+    storage("an event that a turn sends is lost", Mistake::SentEventLost),
+    storage("an event that a turn sends is doubled", Mistake::SentEventDoubled),
+    storage("an event that a turn sends reaches another instance", Mistake::SentEventMisdelivered),
+    storage("an orchestration that an entity starts is lost", Mistake::EntityStartLost),
+    storage("a list leaves entities out", Mistake::EntityListSkips),
+    storage("reads of entities are stale", Mistake::EntityReadsStale),
     Bug { name: "timers fire early by a clock that is ahead", clock_ahead_ms: 300, ..NOTHING },
     Bug { name: "replay draws other random numbers", other_entropy: true, ..NOTHING },
     #[cfg(feature = "planted-bugs")]
@@ -139,6 +159,26 @@ pub static BUGS: &[Bug] = &[
     inside("replay is not compared", soloist::planted::Bug::ReplayUnchecked),
     #[cfg(feature = "planted-bugs")]
     inside("the last event is not carried over", soloist::planted::Bug::LastEventNotCarried),
+    #[cfg(feature = "planted-bugs")]
+    inside("locks are kept at terminate", soloist::planted::Bug::LocksKeptAtTerminate),
+    #[cfg(feature = "planted-bugs")]
+    inside("locks are kept at a replacement", soloist::planted::Bug::LocksKeptAtReplacement),
+    #[cfg(feature = "planted-bugs")]
+    inside("locks are kept at continue-as-new and at an end", soloist::planted::Bug::LocksKeptAtContinueAsNew),
+    #[cfg(feature = "planted-bugs")]
+    inside("a dead generation's lock request goes on", soloist::planted::Bug::DeadLockRequestKept),
+    #[cfg(feature = "planted-bugs")]
+    inside("a lock request that was given up is granted", soloist::planted::Bug::GivenUpRequestGranted),
+    #[cfg(feature = "planted-bugs")]
+    inside("locks are ignored", soloist::planted::Bug::LockIgnored),
+    #[cfg(feature = "planted-bugs")]
+    inside("scheduled signals come early", soloist::planted::Bug::ScheduledSignalEarly),
+    #[cfg(feature = "planted-bugs")]
+    inside("a batch is kept after a failed commit", soloist::planted::Bug::BatchKeptAfterFailedCommit),
+    #[cfg(feature = "planted-bugs")]
+    inside("a rewind keeps the failed step", soloist::planted::Bug::RewindKeepsFailures),
+    #[cfg(feature = "planted-bugs")]
+    inside("a rewind runs a successful step again", soloist::planted::Bug::RewindDropsResults),
 ];
 
 /// What was answered and is not stored yet.
@@ -164,6 +204,7 @@ struct Memory {
     taken: BTreeMap<InstanceKey, Vec<(MessageNumber, InboxMessage)>>,
     starting: Vec<InstanceId>,
     seen: BTreeMap<InstanceId, Snapshot>,
+    seen_entities: BTreeMap<EntityId, EntitySnapshot>,
 }
 
 impl Buggy {
@@ -247,6 +288,7 @@ impl Buggy {
     async fn commit_badly(&self, mut commit: TurnCommit) -> Result<Committed, StorageError> {
         if self.is(Mistake::TurnAckedBeforeCommit)
             && commit.children.is_empty()
+            && commit.messages.is_empty()
             && commit.notify.is_none()
             && commit.next.is_none()
             && let Some(loaded) = self.real.load(commit.instance).await?
@@ -268,6 +310,7 @@ impl Buggy {
         if self.sometimes(Mistake::ChildNotStarted) {
             commit.children.clear();
         }
+        self.send_badly(&mut commit.messages);
         if self.is(Mistake::TakenDeliveredAgain) {
             let loaded = self.real.load(commit.instance).await?;
             let inbox = loaded.map(|loaded| loaded.inbox).unwrap_or_default();
@@ -286,6 +329,66 @@ impl Buggy {
             return self.real.commit_turn(commit).await;
         }
         Ok(committed)
+    }
+
+    fn send_badly(&self, messages: &mut Vec<PutMessage>) {
+        let is_event = |message: &PutMessage| matches!(message.body, InboxMessage::EventRaised { .. });
+        messages.retain(|message| match &message.body {
+            InboxMessage::EntityOperation(operation) => {
+                operation.reply.is_some() || !self.sometimes(Mistake::SignalLost)
+            }
+            InboxMessage::EntityAnswered { .. } => !self.sometimes(Mistake::AnswerLost),
+            InboxMessage::EventRaised { .. } => !self.sometimes(Mistake::SentEventLost),
+            _ => true,
+        });
+        let doubled = messages.iter().filter(|message| match &message.body {
+            InboxMessage::EventRaised { .. } => self.sometimes(Mistake::SentEventDoubled),
+            InboxMessage::EntityOperation(_) => self.sometimes(Mistake::OperationDoubled),
+            _ => false,
+        });
+        let doubled: Vec<_> = doubled.cloned().collect();
+        messages.extend(doubled);
+        for message in messages.iter_mut().filter(|message| is_event(message)) {
+            if self.sometimes(Mistake::SentEventMisdelivered) {
+                message.id = InstanceId::from_stored(if message.id.as_str().ends_with('0') {
+                    "instance-1"
+                } else {
+                    "instance-0"
+                });
+            }
+        }
+    }
+
+    async fn batch_badly(&self, mut commit: EntityCommit) -> Result<EntityCommitted, StorageError> {
+        if self.sometimes(Mistake::OperationLeft) {
+            commit.took.pop();
+        }
+        if self.sometimes(Mistake::EntityStartLost) {
+            commit.starts.clear();
+        }
+        self.send_badly(&mut commit.messages);
+        self.real.commit_entity(commit).await
+    }
+
+    async fn entity_badly(&self, id: EntityId) -> Result<Option<EntitySnapshot>, StorageError> {
+        let now = self.real.entity(id.clone()).await?;
+        let stale = self.memory().seen_entities.get(&id).cloned();
+        if stale.is_some() && self.sometimes(Mistake::EntityReadsStale) {
+            return Ok(stale);
+        }
+        // The first of them is kept.
+        if let Some(now) = now.clone() {
+            self.memory().seen_entities.entry(id).or_insert(now);
+        }
+        Ok(now)
+    }
+
+    async fn entities_badly(&self, query: EntityQuery) -> Result<EntityPage, StorageError> {
+        let mut page = self.real.entities(query).await?;
+        if self.sometimes(Mistake::EntityListSkips) {
+            page.entities.pop();
+        }
+        Ok(page)
     }
 
     async fn put_badly(&self, message: PutMessage) -> Result<Put, StorageError> {
@@ -402,9 +505,9 @@ impl Storage for Buggy {
     forward! {
         start(start: Start) -> Started = start_badly;
         commit_turn(commit: TurnCommit) -> Committed = commit_badly;
-        commit_entity(commit: EntityCommit) -> EntityCommitted = real.commit_entity;
-        entity(id: EntityId) -> Option<EntitySnapshot> = real.entity;
-        entities(query: EntityQuery) -> EntityPage = real.entities;
+        commit_entity(commit: EntityCommit) -> EntityCommitted = batch_badly;
+        entity(id: EntityId) -> Option<EntitySnapshot> = entity_badly;
+        entities(query: EntityQuery) -> EntityPage = entities_badly;
         put_message(message: PutMessage) -> Put = put_badly;
         end(end: End) -> Ended = end_badly;
         rewind(rewind: Rewind) -> Rewound = real.rewind;

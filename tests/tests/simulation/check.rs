@@ -27,11 +27,13 @@ pub async fn era(context: &Context, plan: &Plan) {
     let want = Want { input: true, history: true };
     let id = InstanceId::parse(&plan.id).expect("a legal id");
     let stored = context.real.snapshot(id, want).await.expect("the real storage answers");
+    context.settled(&plan.id).await;
     let is_of_era = |snapshot: &Snapshot| judged.is_none_or(|judged| snapshot.generation > judged);
     let snapshot = stored.filter(|snapshot| is_of_era(snapshot)).or_else(|| {
         let graves = context.recorder.graves.lock().expect("no panic while it is locked");
         let of_era = |grave: &&Grave| grave.snapshot.id.as_str() == plan.id && is_of_era(&grave.snapshot);
-        graves.iter().rfind(of_era).map(|grave| grave.snapshot.clone())
+        let last = graves.iter().filter(of_era).max_by_key(|grave| grave.snapshot.generation);
+        last.map(|grave| grave.snapshot.clone())
     });
     let mut truth = plan.truth().clone();
     let purges = purges(context, plan, judged);
@@ -43,7 +45,8 @@ pub async fn era(context: &Context, plan: &Plan) {
     let has_ended = History::check(records, &story);
     assert!(has_ended, "every instance must have ended: {story}");
     check_starts(&truth, purges, &snapshot, &story);
-    check_outcome(plan, &truth, &snapshot, purges > 0, &story);
+    let consumed = check_outcome(plan, &truth, &snapshot, purges > 0, &story);
+    check_sent_events(context, plan, &truth, purges, &consumed, &story);
     count(&context.tally, plan, &snapshot);
     plan.truth().judged = Some(snapshot.generation);
 }
@@ -191,6 +194,8 @@ impl<'a> History<'a> {
             HistoryEvent::HttpPollStarted { sequence } => {
                 assert!(self.due[sequence] <= time, "a wait between polls was cut short: {story}");
             }
+            HistoryEvent::EntityCalled(call) => self.ask(call.sequence),
+            HistoryEvent::LocksRequested(locks) => self.ask(locks.sequence),
             HistoryEvent::TimerCreated { sequence, fire_at } => {
                 self.ask(*sequence);
                 self.due.insert(*sequence, *fire_at);
@@ -199,6 +204,10 @@ impl<'a> History<'a> {
             | HistoryEvent::TaskFailed { sequence, .. }
             | HistoryEvent::ChildCompleted { sequence, .. }
             | HistoryEvent::ChildFailed { sequence, .. }
+            | HistoryEvent::EntityCompleted { sequence, .. }
+            | HistoryEvent::EntityFailed { sequence, .. }
+            | HistoryEvent::LocksGranted { sequence }
+            | HistoryEvent::LocksFailed { sequence, .. }
             | HistoryEvent::HttpCompleted { sequence, .. }
             | HistoryEvent::HttpFailed { sequence, .. } => self.answer(*sequence),
             HistoryEvent::TaskRetryScheduled { sequence, attempt, due, .. } => {
@@ -255,7 +264,8 @@ impl<'a> History<'a> {
     }
 }
 
-fn check_outcome(plan: &Plan, truth: &Truth, snapshot: &Snapshot, purged: bool, story: &str) {
+/// Returns the events that were consumed.
+fn check_outcome(plan: &Plan, truth: &Truth, snapshot: &Snapshot, purged: bool, story: &str) -> Vec<u64> {
     let fails = plan.program.iter().any(|step| matches!(step, Step::Fail));
     let must_be_terminated = truth.terminate_acked.is_some_and(|epoch| truth.is_certain(epoch));
     match snapshot.output.as_ref().expect("it has ended") {
@@ -265,6 +275,7 @@ fn check_outcome(plan: &Plan, truth: &Truth, snapshot: &Snapshot, purged: bool, 
             let got: Vec<serde_json::Value> = serde_json::from_str(output.as_str()).expect("an array");
             let consumed = check_output(&plan.program, &got, story);
             check_events(truth, &consumed, story);
+            return consumed;
         }
         // Before it could be rewound.
         Output::Failed(failure) if failure.kind == FRAGILE => assert!(purged, "it was not rewound: {story}"),
@@ -277,6 +288,33 @@ fn check_outcome(plan: &Plan, truth: &Truth, snapshot: &Snapshot, purged: bool, 
             assert_eq!(reason, "simulated", "{story}");
             assert!(truth.terminate_sent, "nobody terminated it: {story}");
         }
+    }
+    vec![]
+}
+
+/// I8 for what instances send to each other: each was sent to this id and while this execution was there, is consumed once, in
+/// the order of its sender, and none that reached it is left out before the last.
+fn check_sent_events(context: &Context, plan: &Plan, truth: &Truth, purges: u64, consumed: &[u64], story: &str) {
+    let sent = context.recorder.events.lock().expect("no panic while it is locked");
+    let is_one = truth.one_start && !truth.replace_sent && purges == 0 && !truth.is_muddled;
+    let is_exact = !context.recorder.is_loose;
+    let mut last = BTreeMap::new();
+    for event in consumed.iter().filter(|event| **event >= 2_000_000_000) {
+        let found = sent.get(event).filter(|sent| sent.to == plan.id);
+        let found = found.unwrap_or_else(|| panic!("I8: nobody sent {event} to it: {story}"));
+        let is_of_another = is_exact && found.reached.is_none_or(|reached| Some(reached) <= truth.judged);
+        assert!(!is_of_another, "I8: {event} was sent to another execution: {found:?} {story}");
+        let before = last.insert(event / 1_000_000, *event);
+        assert!(before.is_none_or(|before| before < *event), "I8: {event} came out of order, or twice: {story}");
+        context.did("sent event consumed");
+    }
+    for last in last.into_values().filter(|_| is_exact && is_one) {
+        let lost = sent.range(last / 1_000_000 * 1_000_000..last).filter(|(event, sent)| {
+            let is_of_era = sent.reached.is_some_and(|reached| Some(reached) > truth.judged);
+            sent.to == plan.id && is_of_era && !consumed.contains(event)
+        });
+        let lost: Vec<_> = lost.collect();
+        assert!(lost.is_empty(), "I8: lost {lost:?}, got {consumed:?}: {story}");
     }
 }
 

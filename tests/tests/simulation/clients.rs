@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use crate::{
     check,
     dice::{Dice, Life, Of, Tally},
+    entity_world,
     faults::Recorder,
     plan::{Phase, Plan, Reuse},
     program::{FRAGILE, Fragile, Step},
@@ -29,6 +30,7 @@ pub struct Context {
     pub recorder: Arc<Recorder>,
     pub tally: Arc<Tally>,
     pub plans: Vec<Arc<Plan>>,
+    pub entities: Arc<entity_world::Clients>,
 }
 
 /// True if a request failed through no fault of its own: it may be sent again.
@@ -49,6 +51,13 @@ impl Context {
                 Err(error) => assert!(may_be_repeated(&error), "a status read was refused: {error}"),
             }
             self.life.nap_millis(20).await;
+        }
+    }
+
+    /// Waits until all is recorded of the starts and purges of this id whose effects may have been seen.
+    pub async fn settled(&self, id: &str) {
+        while self.recorder.in_flight.has(id) {
+            self.life.nap_millis(10).await;
         }
     }
 
@@ -158,7 +167,9 @@ async fn run_era(context: &Arc<Context>, plan: &Arc<Plan>, dice: &mut Dice) {
     futures::future::try_join_all(jobs).await.expect("a client found an invariant broken");
     loop {
         let was_accepted = plan.truth().accepted > 0;
-        match context.status(plan).await {
+        let status = context.status(plan).await;
+        context.settled(&plan.id).await;
+        match status {
             Some(status) if is_fragile(&status) => {
                 plan.quirks.mended.store(true, Ordering::Relaxed);
                 rewind(context, plan, dice).await;
@@ -242,6 +253,7 @@ async fn racer(context: Arc<Context>, plan: Arc<Plan>, wait: Duration) {
         truth.refused += u64::from(!accepted);
     }
     let seen = context.hub.status(&plan.id, StatusWant::default()).await;
+    context.settled(&plan.id).await;
     let is_gone = matches!(seen, Ok(None)) && !context.was_buried(&plan);
     assert!(!is_gone, "a decided start must be seen by the next read");
 }
@@ -287,7 +299,9 @@ async fn sender(context: Arc<Context>, plan: Arc<Plan>, sender: u64, seed: u64, 
         };
         let payload = Json::parse(number.to_string()).expect("a number");
         let name = if dice.below(2) == 0 { "Evt" } else { "evt" };
-        match context.hub.raise_event(&plan.id, name, payload).await {
+        let raised = context.hub.raise_event(&plan.id, name, payload).await;
+        context.settled(&plan.id).await;
+        match raised {
             Ok(()) => {
                 let mut truth = plan.truth();
                 let before_replacement = !truth.replace_sent;
@@ -318,6 +332,7 @@ async fn terminator(context: Arc<Context>, plan: Arc<Plan>, after: Duration, wit
             true => hub.terminate_with_children(&plan.id, "simulated").await,
             false => hub.terminate(&plan.id, "simulated").await,
         };
+        context.settled(&plan.id).await;
         match answer {
             Ok(()) => {
                 plan.truth().terminate_acked = Some(epoch);
@@ -358,6 +373,7 @@ async fn holder(context: Arc<Context>, plan: Arc<Plan>, after: Duration) {
                     hub.resume(&plan.id, "r").await
                 }
             };
+            context.settled(&plan.id).await;
             match answer {
                 Ok(()) => {
                     context.did(if suspend { "suspend" } else { "resume" });
@@ -395,7 +411,9 @@ async fn purge(context: &Context, plan: &Plan) {
     let judged = plan.truth().judged;
     let is_buried = || context.recorder.has_grave(&plan.id, |generation| Some(generation) == judged);
     loop {
-        match context.hub.purge(&plan.id).await {
+        let purged = context.hub.purge(&plan.id).await;
+        context.settled(&plan.id).await;
+        match purged {
             Ok(()) => break,
             // By a request whose answer was lost, or by filter.
             Err(ClientError::NotFound(_)) if is_buried() => break,
@@ -431,7 +449,9 @@ async fn restart(context: &Context, plan: &Plan) {
     loop {
         let was_unknown = plan.truth().start_unknown > 0;
         plan.truth().start_unknown += 1;
-        match context.hub.restart(&plan.id, false).await {
+        let restarted = context.hub.restart(&plan.id, false).await;
+        context.settled(&plan.id).await;
+        match restarted {
             Ok(id) => {
                 assert_eq!(id.as_str(), plan.id);
                 let mut truth = plan.truth();
@@ -465,7 +485,9 @@ async fn restart(context: &Context, plan: &Plan) {
 /// Starts a copy under a new id, and ends it again.
 async fn start_copy(context: &Context, plan: &Plan) {
     let copy = loop {
-        match context.hub.restart(&plan.id, true).await {
+        let restarted = context.hub.restart(&plan.id, true).await;
+        context.settled(&plan.id).await;
+        match restarted {
             Ok(id) => break id,
             Err(ClientError::NotFound(_)) if context.recorder.graves_of(&plan.id) > 0 => return,
             Err(error) => assert!(may_be_repeated(&error), "a restart was refused: {error}"),

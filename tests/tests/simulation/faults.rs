@@ -2,17 +2,19 @@
 //! the oracle wants to know: what was replaced and purged, and whether a timer fired early.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     future::Future,
     sync::{
-        Arc, Mutex,
+        Arc, Condvar, Mutex,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
 };
 
 use soloist::{
-    durable::{Digest, EntityId, FunctionName, GenerationKey, HistoryEvent, InboxMessage, InstanceId, InstanceKey},
+    durable::{
+        Digest, EntityId, FunctionName, GenerationKey, HistoryEvent, InboxMessage, InstanceId, InstanceKey, Json,
+    },
     storage::{
         Committed, ComponentUse, Due, End, Ended, EntityCommit, EntityCommitted, EntityPage, EntityQuery,
         EntitySnapshot, Fence, Loaded, OpenInstance, Page, Purged, Put, PutMessage, Query, Rewind, Rewound, Snapshot,
@@ -21,7 +23,10 @@ use soloist::{
 };
 use tokio::sync::Notify;
 
-use crate::dice::{Dice, Life, Of, Tally};
+use crate::{
+    dice::{Dice, Life, Of, Tally},
+    entity_world::Notes,
+};
 
 /// Every fault that a run must have met.
 pub const FAULTS: &[&str] = &[
@@ -41,6 +46,7 @@ pub const FAULTS: &[&str] = &[
     "guest evicted",
     "guest unavailable",
     "guest diverges",
+    "entity guest unavailable",
     "hub stopped at work",
 ];
 
@@ -83,6 +89,54 @@ pub enum Ending {
     Stop,
 }
 
+/// Starts and purges that are being made, by id. Real threads finish what they are at when a life ends, and what is recorded of
+/// a call is recorded a moment after others see what it did.
+#[derive(Default)]
+pub struct InFlight {
+    calls: Mutex<BTreeMap<String, u64>>,
+    changed: Condvar,
+}
+
+impl InFlight {
+    fn begin(&self, id: &str) {
+        *self.calls.lock().expect("no panic while it is locked").entry(id.to_owned()).or_default() += 1;
+    }
+
+    fn end(&self, id: &str) {
+        let mut calls = self.calls.lock().expect("no panic while it is locked");
+        let left = calls.get_mut(id).expect("a call ends once");
+        *left -= 1;
+        if *left == 0 {
+            calls.remove(id);
+        }
+        self.changed.notify_all();
+    }
+
+    pub fn has(&self, id: &str) -> bool {
+        self.calls.lock().expect("no panic while it is locked").contains_key(id)
+    }
+
+    /// Waits until there is none.
+    pub fn wait(&self) {
+        let calls = self.calls.lock().expect("no panic while it is locked");
+        drop(self.changed.wait_while(calls, |calls| !calls.is_empty()).expect("no panic while it is locked"));
+    }
+}
+
+/// An event that a turn sent to another instance.
+#[derive(Clone, Debug)]
+pub struct SentEvent {
+    pub to: String,
+    /// The generation into whose inbox it was put, once that is known.
+    pub reached: Option<GenerationKey>,
+}
+
+/// What an instance's event carries: another number than every event that another execution, or a client, sends.
+pub fn sent_number(execution_id: &str, sequence: u32) -> u64 {
+    let execution = u64::from_str_radix(execution_id, 16).expect("an execution id of this world is a number");
+    (2_000 + execution) * 1_000_000 + u64::from(sequence)
+}
+
 /// What the oracle keeps, over all lives.
 #[derive(Default)]
 pub struct Recorder {
@@ -93,6 +147,13 @@ pub struct Recorder {
     /// An invariant that was found broken where no panic would be seen.
     pub broken: Mutex<Option<String>>,
     pub is_broken: Notify,
+    /// What turns and batches did to entities.
+    pub entities: Mutex<Notes>,
+    /// Activities whose result is recorded: execution and action.
+    pub completed: Mutex<BTreeSet<(String, u32)>>,
+    /// Events that turns sent, by number.
+    pub events: Mutex<BTreeMap<u64, SentEvent>>,
+    pub in_flight: Arc<InFlight>,
     /// Several threads: what is read beside a commit may be older than the commit.
     pub is_loose: bool,
 }
@@ -261,27 +322,123 @@ impl Faulty {
         std::future::pending().await
     }
 
-    async fn before(&self, id: &InstanceId) -> Option<Snapshot> {
-        let want = Want { input: true, history: true };
-        self.real.snapshot(id.clone(), want).await.expect("the real storage answers")
+    /// Makes a call. Several threads finish what they are at when a life ends: what comes of it must not be missed then.
+    async fn to_the_end<T: Send + 'static>(&self, id: InstanceId, call: impl Future<Output = T> + Send + 'static) -> T {
+        if !self.recorder.is_loose {
+            return call.await;
+        }
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        let in_flight = self.recorder.in_flight.clone();
+        in_flight.begin(id.as_str());
+        std::thread::spawn(move || {
+            let ended = futures::executor::block_on(call);
+            in_flight.end(id.as_str());
+            let _ = answer.send(ended);
+        });
+        answered.await.expect("the thread answers")
     }
 
     async fn start_and_bury(&self, start: Start) -> Result<Started, StorageError> {
-        let before = self.before(&start.id).await;
-        let started = self.under.start(start).await?;
-        if matches!(started, Started::Started { replaced: Some(_), .. }) {
-            self.recorder.bury(before, false);
-        }
-        Ok(started)
+        let (real, under, recorder) = (self.real.clone(), self.under.clone(), self.recorder.clone());
+        let of = start.id.clone();
+        let call = async move {
+            let before = before(&*real, &start.id).await;
+            let started = under.start(start).await?;
+            if matches!(started, Started::Started { replaced: Some(_), .. }) {
+                recorder.bury(before, false);
+            }
+            Ok(started)
+        };
+        self.to_the_end(of, call).await
     }
 
     async fn purge_and_bury(&self, fence: Fence, id: InstanceId) -> Result<Purged, StorageError> {
-        let before = self.before(&id).await;
-        let purged = self.under.purge(fence, id).await?;
-        if purged == Purged::Done {
-            self.recorder.bury(before, true);
+        let (real, under, recorder) = (self.real.clone(), self.under.clone(), self.recorder.clone());
+        let of = id.clone();
+        let call = async move {
+            let before = before(&*real, &id).await;
+            let purged = under.purge(fence, id).await?;
+            if purged == Purged::Done {
+                recorder.bury(before, true);
+            }
+            Ok(purged)
+        };
+        self.to_the_end(of, call).await
+    }
+
+    async fn commit_batch(&self, commit: EntityCommit) -> Result<EntityCommitted, StorageError> {
+        let committed = self.under.commit_entity(commit.clone()).await?;
+        if committed != EntityCommitted::Fenced {
+            self.recorder.entities.lock().expect("no panic while it is locked").batch(&commit);
         }
-        Ok(purged)
+        Ok(committed)
+    }
+
+    /// Keeps what a turn sends: before its commit what may be sent, after it what was.
+    fn note_sent(&self, events: &[HistoryEvent], is_committed: bool) {
+        self.recorder.entities.lock().expect("no panic while it is locked").turn(events.iter(), is_committed);
+        let mut sent = self.recorder.events.lock().expect("no panic while it is locked");
+        for event in events {
+            if let HistoryEvent::EventSent(event) = event {
+                let to = event.instance_id.clone();
+                sent.entry(number_of(&event.input)).or_insert(SentEvent { to, reached: None });
+            }
+        }
+    }
+
+    /// Keeps which activities must not run again.
+    async fn note_completed(&self, instance: InstanceKey, events: &[HistoryEvent]) {
+        let sequences = events.iter().filter_map(|event| match event {
+            HistoryEvent::TaskCompleted { sequence, .. } => Some(*sequence),
+            _ => None,
+        });
+        let sequences: Vec<_> = sequences.collect();
+        if sequences.is_empty() || self.recorder.is_loose {
+            return;
+        }
+        let Ok(Some(loaded)) = self.real.load(instance).await else { return };
+        let started = loaded.records.iter().flat_map(|record| &record.events).find_map(|event| match event {
+            HistoryEvent::ExecutionStarted(started) => Some(started),
+            _ => None,
+        });
+        // One that has continued as new by this turn is another execution.
+        let has_them = |sequence: &u32| {
+            let mut all = loaded.records.iter().flat_map(|record| &record.events);
+            all.any(|event| matches!(event, HistoryEvent::TaskCompleted { sequence: of, .. } if of == sequence))
+        };
+        let Some(started) = started else { return };
+        let execution = started.execution_id.as_str();
+        let completed = sequences.into_iter().filter(has_them).map(|sequence| (execution.to_owned(), sequence));
+        self.recorder.completed.lock().expect("no panic while it is locked").extend(completed);
+    }
+
+    /// Keeps which generations a turn's events have reached.
+    async fn note_delivered(&self, events: &[HistoryEvent], committed: &Committed) {
+        let (Committed::Committed(effects) | Committed::Continued(_, effects)) = committed else { return };
+        let is_delivered = |number: u64| {
+            let mut bodies = effects.delivered.iter().map(|delivered| &delivered.body);
+            bodies.any(|body| matches!(body, InboxMessage::EventRaised { input, .. } if number_of(input) == number))
+        };
+        for event in events {
+            let HistoryEvent::EventSent(event) = event else { continue };
+            let to = before(&*self.real, &InstanceId::from_stored(&event.instance_id)).await;
+            let is_live = to.is_some_and(|to| !to.summary.status.is_terminal());
+            if is_live && !self.recorder.is_loose && !is_delivered(number_of(&event.input)) {
+                self.recorder.violate(format!("I8: a sent event did not reach a live instance: {event:?}"));
+            }
+        }
+        for delivered in &effects.delivered {
+            let InboxMessage::EventRaised { input, .. } = &delivered.body else { continue };
+            let number = number_of(input);
+            let to = {
+                let sent = self.recorder.events.lock().expect("no panic while it is locked");
+                sent.get(&number).map(|sent| sent.to.clone())
+            };
+            let Some(to) = to else { continue };
+            let reached = before(&*self.real, &InstanceId::from_stored(&to)).await.map(|snapshot| snapshot.generation);
+            let mut sent = self.recorder.events.lock().expect("no panic while it is locked");
+            sent.get_mut(&number).expect("it was there").reached = reached;
+        }
     }
 
     async fn commit_and_check(&self, commit: TurnCommit) -> Result<Committed, StorageError> {
@@ -289,8 +446,13 @@ impl Faulty {
         let fired: Vec<_> = commit.record.events.iter().filter_map(fired).collect();
         let before = if fired.is_empty() { None } else { self.real.load(instance).await? };
         let latest = self.life.latest_since(since);
+        let events = commit.record.events.clone();
+        self.note_sent(&events, false);
         let committed = self.under.commit_turn(commit).await?;
         if committed != Committed::Fenced {
+            self.note_sent(&events, true);
+            self.note_completed(instance, &events).await;
+            self.note_delivered(&events, &committed).await;
             let mut last_turns = self.last_turns.lock().expect("no panic while it is locked");
             last_turns.insert(instance, self.life.elapsed_micros());
         }
@@ -311,6 +473,10 @@ impl Faulty {
     /// What a load hands out: what is stored, or damage, or messages again that were taken.
     async fn load_badly(&self, instance: InstanceKey) -> Result<Option<Loaded>, StorageError> {
         let Some(mut loaded) = self.under.load(instance).await? else { return Ok(None) };
+        if loaded.entity.is_some() {
+            // Nobody tells an entity to go on once it stalls, and what it has taken is nowhere.
+            return Ok(Some(loaded));
+        }
         let mut dice = self.dice.lock().expect("no panic while it is locked");
         if dice.below(1000) < self.faults.corrupt_in_1000 {
             self.recorder.damage(loaded.id.as_str());
@@ -339,6 +505,16 @@ impl Faulty {
         }
         Ok(Some(loaded))
     }
+}
+
+async fn before(real: &dyn Storage, id: &InstanceId) -> Option<Snapshot> {
+    let want = Want { input: true, history: true };
+    real.snapshot(id.clone(), want).await.expect("the real storage answers")
+}
+
+/// The number that an event carries.
+fn number_of(input: &Json) -> u64 {
+    input.as_str().parse().expect("events carry numbers")
 }
 
 /// The timer or attempt that an event says is due.
@@ -381,7 +557,7 @@ impl Storage for Faulty {
     forward! {
         Commit start(start: Start) -> Started = start_and_bury;
         Commit commit_turn(commit: TurnCommit) -> Committed = commit_and_check;
-        Commit commit_entity(commit: EntityCommit) -> EntityCommitted = plain;
+        Commit commit_entity(commit: EntityCommit) -> EntityCommitted = commit_batch;
         Read entity(id: EntityId) -> Option<EntitySnapshot> = plain;
         Read entities(query: EntityQuery) -> EntityPage = plain;
         Commit put_message(message: PutMessage) -> Put = plain;

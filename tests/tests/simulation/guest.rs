@@ -12,16 +12,22 @@ use std::{
 use soloist::{
     ambient::Ambient,
     durable::{
-        Action, ChildScheduled, ExecutionStarted, Failure, GuestEvent, GuestOutcome, GuestTurn, HistoryEvent,
-        HttpAnswer, HttpRetry, HttpScheduled, Json, RetryPolicy, TaskScheduled, Timestamp,
+        Action, ChildScheduled, EntityRan, EventSent, ExecutionStarted, Failure, GuestEvent, GuestOutcome, GuestTurn,
+        HistoryEvent, HttpAnswer, HttpRetry, HttpScheduled, Json, RetryPolicy, TaskScheduled, Timestamp,
     },
-    hub::{ActivityCall, Executor, ExecutorFuture, GuestError, HttpRequestCall, OrchestratorCall, OrchestratorGuest},
+    hub::{
+        ActivityCall, EntityCall, Executor, ExecutorFuture, GuestError, HttpRequestCall, OrchestratorCall,
+        OrchestratorGuest,
+    },
     storage::{Storage, Want},
 };
 
 use crate::{
     dice::{Dice, Life, Of, Tally},
-    faults::Recorder,
+    entities::Inside,
+    entity_world,
+    faults::{Recorder, sent_number},
+    plan::instance_id,
     program::{FRAGILE, Fragile, SLOW_TIMEOUT, Step, activity_result, retry_policy},
 };
 
@@ -61,6 +67,8 @@ pub struct Script {
     pub ran: Arc<Mutex<BTreeSet<(String, u32, u32)>>>,
     pub tally: Arc<Tally>,
     pub recorder: Arc<Recorder>,
+    /// Entities that run a batch.
+    pub running: entity_world::Running,
     /// A planted mistake: a guest draws other numbers than the one before it.
     pub other_entropy: bool,
 }
@@ -117,6 +125,7 @@ impl Executor for Script {
                 programs: self.programs.clone(),
                 name: call.name,
                 id: call.instance_id.as_str().to_owned(),
+                execution_id: call.execution_id.as_str().to_owned(),
                 quirks,
                 delay,
                 entropy,
@@ -152,10 +161,28 @@ impl Executor for Script {
         })
     }
 
+    fn entity(&self, call: EntityCall) -> ExecutorFuture<'_, Result<EntityRan, GuestError>> {
+        let delay = self.delay();
+        let is_unavailable = self.dice.lock().expect("no panic while it is locked").one_in(40);
+        Box::pin(async move {
+            if is_unavailable {
+                self.tally.count(Of::Fault, "entity guest unavailable");
+                return Err(GuestError::Unavailable("simulated".into()));
+            }
+            let _alone = self.running.enter(&call.entity, &self.recorder);
+            self.life.nap(delay).await;
+            entity_world::run(&call, &self.life, &self.recorder)
+        })
+    }
+
     fn activity(&self, call: ActivityCall) -> ExecutorFuture<'_, Result<Json, Failure>> {
         let delay = self.delay();
         if call.deadline.is_some() != (call.name.as_str() == "Slow") {
             self.recorder.violate(format!("the deadline is the timeout's: {call:?}"));
+        }
+        let step = (call.execution_id.as_str().to_owned(), call.sequence);
+        if self.recorder.completed.lock().expect("no panic while it is locked").contains(&step) {
+            self.recorder.violate(format!("I6: an activity runs again though its result is recorded: {call:?}"));
         }
         let key = (call.execution_id.as_str().to_owned(), call.sequence, call.attempt);
         if !self.ran.lock().expect("no panic while it is locked").insert(key) {
@@ -189,6 +216,7 @@ struct Guest {
     programs: Arc<Programs>,
     name: String,
     id: String,
+    execution_id: String,
     quirks: Arc<Quirks>,
     delay: Duration,
     entropy: u64,
@@ -204,33 +232,36 @@ struct Guest {
 
 /// Where a program stands.
 #[derive(Default)]
-struct State {
+pub struct State {
+    pub id: String,
+    pub execution_id: String,
     program: Vec<Step>,
     /// The plan that it is part of.
     plan: String,
     entropy: u64,
     at: usize,
     next: u32,
-    now: Option<Timestamp>,
-    waits: Waits,
+    pub now: Option<Timestamp>,
+    pub waits: Waits,
     buffered: VecDeque<(u32, String)>,
     output: Vec<String>,
     /// How often it has begun anew.
     rounds: u32,
-    actions: Vec<Action>,
+    pub actions: Vec<Action>,
     outcome: Option<GuestOutcome>,
 }
 
 /// What the present step waits for.
 #[derive(Default)]
-struct Waits {
-    tasks: BTreeMap<u32, Option<String>>,
-    timer: Option<u32>,
+pub struct Waits {
+    pub tasks: BTreeMap<u32, Option<String>>,
+    pub timer: Option<u32>,
+    pub inside: Option<Inside>,
     event: bool,
 }
 
 impl State {
-    fn number(&mut self) -> u32 {
+    pub fn number(&mut self) -> u32 {
         self.next += 1;
         self.next - 1
     }
@@ -306,7 +337,7 @@ impl State {
         })));
     }
 
-    fn timer(&mut self, millis: u64) {
+    pub fn timer(&mut self, millis: u64) {
         let sequence = self.number();
         let fire_at = self.now.expect("a turn has begun").plus(Duration::from_millis(millis));
         self.waits.timer = Some(sequence);
@@ -353,9 +384,21 @@ impl State {
                 self.outcome = Some(GuestOutcome::ContinueAsNew { input: Json::parse(input).expect("an array") });
             }
             Step::Again(_) => self.end_step(vec![]),
+            Step::Entity(step) => self.begin_entity(&step),
+            Step::SendEvents(to, n) => self.send_events(to, n),
             Step::Fail => self.outcome = Some(GuestOutcome::Failed(Failure::new("Planned", "the end"))),
         }
         self.take_buffered();
+    }
+
+    fn send_events(&mut self, to: u64, n: u32) {
+        for _ in 0..n {
+            let sequence = self.number();
+            let input = Json::parse(sent_number(&self.execution_id, sequence).to_string()).expect("a number");
+            let (instance_id, name) = (instance_id(to), "Evt".to_owned());
+            self.actions.push(Action::SendEvent(EventSent { sequence, instance_id, name, input }));
+        }
+        self.end_step(vec![]);
     }
 
     fn wait_for_event(&mut self) {
@@ -376,7 +419,7 @@ impl State {
         }
     }
 
-    fn end_step(&mut self, results: Vec<String>) {
+    pub fn end_step(&mut self, results: Vec<String>) {
         self.output.extend(results);
         self.waits = Waits::default();
         self.at += 1;
@@ -415,15 +458,15 @@ impl State {
             GuestEvent::HttpCompleted(sequence, answer) => {
                 self.answer(*sequence, format!("\"{}\"", answer.content));
             }
-            // `entity_simulation` has programs that use entities.
-            GuestEvent::EntityCompleted(..)
-            | GuestEvent::EntityFailed(..)
-            | GuestEvent::LockGranted(_)
-            | GuestEvent::LockFailed(..) => panic!("no program here uses entities"),
+            GuestEvent::EntityCompleted(sequence, result) => self.entity_answer(*sequence, result.as_str().to_owned()),
+            GuestEvent::EntityFailed(sequence, failure) | GuestEvent::LockFailed(sequence, failure) => {
+                self.entity_answer(*sequence, format!("\"{}\"", failure.kind));
+            }
+            GuestEvent::LockGranted(sequence) => self.granted(*sequence),
             GuestEvent::HttpFailed(sequence, failure) => self.answer(*sequence, format!("\"{}\"", failure.kind)),
             GuestEvent::TimerFired(sequence) => {
                 assert!(self.next > *sequence, "a timer that was never made");
-                if self.waits.timer == Some(*sequence) {
+                if self.waits.timer == Some(*sequence) && !self.inside_timer() {
                     if let Some(task) = self.waits.tasks.keys().next() {
                         self.actions.push(Action::Cancel { sequence: *task });
                     }
@@ -434,6 +477,12 @@ impl State {
                 self.buffered.push_back((*index, input.as_str().to_owned()));
                 self.take_buffered();
             }
+        }
+    }
+
+    fn entity_answer(&mut self, sequence: u32, result: String) {
+        if !self.inside(sequence, &result) {
+            self.answer(sequence, result);
         }
     }
 
@@ -456,6 +505,8 @@ impl Guest {
     /// Which program it runs: its name or, of the one that all instances share, a label tells.
     fn choose_program(&mut self, started: &ExecutionStarted) {
         self.state.entropy = self.entropy;
+        self.state.id.clone_from(&self.id);
+        self.state.execution_id.clone_from(&self.execution_id);
         self.state.program = match self.name.as_str() {
             "Child" => vec![Step::Activity],
             "FailingChild" => vec![Step::Activity, Step::Fail],

@@ -5,13 +5,15 @@
 //! `SOLOIST_SEEDS=100000 cargo test --release -p soloist-tests --test simulation no_seed` runs more seeds, `1000..2000`
 //! others; `SOLOIST_SEED=17` runs one and prints its trace.
 //!
-//! To add a production of programs begin at `program.rs`, of clients at `clients.rs`, a fault at `faults.rs`, a planted
+//! To add a production of programs begin at `program.rs` (with entities at `entities.rs`), of clients at `clients.rs`, a fault at `faults.rs`, a planted
 //! mistake at `bugs.rs`. What must hold in the end is in `check.rs`, what must not be left over in `operator.rs`.
 
 mod bugs;
 mod check;
 mod clients;
 mod dice;
+mod entities;
+mod entity_world;
 mod faults;
 mod guest;
 mod operator;
@@ -86,7 +88,7 @@ fn no_seed_breaks_an_invariant() {
         for what in faults::FAULTS {
             assert!(tally.get(Of::Fault, what) > seeds / 200, "hardly any: {what}");
         }
-        for what in program::STEPS.iter().chain(plan::CLIENTS) {
+        for what in program::STEPS.iter().chain(entities::STEPS).chain(plan::CLIENTS) {
             assert!(tally.get(Of::Production, what) > seeds / 200, "hardly any: {what}");
         }
     }

@@ -11,6 +11,7 @@ use soloist::{
 use crate::{
     clients::{Context, may_be_repeated},
     dice::Dice,
+    entity_world,
     plan::Phase,
 };
 
@@ -65,6 +66,9 @@ async fn list(context: &Context, dice: &mut Dice) -> Option<Vec<OrchestrationSta
         if query.continuation.is_none() {
             break;
         }
+    }
+    for plan in &context.plans {
+        context.settled(&plan.id).await;
     }
     let mut listed = BTreeSet::new();
     for id in seen.iter().map(|instance| instance.instance_id.as_str()) {
@@ -155,15 +159,14 @@ async fn purge_by(context: &Context, filter: PurgeFilter) -> Option<u64> {
 /// Once everything has ended and is purged nothing may be left, neither in storage nor in the hub.
 pub async fn settle(context: &Context) {
     let real = &context.real;
-    while !real.open_instances(None, 10).await.expect("the real storage answers").is_empty() {
-        context.life.nap_millis(500).await;
-    }
+    entity_world::settle(context).await;
     while purge_by(context, PurgeFilter::default()).await.is_none() {
         context.life.nap_millis(50).await;
     }
     let query = Query { limit: 10, ..Query::default() };
     let left = real.list(query).await.expect("the real storage answers").instances;
     assert!(left.is_empty(), "a purge by filter left {left:#?}");
+    entity_world::check_started(context);
     let due = real.due(None, 10).await.expect("the real storage answers");
     assert!(due.is_empty(), "due entries that belong to nobody: {due:?}");
     let mut load = context.hub.load();

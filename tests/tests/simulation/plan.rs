@@ -34,6 +34,13 @@ pub const CLIENTS: &[&str] = &[
     "purge of a child",
     "purge by filter",
     "list",
+    "entity signaled",
+    "entity signaled for later",
+    "entity read",
+    "entities listed",
+    "entity started an orchestration",
+    "entity deleted",
+    "sent event consumed",
 ];
 
 /// How an id is used once more.
@@ -168,9 +175,15 @@ impl Truth {
     }
 }
 
+/// The id of a world's `n`th instance.
+pub fn instance_id(n: u64) -> String {
+    format!("instance-{n}")
+}
+
 impl Plan {
-    pub fn random(n: u64, dice: &mut Dice) -> Self {
-        let program = program::random(dice);
+    /// The plan of the `n`th instance of a world with so many.
+    pub fn random(n: u64, instances: u64, dice: &mut Dice) -> Self {
+        let program = program::random(dice, instances);
         let mut eras: Vec<_> = (0..=[0, 0, 1, 2][dice.below(4) as usize]).map(|_| Era::random(dice)).collect();
         if matches!(program.last(), Some(Step::Again(_))) {
             // A restart takes the last execution's input, which holds what came before.
@@ -182,7 +195,7 @@ impl Plan {
         let quirk = |dice: &mut Dice, one_in| if dice.one_in(one_in) { 1 + dice.below(2) } else { 0 };
         let quirks = Quirks { unavailable: quirk(dice, 8).into(), diverge: quirk(dice, 8).into(), ..Quirks::default() };
         Self {
-            id: format!("instance-{n}"),
+            id: instance_id(n),
             program,
             racers: 1 + dice.below(5),
             senders,

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use soloist::durable::RetryPolicy;
 
-use crate::dice::Dice;
+use crate::{
+    dice::Dice,
+    entities::{self, EntityStep},
+};
 
 /// One step of a program. Its result is a number or text that joins the output.
 #[derive(Clone, Debug)]
@@ -45,6 +48,10 @@ pub enum Step {
     Http(u32),
     /// A durable HTTP call that never gets an answer, not at the third attempt.
     FailingHttp,
+    /// Something with entities.
+    Entity(EntityStep),
+    /// Sends so many events to the instance of this number.
+    SendEvents(u64, u32),
     /// Begins anew, this many times in all; only as the last step.
     Again(u32),
     /// Something that fails, and the orchestration with it, until it is mended and the instance rewound.
@@ -71,7 +78,7 @@ pub enum Fragile {
 /// The kind of the failures that end with the mending.
 pub const FRAGILE: &str = "Fragile";
 
-/// The name of every production.
+/// The name of every production, but for those with entities.
 pub const STEPS: &[&str] = &[
     "activity",
     "fan-out",
@@ -93,16 +100,17 @@ pub const STEPS: &[&str] = &[
     "continue-as-new",
     "fragile step",
     "failure",
+    "event sent",
 ];
 
 fn small(dice: &mut Dice, n: u64) -> u32 {
     u32::try_from(dice.below(n)).expect("small")
 }
 
-/// A random program.
-pub fn random(dice: &mut Dice) -> Vec<Step> {
+/// A random program, in a world of so many instances.
+pub fn random(dice: &mut Dice, instances: u64) -> Vec<Step> {
     let mut steps: Vec<Step> = (0..dice.below(8))
-        .map(|_| match dice.below(29) {
+        .map(|_| match dice.below(40) {
             0..=3 => Step::Activity,
             4 => Step::FanOut(1 + small(dice, 6)),
             5 => Step::FailingActivity,
@@ -121,9 +129,14 @@ pub fn random(dice: &mut Dice) -> Vec<Step> {
             22 | 23 => Step::Http(small(dice, 4)),
             24 => Step::FailingHttp,
             25 | 26 => Step::Fragile(Fragile::random(dice)),
+            27..=34 => Step::Entity(entities::random(dice)),
+            35..=37 => Step::SendEvents(dice.below(instances), 1 + small(dice, 3)),
             _ => Step::Status,
         })
         .collect();
+    if dice.one_in(6) {
+        steps.push(Step::Entity(entities::random_last(dice)));
+    }
     match dice.below(10) {
         0 => steps.push(Step::Fail),
         1..=3 if steps.iter().any(|step| !matches!(step, Step::Status)) => {
@@ -178,6 +191,8 @@ impl Step {
             Self::Again(_) => 17,
             Self::Fragile(_) => 18,
             Self::Fail => 19,
+            Self::SendEvents(..) => 20,
+            Self::Entity(step) => return step.name(),
         };
         STEPS[number]
     }
@@ -210,6 +225,11 @@ impl Step {
                 let (got, activity) = (output.next().to_string(), activity_result(output.sequence));
                 assert!(got == activity || got == "\"t\"", "{got}: {}", output.context);
                 output.sequence += 2;
+            }
+            Self::SendEvents(_, n) => output.sequence += n,
+            Self::Entity(step) => {
+                let context = output.context;
+                output.sequence += step.check(output.next(), context);
             }
             Self::Status | Self::Fail => {}
         }

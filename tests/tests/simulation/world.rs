@@ -24,6 +24,7 @@ use crate::{
     check,
     clients::{self, Context},
     dice::{Clock, Dice, Life, Of, Tally},
+    entity_world,
     faults::{Ending, Faults, Faulty, Recorder},
     guest::{Programs, Script},
     operator,
@@ -59,6 +60,7 @@ impl Setup {
 pub struct World {
     setup: Setup,
     plans: Vec<Arc<Plan>>,
+    entities: Arc<entity_world::Clients>,
     clock: Arc<Clock>,
     tally: Arc<Tally>,
     recorder: Arc<Recorder>,
@@ -93,10 +95,12 @@ impl World {
 
     fn live(setup: Setup) -> Self {
         let mut dice = Dice::new(setup.seed);
-        let plans = (0..2 + dice.below(4)).map(|n| Arc::new(Plan::random(n, &mut dice))).collect();
+        let instances = 2 + dice.below(4);
+        let plans = (0..instances).map(|n| Arc::new(Plan::random(n, instances, &mut dice))).collect();
         let recorder = Recorder { is_loose: setup.pace.is_some(), ..Recorder::default() };
         let world = Self {
             plans,
+            entities: Arc::new(entity_world::Clients::random(&mut dice)),
             clock: Arc::new(Clock::new(setup.pace.unwrap_or(1))),
             tally: Arc::default(),
             recorder: Arc::new(recorder),
@@ -152,6 +156,7 @@ impl World {
                 recorder: self.recorder.clone(),
                 tally: self.tally.clone(),
                 plans: self.plans.clone(),
+                entities: self.entities.clone(),
             });
             (0..jumps).for_each(|_| self.jump_some_time(&life, &mut own));
             let before = storage.real.commits();
@@ -179,6 +184,7 @@ impl World {
             // What still runs must not reach into the next life.
             Some(_) => runtime.shutdown_timeout(Duration::from_secs(10)),
         }
+        self.recorder.in_flight.wait();
         if let Some(broken) = self.recorder.broken.lock().expect("alone").take() {
             panic!("seed {}: {broken}", self.setup.seed);
         }
@@ -267,6 +273,7 @@ impl World {
             ran: self.ran.clone(),
             tally: self.tally.clone(),
             recorder: self.recorder.clone(),
+            running: entity_world::Running::default(),
             other_entropy: self.setup.bug.is_some_and(|bug| bug.other_entropy),
         };
         let orchestrators = ["Program", "Child", "FailingChild", "FragileChild", "FragileParent"].map(|name| {
@@ -283,7 +290,11 @@ impl World {
             storage: storage.clone(),
             executor: Arc::new(script),
             ambient,
-            functions: Functions { orchestrators: BTreeMap::from(orchestrators), ..Functions::default() },
+            functions: Functions {
+                orchestrators: BTreeMap::from(orchestrators),
+                entities: entity_world::FUNCTIONS.map(FunctionName::new).into(),
+                ..Functions::default()
+            },
             config: HubConfig {
                 policy: OverridableStates::None,
                 concurrent_activities: 1 + dice.below(4) as usize,
@@ -293,8 +304,8 @@ impl World {
                 residents_max: 100,
                 due_page: 1 + dice.below(3) as usize,
                 function_timeout: None,
-                concurrent_entities: 1,
-                entity_batch_max: 1,
+                concurrent_entities: 1 + dice.below(3) as usize,
+                entity_batch_max: 1 + dice.below(4) as usize,
                 http_poll_wait: Duration::from_secs(30),
             },
             recorder: Arc::new(soloist::flight::Recorder::off()),
@@ -307,7 +318,8 @@ impl World {
 async fn work(context: &Arc<Context>, dice: &mut Dice, sweeps: bool) {
     let clients =
         context.plans.iter().map(|plan| tokio::spawn(clients::client(context.clone(), plan.clone(), dice.next())));
-    let clients: Vec<_> = clients.collect();
+    let mut clients: Vec<_> = clients.collect();
+    clients.push(tokio::spawn(entity_world::client(context.clone(), dice.next())));
     let mut operator = tokio::spawn(operator::operate(context.clone(), dice.next(), sweeps));
     let all = async {
         futures::future::try_join_all(clients).await.expect("a client found an invariant broken");

@@ -236,7 +236,7 @@ impl<'a> Planning<'a> {
     fn scan(&mut self) -> bool {
         let entity = self.entity;
         let now = self.now;
-        let due = entity.scheduled.iter().take_while(|((at, _), _)| *at <= now);
+        let due = entity.scheduled.iter().take_while(|((at, _), _)| *at <= now || planted!(ScheduledSignalEarly));
         for ((_, number), operation) in due {
             if !self.took.contains(number) && !self.operation(*number, operation) {
                 return false;
@@ -274,7 +274,7 @@ impl<'a> Planning<'a> {
     /// Takes an operation, unless the entity is locked by another. False if the batch is full: then it takes nothing more,
     /// for what comes later must not overtake.
     fn operation(&mut self, number: MessageNumber, operation: &EntityOperation) -> bool {
-        if self.lock.as_ref().is_some_and(|lock| !lock.sent(operation)) {
+        if self.lock.as_ref().is_some_and(|lock| !lock.sent(operation)) && !planted!(LockIgnored) {
             return true;
         }
         let is_full = self.operations.len() >= self.limits.operations_max || self.bytes >= self.limits.bytes_max;
@@ -289,7 +289,7 @@ impl<'a> Planning<'a> {
 
     fn lock_request(&mut self, number: MessageNumber, request: &LockRequest) {
         let holder = &request.holder;
-        if self.given_up.contains(&(holder.generation, holder.sequence)) {
+        if self.given_up.contains(&(holder.generation, holder.sequence)) && !planted!(GivenUpRequestGranted) {
             self.took.insert(number);
         } else if self.lock.is_none() {
             self.took.insert(number);

@@ -120,6 +120,7 @@ impl Map {
         };
         let mut delivered = Vec::from_iter(parent.and_then(|message| self.deliver(message)));
         let ends = taken.map(|instance| &self.instances[&instance]).filter(|row| !row.status().is_terminal());
+        let ends = ends.filter(|_| !planted!(LocksKeptAtReplacement));
         if let Some(generation) = ends.map(|row| row.generation) {
             delivered.extend(self.release_locks(generation));
         }
@@ -231,7 +232,7 @@ impl Map {
             }
         }
         effects.delivered.extend(notify.and_then(|message| self.deliver(message)));
-        if let Some(generation) = ends {
+        if let Some(generation) = ends.filter(|_| !planted!(LocksKeptAtContinueAsNew)) {
             effects.delivered.extend(self.release_locks(generation));
         }
         Ok(effects)
@@ -307,7 +308,9 @@ impl Map {
         self.open.remove(&instance);
         self.commits += 1;
         let mut delivered = Vec::from_iter(parent.and_then(|message| self.deliver(message)));
-        delivered.extend(self.release_locks(generation));
+        if !planted!(LocksKeptAtTerminate) {
+            delivered.extend(self.release_locks(generation));
+        }
         Ok(Ended::Done { instance, generation, delivered })
     }
 
