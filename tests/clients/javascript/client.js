@@ -299,14 +299,15 @@ const tests = {
     },
 
     async "takes any legal id"() {
+        // By a template's URL the first generation escapes nothing: its callers do.
+        const escape = major === 1 && byWebhook ? encodeURIComponent : (id) => id;
         for (const id of ["with space", "🦀 ünïcode", "100%", "a&b=c+d;e", "(x)'[y]~!*", "a:b@c,d", "{text}"]) {
-            // The client itself reads a template's placeholder, and a `&` where it makes the query.
-            const escaped = byWebhook && id === "{text}" ? "{te xt}" : id;
-            assert.equal(await start("WaitForApproval", escaped), escaped);
-            await becomes(escaped, "Running");
-            await client.raiseEvent(escaped, "Approval", escaped);
-            assert.equal((await becomes(escaped, "Completed")).output, escaped);
-            assert.equal((await client.purgeInstanceHistory(escaped)).instancesDeleted, 1);
+            const sent = escape(id);
+            assert.equal(await start("WaitForApproval", sent), id);
+            await becomes(sent, "Running");
+            await client.raiseEvent(sent, "Approval", id);
+            assert.equal((await becomes(sent, "Completed")).output, id);
+            assert.equal((await client.purgeInstanceHistory(sent)).instancesDeleted, 1);
         }
     },
 };

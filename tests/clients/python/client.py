@@ -113,8 +113,10 @@ async def reads_a_failure_and_a_custom_status():
     failed = await becomes("failed", Status.Failed)
     assert failed.output == "Orchestrator function 'AlwaysFails' failed: this orchestration always fails"
     await client.start_new("HandsOver", "sets")
-    await becomes("sets", Status.Completed)
-    assert (await client.get_status("sets")).custom_status == "set by the first"
+
+    async def custom_status():
+        return (await client.get_status("sets")).custom_status
+    assert await eventually("a custom status", custom_status) == "set by the first"
 
 
 async def lists_all_and_by_filters():

@@ -94,6 +94,10 @@ fn raw(event: &HistoryEvent) -> JsonObject {
         HistoryEvent::ExecutionTerminated { reason } => incident("ExecutionTerminated").string("Input", reason),
         HistoryEvent::ExecutionSuspended { reason } => incident("ExecutionSuspended").string("Reason", reason),
         HistoryEvent::ExecutionResumed { reason } => incident("ExecutionResumed").string("Reason", reason),
+        HistoryEvent::ExecutionRewound(rewound) => incident("ExecutionRewound")
+            .string("Reason", &rewound.reason)
+            .raw("Tasks", &array(rewound.tasks.iter().map(|task| task.sequence.to_string())))
+            .raw("FailureDetails", &failure_details(&rewound.failure)),
         HistoryEvent::ComponentReplaced(replaced) => incident("ComponentReplaced")
             .string("Component", &replaced.component.to_string())
             .string("Handler", &replaced.handler)
