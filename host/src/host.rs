@@ -316,6 +316,8 @@ fn server_options(host_json: &HostJson) -> ServerOptions {
         json_depth_max: host_json.soloist.json_depth,
         custom_headers: host_json.http.custom_headers.clone().into_iter().collect(),
         use_forwarded_host: host_json.durable_task.use_forwarded_host,
+        azure_status_codes: host_json.soloist.azure_status_codes,
+        rpc_secret: Some(server::RpcSecret::new(&(System.fresh_id() + &System.fresh_id()))),
         ..ServerOptions::default()
     }
 }

@@ -12,6 +12,7 @@ mod cell;
 mod children;
 mod client;
 mod components;
+mod endings;
 mod entity;
 mod entity_client;
 mod executor;
@@ -162,6 +163,7 @@ impl Hub {
                 bytes_max: entity::BATCH_BYTES_MAX,
             },
             counters: Counters::default(),
+            endings: endings::Endings::default(),
             function_timeout: config.function_timeout,
             http_poll_wait: config.http_poll_wait,
             garbage: tokio::sync::Notify::new(),
@@ -320,6 +322,7 @@ impl Hub {
                     delivered.into_iter().for_each(|delivered| inner.put_delivered(delivered));
                     info!(instance_id = %id, "orchestration terminated");
                     inner.end_from_outside(instance, generation);
+                    inner.endings.tell(&InstanceId::from_stored(&id));
                     Ok(())
                 }
                 Ended::Already(status) => Err(ClientError::Gone(status)),
@@ -460,7 +463,11 @@ impl Hub {
         let mut purged = 0;
         loop {
             let page = self.inner.storage.list(query.clone()).await.inspect_err(|error| self.inner.note(error))?;
-            let ids = page.instances.into_iter().map(|found| self.inner.storage.purge(Fence::default(), found.id));
+            let ids = page.instances.into_iter().map(|found| async move {
+                let outcome = self.inner.storage.purge(Fence::default(), found.id.clone()).await;
+                self.inner.endings.tell(&found.id);
+                outcome
+            });
             for outcome in futures::future::join_all(ids).await {
                 purged += u64::from(outcome.inspect_err(|error| self.inner.note(error))? == Purged::Done);
             }
@@ -484,6 +491,7 @@ impl Hub {
             let purged = inner.storage.purge(Fence::default(), InstanceId::from_stored(&id)).await;
             match purged.inspect_err(|error| inner.note(error))? {
                 Purged::Done => {
+                    inner.endings.tell(&InstanceId::from_stored(&id));
                     inner.garbage.notify_one();
                     inner.released.notify_one();
                     Ok(())

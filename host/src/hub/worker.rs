@@ -20,6 +20,7 @@ use super::{
     activity::ActivityQueue,
     cell::{Cell, Control, Held, HoldError, State},
     children::outcome_of,
+    endings::Endings,
     parking::Parking,
     replacement::Tried,
     residency::{Residency, Stay},
@@ -69,6 +70,8 @@ pub(super) struct Inner {
     pub entity_slots: tokio::sync::Semaphore,
     pub batch_limits: BatchLimits,
     pub counters: Counters,
+    /// Who waits for an instance's end.
+    pub endings: Endings,
     pub garbage: tokio::sync::Notify,
     /// An instance may need its component no longer.
     pub released: tokio::sync::Notify,
@@ -533,6 +536,9 @@ impl Inner {
         };
         match self.storage.commit_turn(commit).await {
             Ok(Committed::Committed(effects)) => {
+                if record.summary.status.is_terminal() {
+                    self.endings.tell(instance.id());
+                }
                 if cell.lock().is_gone(instance.generation()) {
                     // It ended, or was replaced, right after: what it asked for is nobody's any more.
                     self.start_over(cell, held, vec![]);

@@ -134,6 +134,14 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, Body::Empty)
     }
 
+    /// The same, with the original's code for a conflict with an instance's state: 500.
+    pub(super) fn with_azure_code(self) -> Self {
+        if self.status == StatusCode::CONFLICT {
+            return Self { status: StatusCode::INTERNAL_SERVER_ERROR, ..self };
+        }
+        self
+    }
+
     pub(super) fn into_reply(self) -> Reply {
         let reply = match self.body {
             Body::Empty => reply::empty(self.status),

@@ -10,6 +10,9 @@ use super::json_text::JsonObject;
 /// The path under which the management API is served.
 pub const MANAGEMENT_PATH: &str = "/runtime/webhooks/durabletask";
 
+/// The path under which version 1 of the original served it: an alias.
+pub(super) const V1_MANAGEMENT_PATH: &str = "/admin/extensions/DurableTaskExtension";
+
 /// What may stand in a path segment or a query value as it is: RFC 3986's unreserved characters.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -38,18 +41,17 @@ impl Origin {
             let value = headers.get(name)?.to_str().ok()?;
             Some(value.split(',').next().unwrap_or(value).trim().to_owned())
         };
-        if forwarded && let Some(host) = first("x-forwarded-host").as_deref().and_then(host_name) {
-            let scheme = match first("x-forwarded-proto") {
-                Some(proto) if proto.eq_ignore_ascii_case("https") => "https",
-                Some(_) | None => "http",
-            };
+        let forwarded = |name: &str| forwarded.then(|| first(name)).flatten();
+        let is_https = forwarded("x-forwarded-proto").is_some_and(|proto| proto.eq_ignore_ascii_case("https"));
+        let scheme = if is_https { "https" } else { "http" };
+        if let Some(host) = forwarded("x-forwarded-host").as_deref().and_then(host_name) {
             return Self(format!("{scheme}://{host}").into());
         }
         let named = uri
             .authority()
             .and_then(|authority| host_name(authority.as_str()))
             .or_else(|| headers.get(header::HOST).map(HeaderValue::to_str)?.ok().and_then(host_name));
-        named.map_or_else(|| Self::of_address(local), |host| Self(format!("http://{host}").into()))
+        named.map_or_else(|| Self::of_address(local), |host| Self(format!("{scheme}://{host}").into()))
     }
 }
 
@@ -82,6 +84,11 @@ impl ManagementUrls {
             base: format!("{origin}{MANAGEMENT_PATH}"),
             query: format!("taskHub={}&connection=Storage", utf8_percent_encode(hub, ESCAPED)),
         }
+    }
+
+    /// What every link's query has.
+    pub(super) fn query(&self) -> &str {
+        &self.query
     }
 
     /// The links of one instance.
@@ -128,11 +135,21 @@ pub struct InstanceUrls {
 impl InstanceUrls {
     /// The body of a check-status response: Durable Functions' keys in their order (which leave out rewind).
     pub fn check_status_json(&self) -> String {
+        self.json(false)
+    }
+
+    /// Every link: Durable Functions' `HttpManagementPayload`.
+    pub(super) fn payload_json(&self) -> String {
+        self.json(true)
+    }
+
+    fn json(&self, with_rewind: bool) -> String {
         JsonObject::new()
             .string("id", &self.id)
             .string("statusQueryGetUri", &self.status_query_get_uri)
             .string("sendEventPostUri", &self.send_event_post_uri)
             .string("terminatePostUri", &self.terminate_post_uri)
+            .when(with_rewind, |o| o.string("rewindPostUri", &self.rewind_post_uri))
             .string("purgeHistoryDeleteUri", &self.purge_history_delete_uri)
             .string("restartPostUri", &self.restart_post_uri)
             .string("suspendPostUri", &self.suspend_post_uri)
@@ -178,6 +195,8 @@ mod tests {
         assert_eq!(origin("/x", &headers, false), "http://inner");
         assert_eq!(origin("/x", &headers, true), "https://outer:8443");
         assert_eq!(origin("/x", &[("host", "inner"), ("x-forwarded-host", "<x>")], true), "http://inner");
+        assert_eq!(origin("/x", &[("host", "inner"), ("x-forwarded-proto", "https")], true), "https://inner");
+        assert_eq!(origin("/x", &[("host", "inner"), ("x-forwarded-proto", "https")], false), "http://inner");
     }
 
     #[test]

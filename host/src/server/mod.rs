@@ -24,6 +24,8 @@ mod port_holder;
 mod query;
 mod reply;
 mod router;
+mod rpc;
+mod starter;
 mod time;
 
 use std::io;
@@ -41,6 +43,7 @@ pub use functions::{FunctionMatch, FunctionRoutes, HttpCallError, HttpFunctions,
 pub use links::{InstanceUrls, MANAGEMENT_PATH, ManagementUrls, Origin};
 pub use management::{DurableClient, history_events};
 pub use port_holder::PortHolder;
+pub use rpc::RpcSecret;
 
 use accept::{Accepted, spawn_acceptor};
 use connection::{Phase, serve_connection};
@@ -70,8 +73,13 @@ pub struct ServerOptions {
     pub buffered_bytes_max: u64,
     /// Added to every response but those of `/admin`. Invalid ones are left out, with a warning.
     pub custom_headers: Vec<(String, String)>,
-    /// Links name the host that a proxy's `X-Forwarded-Host` gives.
+    /// Links name the host and the scheme that a proxy's `X-Forwarded-Host` and `X-Forwarded-Proto` give.
     pub use_forwarded_host: bool,
+    /// A conflict with an instance's state is answered 500, as the original does, not 409.
+    pub azure_status_codes: bool,
+    /// Serves the management API a second time, under a path that nobody can guess: for clients that were handed it. None
+    /// serves it once.
+    pub rpc_secret: Option<RpcSecret>,
     /// The connections that may exist at a time; more wait to be accepted. None: three quarters of the files that this process
     /// may open, so that storage never lacks one.
     pub connections_max: Option<usize>,
@@ -88,6 +96,8 @@ impl Default for ServerOptions {
             buffered_bytes_max: 1 << 30,
             custom_headers: vec![],
             use_forwarded_host: false,
+            azure_status_codes: false,
+            rpc_secret: None,
             connections_max: None,
             timeouts: Timeouts::default(),
         }

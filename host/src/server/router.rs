@@ -12,9 +12,11 @@ use tracing::{Instrument, debug, debug_span, error, warn};
 use super::body::BodyReader;
 use super::error::ApiError;
 use super::functions::{FunctionMatch, FunctionRoutes, HttpFunctions, function_reply, invocation};
-use super::links::{MANAGEMENT_PATH, Origin};
-use super::management::Management;
+use super::links::{MANAGEMENT_PATH, Origin, V1_MANAGEMENT_PATH};
+use super::management::{Management, Reached};
+use super::query::Query;
 use super::reply::{self, Reply};
+use super::rpc::{self, RpcSecret};
 use super::{ServerOptions, Services};
 
 /// Serves requests: one for the whole server.
@@ -25,31 +27,37 @@ pub(super) struct Router {
     bodies: BodyReader,
     custom_headers: HeaderMap,
     use_forwarded_host: bool,
+    rpc_secret: Option<RpcSecret>,
 }
+
+/// The path of the starter JSON.
+const STARTER_PATH: &str = "/admin/host/durableClient";
 
 impl Router {
     pub(super) fn new(services: Services, options: ServerOptions) -> Self {
         Self {
-            management: Management::new(services.client, options.hub_name, options.json_depth_max),
+            management: Management::new(services.client, &options),
             routes: services.routes,
             functions: services.functions,
             bodies: BodyReader::new(options.max_request_bytes, options.buffered_bytes_max),
             custom_headers: checked_headers(options.custom_headers),
             use_forwarded_host: options.use_forwarded_host,
+            rpc_secret: options.rpc_secret,
         }
     }
 
     /// Answers a request that came in by the address `local`.
     pub(super) async fn handle(&self, request: Request<Incoming>, local: SocketAddr) -> Reply {
         let (parts, body) = request.into_parts();
-        let span = debug_span!("http.request", method = %parts.method, path = parts.uri.path());
+        let path = rpc::shown(parts.uri.path());
+        let span = debug_span!("http.request", method = %parts.method, path);
         let answer = match check_host(&parts) {
             // A handler that panics answers 500: without this its connection would just end.
             Ok(()) => AssertUnwindSafe(self.dispatch(&parts, body, local).instrument(span))
                 .catch_unwind()
                 .await
                 .unwrap_or_else(|_| {
-                    error!(method = %parts.method, path = parts.uri.path(), "a request's handler panicked");
+                    error!(method = %parts.method, path, "a request's handler panicked");
                     Err(ApiError::internal())
                 }),
             Err(error) => Err(error),
@@ -60,20 +68,21 @@ impl Router {
                 reply.headers_mut().insert(name, value.clone());
             }
         }
-        debug!(method = %parts.method, path = parts.uri.path(), status = reply.status().as_u16(), "request answered");
+        debug!(method = %parts.method, path, status = reply.status().as_u16(), "request answered");
         reply
     }
 
     async fn dispatch(&self, parts: &request::Parts, body: Incoming, local: SocketAddr) -> Result<Reply, ApiError> {
         let path = parts.uri.path();
-        if let Some(tail) = below(path, MANAGEMENT_PATH) {
+        if let Some((base, tail)) = self.management_path(path) {
             let body = self.bodies.read(&parts.headers, body);
+            let reached = Reached { origin: &self.origin(parts, local), base, tail };
             // Boxed: it is the largest future of all and the rarest.
-            return Box::pin(self.management.handle(parts, tail, &self.origin(parts, local), body)).await;
+            return Box::pin(self.management.handle(parts, reached, body)).await;
         }
         // Nothing of an app is ever served here, whatever its routes say.
         if below(path, "/runtime").is_some() || below(path, "/admin").is_some() {
-            return admin(&parts.method, path);
+            return self.admin(parts, local);
         }
         if let Some(found) = (self.routes)(&parts.method, path) {
             return self.call_function(found, parts, body, local).await;
@@ -105,6 +114,31 @@ impl Router {
         Ok(function_reply(&function, &invocation_id, reply))
     }
 
+    /// If a path is below one of the management API's: the base that links to it have, and the rest.
+    fn management_path<'a>(&self, path: &'a str) -> Option<(&'a str, &'a str)> {
+        let public = below(path, MANAGEMENT_PATH).or_else(|| below(path, V1_MANAGEMENT_PATH));
+        if let Some(tail) = public {
+            return Some((&path[..path.len() - tail.len()], tail));
+        }
+        let tail = self.rpc_secret.as_ref()?.tail(path)?;
+        Some((MANAGEMENT_PATH, tail))
+    }
+
+    /// The host's own endpoints.
+    fn admin(&self, parts: &request::Parts, local: SocketAddr) -> Result<Reply, ApiError> {
+        let (method, path) = (&parts.method, parts.uri.path());
+        let path = path.strip_suffix('/').unwrap_or(path);
+        if path.eq_ignore_ascii_case("/admin/host/ping") && (method == Method::GET || method == Method::POST) {
+            return Ok(reply::empty(StatusCode::OK));
+        }
+        if path.eq_ignore_ascii_case(STARTER_PATH) && method == Method::GET {
+            let with_rpc = parts.uri.query().map(Query::parse).unwrap_or_default().flag("rpc").unwrap_or(true);
+            let rpc = self.rpc_secret.as_ref().filter(|_| with_rpc).map(|secret| secret.base_url(local));
+            return Ok(self.management.starter(&self.origin(parts, local), rpc.as_deref()));
+        }
+        Err(ApiError::not_found())
+    }
+
     fn origin(&self, parts: &request::Parts, local: SocketAddr) -> Origin {
         Origin::of_request(&parts.uri, &parts.headers, local, self.use_forwarded_host)
     }
@@ -117,13 +151,6 @@ fn check_host(parts: &request::Parts) -> Result<(), ApiError> {
         return Ok(());
     }
     Err(ApiError::bad_request("the request must have exactly one Host header"))
-}
-
-/// The host's own endpoints.
-fn admin(method: &Method, path: &str) -> Result<Reply, ApiError> {
-    let path = path.strip_suffix('/').unwrap_or(path);
-    let is_ping = path.eq_ignore_ascii_case("/admin/host/ping") && (method == Method::GET || method == Method::POST);
-    if is_ping { Ok(reply::empty(StatusCode::OK)) } else { Err(ApiError::not_found()) }
 }
 
 /// The rest of a path below a base, which compares without regard to case.
@@ -157,13 +184,5 @@ mod tests {
         assert_eq!(below("/admin", "/admin"), Some(""));
         assert_eq!(below("/administrator", "/admin"), None);
         assert_eq!(below("/adm", "/admin"), None);
-    }
-
-    #[test]
-    fn ping_answers_get_and_post() {
-        assert_eq!(admin(&Method::GET, "/admin/host/ping").unwrap().status(), 200);
-        assert_eq!(admin(&Method::POST, "/Admin/Host/Ping/").unwrap().status(), 200);
-        assert!(admin(&Method::DELETE, "/admin/host/ping").is_err());
-        assert!(admin(&Method::GET, "/admin/host/status").is_err());
     }
 }

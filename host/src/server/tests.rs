@@ -171,7 +171,14 @@ fn every_path_leads_to_one_place() {
         ("OPTIONS *", "404", ""),
         ("PUT /api/echo", "404", ""),
         ("GET /admin/host/ping", "200", ""),
-        ("POST /admin/host/ping", "200", ""),
+        ("POST /admin/Host/Ping/", "200", ""),
+        ("DELETE /admin/host/ping", "404", ""),
+        ("GET /admin/host/DurableClient/", "200", r#"{"taskHubName":"TestHubName","#),
+        ("POST /admin/host/durableClient", "404", ""),
+        ("GET /admin/extensions/DurableTaskExtension/instances?top=0", "200", "["),
+        ("GET /admin/Extensions/durabletaskextension/instances/unknown", "404", ""),
+        ("GET /admin/extensions/DurableTaskExtensions/instances", "404", ""),
+        ("GET /runtime/rpc//durabletask/instances", "404", ""),
         ("GET /admin/functions", "404", ""),
         ("GET /runtime/webhooks/other/x", "404", ""),
         ("GET /runtime/webhooks/durabletask/instances/unknown", "404", ""),
@@ -190,6 +197,25 @@ fn every_path_leads_to_one_place() {
     }
     let busy = host.ask("GET /api/busy");
     assert!(code(&busy) == "429" && busy.contains("retry-after: 3\r\n"), "{busy}");
+}
+
+#[test]
+fn a_client_that_was_handed_the_secret_path_reaches_the_same_api() {
+    let host = host(ServerOptions { rpc_secret: Some(RpcSecret::new("5ec4e7")), ..ServerOptions::default() });
+    let starter = host.ask("GET /admin/host/durableClient");
+    let base = format!("http://{}/runtime/rpc/5ec4e7/durabletask/", host.serving.local_addr());
+    assert!(starter.contains(&format!(r#""rpcBaseUrl":"{base}""#)), "{starter}");
+    assert!(starter.contains(r#""baseUrl":"http://example.org:81/runtime/webhooks/durabletask""#), "{starter}");
+    assert!(host.ask("GET /admin/host/durableClient?rpc=false").contains(r#""rpcBaseUrl":null"#));
+    let running = host.ask("GET /runtime/rpc/5ec4e7/durabletask/instances/Running?showInput=true");
+    assert_eq!(code(&running), "202");
+    let location = "http://example.org:81/runtime/webhooks/durabletask/instances/Running?showInput=true";
+    assert!(running.contains(&format!("location: {location}\r\n")), "the secret is not handed on: {running}");
+    for path in
+        ["/runtime/rpc/5ec4e8/durabletask/instances", "/runtime/rpc/durabletask/instances", "/runtime/rpc/5ec4e7"]
+    {
+        assert_eq!(code(&host.ask(&format!("GET {path}"))), "404", "{path}");
+    }
 }
 
 #[test]

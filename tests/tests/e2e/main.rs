@@ -3,6 +3,7 @@
 //! With `SOLOIST_TEST_RESIDENT_BYTES=0` no host keeps a guest between turns: every test must pass all the same.
 
 mod activities;
+mod addresses;
 mod backups;
 mod bad_input;
 mod children;

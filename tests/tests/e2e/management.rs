@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use soloist_tests::{
-    Host,
+    Host, eventually,
     instances::{MANAGEMENT, path},
 };
 
@@ -236,4 +236,70 @@ async fn only_ended_instances_are_purged() {
     // Once means once for ever, unless it was purged.
     assert_eq!(host.post("/api/once/Noop/a", "").await.status, 202);
     host.wait_for_status("a", "Completed").await;
+}
+
+#[tokio::test]
+async fn who_waits_for_an_end_is_told_at_once_whatever_the_interval() {
+    let host = Host::start_default().await;
+    let wait = "timeout=500&pollingInterval=500";
+    let start = format!("{MANAGEMENT}/orchestrators/WaitForApproval/a?{wait}");
+    let restart = format!("{}/restart?{wait}&restartWithNewInstanceId=false", path("a"));
+    // Were there polls, the second one would come after this client's patience.
+    let (waited, ()) = tokio::join!(host.post(&start, ""), async {
+        eventually("it is there", || async { (host.get(&path("a")).await.status == 202).then_some(()) }).await;
+        assert_eq!(host.raise("a", "Approval", "[1.0]").await.status, 202);
+    });
+    assert_eq!((waited.status, waited.text()), (200, "[1.0]"));
+    let (waited, ()) = tokio::join!(host.post(&restart, ""), async {
+        eventually("it runs again", || async { (host.get(&path("a")).await.status == 202).then_some(()) }).await;
+        assert_eq!(host.post(&format!("{}/terminate?reason=enough", path("a")), "").await.status, 202);
+    });
+    assert_eq!((waited.status, &waited.json()["runtimeStatus"]), (200, &json!("Terminated")));
+    let target = format!("{MANAGEMENT}/orchestrators/AlwaysFails?{wait}&returnInternalServerErrorOnFailure=true");
+    let failed = host.post(&target, "").await;
+    assert_eq!((failed.status, &failed.json()["runtimeStatus"]), (500, &json!("Failed")));
+    let counts =
+        host.post(&format!("{MANAGEMENT}/orchestrators/WaitForApproval/b?timeout=0.2&pollingInterval=0.1"), "").await;
+    assert_eq!((counts.status, &counts.json()["id"]), (202, &json!("b")));
+}
+
+#[tokio::test]
+async fn a_raw_history_leaves_nothing_out() {
+    let host = Host::start_default().await;
+    host.start("E1_HelloSequence", "h", "\"in\"").await;
+    host.wait_for_status("h", "Completed").await;
+    let status = host.get(&format!("{}?showRawHistory=true", path("h"))).await.json();
+    let events = status["historyEvents"].as_array().unwrap();
+    assert_eq!(status["history"], status["historyEvents"]);
+    let kinds: Vec<_> = events.iter().map(|event| event["EventType"].as_str().unwrap()).collect();
+    let count = |kind: &str| kinds.iter().filter(|found| **found == kind).count();
+    for (kind, times) in [
+        ("ExecutionStarted", 1),
+        ("OrchestratorStarted", 4),
+        ("TaskScheduled", 3),
+        ("TaskCompleted", 3),
+        ("ExecutionCompleted", 1),
+        ("OrchestratorCompleted", 4),
+    ] {
+        assert_eq!(count(kind), times, "{kind}: {kinds:?}");
+    }
+    let scheduled: Vec<_> = events.iter().filter(|event| event["EventType"] == "TaskScheduled").collect();
+    for (number, event) in scheduled.iter().enumerate() {
+        assert_eq!(event["EventId"], number, "actions are numbered without a gap");
+        let end = events.iter().find(|event| event["TaskScheduledId"] == number).unwrap();
+        assert!(end["EventType"] == "TaskCompleted" && end["EventId"] == -1, "{end}");
+    }
+}
+
+#[tokio::test]
+async fn conflicts_have_azures_code_where_the_app_says_so() {
+    let host = Host::builder().set("extensions.soloist.azureStatusCodes", "true").start().await;
+    let start = format!("{MANAGEMENT}/orchestrators/WaitForApproval/a");
+    assert_eq!(host.post(&start, "").await.status, 202);
+    host.wait_for_status("a", "Running").await;
+    let again = host.post(&start, "").await;
+    assert_eq!(again.status, 500);
+    assert_eq!(again.json()["ExceptionMessage"], "An Orchestration instance with the status Running already exists.");
+    assert_eq!(host.post(&format!("{}/resume", path("a")), "").await.status, 500);
+    assert_eq!(host.get(&path("b")).await.status, 404);
 }

@@ -132,6 +132,9 @@ pub struct SoloistOptions {
     pub max_concurrent_guests: usize,
     /// `requestQueueSeconds`: how long a request waits for a guest before it is answered 429. Default 10; 0 does not wait.
     pub request_queue: Duration,
+    /// `azureStatusCodes`: the management API answers a conflict with an instance's state 500, as the original does, not 409.
+    /// Default false.
+    pub azure_status_codes: bool,
     /// `outboundAllow`: destinations that functions may send requests to although they are not public. Default none.
     pub outbound_allow: Vec<OutboundRule>,
 }
@@ -150,6 +153,7 @@ impl Default for SoloistOptions {
             resident_bytes: 64 * MIB,
             max_concurrent_guests: 256,
             request_queue: Duration::from_secs(10),
+            azure_status_codes: false,
             outbound_allow: Vec::new(),
         }
     }

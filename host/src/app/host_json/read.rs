@@ -87,6 +87,7 @@ const KNOWN_SOLOIST_KEYS: &[&str] = &[
     "residentBytes",
     "maxConcurrentGuests",
     "requestQueueSeconds",
+    "azureStatusCodes",
     "outboundAllow",
 ];
 
@@ -296,6 +297,7 @@ fn read_soloist(section: &Section<'_>) -> Result<SoloistOptions, Problem> {
             default.request_queue.as_secs(),
             (0, 3_600),
         )?),
+        azure_status_codes: section.bool("azureStatusCodes", default.azure_status_codes)?,
         outbound_allow: read_outbound_allow(section)?,
     })
 }
@@ -388,6 +390,7 @@ mod tests {
                           "overridableExistingInstanceStates": "anystate",
                           "httpSettings": { "useForwardedHost": true, "defaultAsyncRequestSleepTimeMilliseconds": 5 } },
                 "soloist": { "residentBytes": 0, "guestCpuMilliseconds": 100, "requestQueueSeconds": 0, "jsonDepth": 10,
+                             "azureStatusCodes": true,
                              "outboundAllow": ["127.0.0.1:8080", "10.0.0.0/8"] },
               },
             }"#,

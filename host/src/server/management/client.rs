@@ -20,6 +20,12 @@ pub trait DurableClient: Send + Sync + 'static {
         id: &'a str,
         want: StatusWant,
     ) -> BoxFuture<'a, Result<Option<OrchestrationStatus>, ClientError>>;
+    /// [`Hub::wait_for_end`].
+    fn wait_for_end<'a>(
+        &'a self,
+        id: &'a str,
+        want: StatusWant,
+    ) -> BoxFuture<'a, Result<Option<OrchestrationStatus>, ClientError>>;
     /// [`Hub::list`].
     fn list(&self, query: StatusQuery) -> BoxFuture<'_, Result<StatusPage, ClientError>>;
     /// [`Hub::raise_event`].
@@ -69,6 +75,14 @@ impl DurableClient for Hub {
         want: StatusWant,
     ) -> BoxFuture<'a, Result<Option<OrchestrationStatus>, ClientError>> {
         Box::pin(Hub::status(self, id, want))
+    }
+
+    fn wait_for_end<'a>(
+        &'a self,
+        id: &'a str,
+        want: StatusWant,
+    ) -> BoxFuture<'a, Result<Option<OrchestrationStatus>, ClientError>> {
+        Box::pin(Hub::wait_for_end(self, id, want))
     }
 
     fn list(&self, query: StatusQuery) -> BoxFuture<'_, Result<StatusPage, ClientError>> {

@@ -8,6 +8,7 @@ mod entities;
 mod history;
 mod http_call;
 mod operation;
+mod raw_history;
 mod start;
 mod status;
 
@@ -18,17 +19,19 @@ use http::{HeaderMap, HeaderName, StatusCode, header, request};
 pub use client::DurableClient;
 pub use history::history_events;
 
+use super::ServerOptions;
 use super::body::{Body, BodyError};
 use super::error::ApiError;
 use super::json_text::{JsonObject, array};
 use super::links::{ManagementUrls, Origin};
 use super::query::Query;
 use super::reply::{self, Reply};
+use super::starter::starter_json;
 use crate::durable::{InstanceId, Json, JsonError, RuntimeStatus};
 use crate::hub::{HistoryDetail, OrchestrationStatus, PurgeFilter, StatusQuery, StatusWant};
 use operation::Operation;
 use start::StartRequest;
-use status::status_json;
+use status::{raw_status_json, status_json};
 
 /// Where a page of a list ends, both ways.
 const CONTINUATION: HeaderName = HeaderName::from_static("x-ms-continuation-token");
@@ -40,6 +43,18 @@ pub(super) struct Management {
     client: Arc<dyn DurableClient>,
     hub_name: String,
     json_depth_max: usize,
+    azure_status_codes: bool,
+}
+
+/// How a request reached the API.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reached<'a> {
+    /// Scheme and authority, for links.
+    pub origin: &'a Origin,
+    /// The API's base path in links: never the secret one.
+    pub base: &'a str,
+    /// The rest of the path, still percent-encoded.
+    pub tail: &'a str,
 }
 
 /// What an operation may need of its request.
@@ -51,25 +66,44 @@ struct Call<'a> {
 }
 
 impl Management {
-    pub(super) fn new(client: Arc<dyn DurableClient>, hub_name: String, json_depth_max: usize) -> Self {
-        Self { client, hub_name, json_depth_max }
+    pub(super) fn new(client: Arc<dyn DurableClient>, options: &ServerOptions) -> Self {
+        Self {
+            client,
+            hub_name: options.hub_name.clone(),
+            json_depth_max: options.json_depth_max,
+            azure_status_codes: options.azure_status_codes,
+        }
     }
 
-    /// Answers a request below the API's base. `tail` is the rest of the path, still percent-encoded; `body` reads the body
-    /// when an operation wants it.
+    /// Answers a request below the API's base; `body` reads the body when an operation wants it.
     pub(super) async fn handle(
         &self,
         parts: &request::Parts,
-        tail: &str,
-        origin: &Origin,
+        reached: Reached<'_>,
         body: impl Future<Output = Result<Body, BodyError>>,
     ) -> Result<Reply, ApiError> {
+        let reply = self.perform(parts, reached, body).await;
+        if self.azure_status_codes { reply.map_err(ApiError::with_azure_code) } else { reply }
+    }
+
+    /// The starter JSON: all that a client of another process needs to know of this host.
+    pub(super) fn starter(&self, origin: &Origin, rpc_base_url: Option<&str>) -> Reply {
+        reply::json(StatusCode::OK, starter_json(origin, &self.hub_name, rpc_base_url))
+    }
+
+    async fn perform(
+        &self,
+        parts: &request::Parts,
+        reached: Reached<'_>,
+        body: impl Future<Output = Result<Body, BodyError>>,
+    ) -> Result<Reply, ApiError> {
+        let Reached { origin, base, tail } = reached;
         let operation = Operation::parse(&parts.method, tail).ok_or_else(ApiError::not_found)?;
-        let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+        let query = parts.uri.query();
         let call = Call {
             headers: &parts.headers,
-            query: parts.uri.query().map(Query::parse).unwrap_or_default(),
-            url: format!("{origin}{target}"),
+            query: query.map(Query::parse).unwrap_or_default(),
+            url: query.map_or_else(|| format!("{origin}{base}{tail}"), |query| format!("{origin}{base}{tail}?{query}")),
             urls: ManagementUrls::new(origin, &self.hub_name),
         };
         match operation {
@@ -88,9 +122,8 @@ impl Management {
             Operation::ListEntities(name) => self.list_entities(&call, name).await,
             Operation::SignalEntity(path) => self.signal_entity(&call, &path, body).await,
             Operation::DeleteEntity(path) => self.delete_entity(&path).await,
-            Operation::Unsupported(what) => {
-                Err(ApiError::not_supported(format!("This host does not support {what} yet.")))
-            }
+            // There is one host per task hub.
+            Operation::MakePrimary => Ok(reply::empty(StatusCode::OK)),
             Operation::NotUtf8 => {
                 Err(ApiError::argument("The path is not UTF-8. Percent-encode names and ids as UTF-8."))
             }
@@ -99,9 +132,12 @@ impl Management {
 
     async fn status(&self, call: &Call<'_>, id: &str) -> Result<Reply, ApiError> {
         let detail = call.detail();
-        let want = StatusWant { input: detail.input, history: call.query.flag("showHistory").unwrap_or(false) };
+        let flag = |name| call.query.flag(name).unwrap_or(false);
+        let raw = flag("showRawHistory");
+        let want = StatusWant { input: detail.input, history: raw || flag("showHistory") };
         let status = self.existing(id, want).await?;
-        let reply = reply::json(call.status_code(&status), status_json(&status, detail));
+        let body = if raw { raw_status_json(&status, detail) } else { status_json(&status, detail) };
+        let reply = reply::json(call.status_code(&status), body);
         Ok(if status.runtime_status.is_terminal() {
             reply
         } else {

@@ -48,8 +48,8 @@ pub(super) enum Operation {
     SignalEntity(EntityPath),
     /// Send an entity the operation `delete`.
     DeleteEntity(EntityPath),
-    /// Something that this host does not do yet.
-    Unsupported(&'static str),
+    /// Become the one that runs timers and orchestrations: this host is, always.
+    MakePrimary,
     /// A start whose path is not UTF-8.
     NotUtf8,
 }
@@ -75,7 +75,7 @@ impl Operation {
             "orchestrators" if method == Method::POST => Self::start(rest),
             "instances" => Self::instances(method, rest),
             "entities" => Self::entities(method, rest),
-            "makeprimary" if method == Method::POST && rest.is_empty() => Some(Self::Unsupported("makeprimary")),
+            "makeprimary" if method == Method::POST && rest.is_empty() => Some(Self::MakePrimary),
             _ => None,
         }
     }
@@ -176,7 +176,7 @@ mod tests {
             ("GET /entities/counter/k%20@x", Operation::ReadEntity(entity("counter", "k @x"))),
             ("POST /entities/counter/$", Operation::SignalEntity(entity("counter", "$"))),
             ("DELETE /Entities/counter/k", Operation::DeleteEntity(entity("counter", "k"))),
-            ("POST /makeprimary/", Operation::Unsupported("makeprimary")),
+            ("POST /makeprimary/", Operation::MakePrimary),
         ] {
             assert_eq!(parse(request), Some(operation), "{request}");
         }

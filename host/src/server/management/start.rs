@@ -3,7 +3,7 @@
 use std::{future::Future, time::Duration};
 
 use http::{StatusCode, header};
-use tokio::time::{Instant, sleep};
+use tokio::time::timeout;
 
 use super::super::body::{Body, BodyError};
 use super::super::error::ApiError;
@@ -15,8 +15,6 @@ use crate::hub::{ClientError, HistoryDetail, OrchestrationStatus, StartNew, Star
 
 /// Nobody waits longer over one request: connections do not live for ever.
 const WAIT_MAX: Duration = Duration::from_secs(600);
-/// The shortest pause between two looks.
-const INTERVAL_MIN: Duration = Duration::from_millis(10);
 
 /// What a start's path names.
 pub(super) struct StartRequest {
@@ -24,11 +22,10 @@ pub(super) struct StartRequest {
     pub id: Option<String>,
 }
 
-/// For how long to wait for the end, and how often to look.
+/// For how long to wait for the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Wait {
     timeout: Duration,
-    interval: Duration,
 }
 
 impl Management {
@@ -78,26 +75,18 @@ impl Management {
         Ok(check_status(call, id.as_str()))
     }
 
-    /// Looks until the instance has ended or the time is up; none if it has not ended (or is gone).
+    /// Waits until the instance has ended or the time is up; none if it has not ended (or is gone).
     async fn wait_for_end(&self, id: &str, wait: Wait) -> Result<Option<OrchestrationStatus>, ApiError> {
-        let deadline = Instant::now() + wait.timeout;
-        loop {
-            let want = StatusWant { input: true, history: false };
-            let Some(status) = self.client.status(id, want).await? else { return Ok(None) };
-            if status.runtime_status.is_terminal() {
-                return Ok(Some(status));
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(None);
-            }
-            sleep(wait.interval.min(left)).await;
+        let want = StatusWant { input: true, history: false };
+        match timeout(wait.timeout, self.client.wait_for_end(id, want)).await {
+            Ok(ended) => Ok(ended?),
+            Err(_) => Ok(None),
         }
     }
 }
 
 impl Wait {
-    /// Both parameters make a wait; one alone makes none.
+    /// Both parameters make a wait; one alone makes none. The interval only has to fit: nobody polls.
     fn asked_for(call: &Call<'_>) -> Result<Option<Self>, ApiError> {
         let (Some(timeout), Some(interval)) = (call.query.seconds("timeout"), call.query.seconds("pollingInterval"))
         else {
@@ -110,7 +99,7 @@ impl Wait {
                 interval.as_secs_f64()
             )));
         }
-        Ok(Some(Self { timeout: timeout.min(WAIT_MAX), interval: interval.max(INTERVAL_MIN) }))
+        Ok(Some(Self { timeout: timeout.min(WAIT_MAX) }))
     }
 }
 

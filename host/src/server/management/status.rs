@@ -3,12 +3,23 @@
 use super::super::json_text::JsonObject;
 use super::super::time::whole_seconds;
 use super::history::history_events;
+use super::raw_history::raw_history;
 use crate::durable::RuntimeStatus;
 use crate::hub::{HistoryDetail, OrchestrationStatus};
 
-/// An instance as Durable Functions shows it: eight members, always, in this order; `historyEvents` if the history was asked
-/// for and the instance is not Pending; `diagnostics`, which is ours, while the instance stalls.
+/// An instance as Durable Functions shows it: eight members, always, in this order; `historyEvents` and, the same once more,
+/// `history`, if it was asked for and the instance is not Pending; `diagnostics`, which is ours, while the instance stalls.
 pub(super) fn status_json(status: &OrchestrationStatus, detail: HistoryDetail) -> String {
+    let records = status.history.as_ref().filter(|_| status.runtime_status != RuntimeStatus::Pending);
+    with_history(status, detail, records.map(|records| history_events(records, detail)))
+}
+
+/// The same with every event that is recorded, as it is.
+pub(super) fn raw_status_json(status: &OrchestrationStatus, detail: HistoryDetail) -> String {
+    with_history(status, detail, status.history.as_ref().map(|records| raw_history(records)))
+}
+
+fn with_history(status: &OrchestrationStatus, detail: HistoryDetail, history: Option<String>) -> String {
     let object = JsonObject::new()
         .string("name", &status.name)
         .string("instanceId", status.instance_id.as_str())
@@ -18,11 +29,10 @@ pub(super) fn status_json(status: &OrchestrationStatus, detail: HistoryDetail) -
         .json("output", status.output_json().as_ref())
         .string("createdTime", &whole_seconds(status.created))
         .string("lastUpdatedTime", &whole_seconds(status.updated));
-    let object = match &status.history {
-        Some(records) if status.runtime_status != RuntimeStatus::Pending => {
-            object.raw("historyEvents", &history_events(records, detail))
-        }
-        Some(_) | None => object,
+    let object = match history {
+        // Twice: the host of the original says `historyEvents`, the third JavaScript client reads `history`.
+        Some(history) => object.raw("historyEvents", &history).raw("history", &history),
+        None => object,
     };
     match &status.diagnostics {
         Some(text) => object.string("diagnostics", text).finish(),
@@ -72,6 +82,6 @@ mod tests {
         let mut status = status(RuntimeStatus::Running);
         (status.history, status.diagnostics) = (Some(vec![]), Some("line 1\nline 2".into()));
         let text = status_json(&status, INPUT);
-        assert!(text.ends_with(r#","historyEvents":[],"diagnostics":"line 1\nline 2"}"#), "{text}");
+        assert!(text.ends_with(r#","historyEvents":[],"history":[],"diagnostics":"line 1\nline 2"}"#), "{text}");
     }
 }

@@ -101,6 +101,19 @@ impl DurableClient for ScriptedHub {
         Box::pin(async { Ok(status) })
     }
 
+    fn wait_for_end<'a>(
+        &'a self,
+        id: &'a str,
+        want: StatusWant,
+    ) -> BoxFuture<'a, Result<Option<OrchestrationStatus>, ClientError>> {
+        Box::pin(async move {
+            match self.status(id, want).await? {
+                Some(status) if !status.runtime_status.is_terminal() => std::future::pending().await,
+                found => Ok(found),
+            }
+        })
+    }
+
     fn list(&self, query: StatusQuery) -> BoxFuture<'_, Result<StatusPage, ClientError>> {
         self.ask(format!("{query:?}"));
         let instances = self.instances.values().take(query.top.unwrap_or(100)).cloned().collect();
@@ -207,8 +220,12 @@ struct Answer {
 
 /// Sends `METHOD /tail` with headers and a body.
 fn send(request: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    send_to(&ServerOptions::default(), request, headers, body)
+}
+
+fn send_to(options: &ServerOptions, request: &str, headers: &[(&str, &str)], body: &str) -> Answer {
     let hub = Arc::new(ScriptedHub::new());
-    let management = Management::new(hub.clone(), "TestHubName".into(), crate::durable::DEPTH_MAX);
+    let management = Management::new(hub.clone(), options);
     let (method, target) = request.split_once(' ').unwrap();
     let mut builder = http::Request::builder().method(method).uri(format!("/base{target}"));
     for (name, value) in headers {
@@ -220,7 +237,9 @@ fn send(request: &str, headers: &[(&str, &str)], body: &str) -> Answer {
     let body = Body::for_test(Bytes::copy_from_slice(body.as_bytes()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
-        let reply = management.handle(&parts, &tail, &origin, async { Ok(body) }).await;
+        let reply = management
+            .handle(&parts, Reached { origin: &origin, base: "/base", tail: &tail }, async { Ok(body) })
+            .await;
         let (parts, body) = reply.unwrap_or_else(ApiError::into_reply).into_parts();
         let body = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
         let asked = std::mem::take(&mut *hub.asked.lock().unwrap());
@@ -347,7 +366,12 @@ fn a_status_shows_what_was_asked_for() {
     assert!(send("GET /instances/Running", &[], "").body.contains(r#""input":{"b":1.0, "a":[]}"#));
     assert!(send("GET /instances/Running?showInput=False", &[], "").body.contains(r#""input":null"#));
     assert!(!send("GET /instances/Running", &[], "").body.contains("historyEvents"));
-    assert!(send("GET /instances/Running?showHistory=True", &[], "").body.ends_with(r#","historyEvents":[]}"#));
+    assert!(
+        send("GET /instances/Running?showHistory=True", &[], "").body.ends_with(r#","historyEvents":[],"history":[]}"#)
+    );
+    // What the projection leaves out, it does not: a pending instance has a history, too.
+    let raw = send("GET /instances/Pending?showRawHistory=True&showHistory=false", &[], "").body;
+    assert!(raw.ends_with(r#","historyEvents":[],"history":[]}"#), "{raw}");
     assert!(!send("GET /instances/Pending?showHistory=True", &[], "").body.contains("historyEvents"));
 }
 
@@ -503,8 +527,33 @@ fn only_a_failed_instance_is_rewound() {
 }
 
 #[test]
-fn what_comes_later_is_told_apart_from_what_is_nowhere() {
-    for (request, code) in [("POST /makeprimary", 501), ("GET /orchestrators/E1", 404)] {
+fn a_conflict_is_500_where_the_app_says_so() {
+    let azure = ServerOptions { azure_status_codes: true, ..ServerOptions::default() };
+    for request in [
+        "POST /orchestrators/E1/Running",
+        "POST /instances/Suspended/suspend",
+        "POST /instances/Running/resume",
+        "POST /instances/Running/rewind",
+        "POST /instances/Running/restart?restartWithNewInstanceId=false",
+        "DELETE /instances/Running",
+    ] {
+        let (ours, theirs) = (send(request, &[], ""), send_to(&azure, request, &[], ""));
+        assert_eq!((ours.code, theirs.code), (409, 500), "{request}");
+        assert_eq!(ours.body, theirs.body);
+    }
+    for (request, code) in [
+        ("GET /instances/unknown", 404),
+        ("POST /instances/Completed/terminate", 410),
+        ("POST /instances/unknown/restart", 400),
+        ("POST /orchestrators/E1", 202),
+    ] {
+        assert_eq!(send_to(&azure, request, &[], "").code, code, "{request}");
+    }
+}
+
+#[test]
+fn the_only_host_is_the_primary_one() {
+    for (request, code) in [("POST /makeprimary", 200), ("GET /orchestrators/E1", 404)] {
         assert_eq!(send(request, &[], "").code, code, "{request}");
     }
 }
