@@ -11,7 +11,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("server", &["hub", "wasm", "app", "durable", "storage::StorageError"]),
     ("wasm", &["hub", "app", "durable", "flight"]),
     ("hub", &["durable", "storage", "ambient", "flight"]),
-    ("flight", &[]),
+    ("flight", &["durable"]),
     ("storage", &["durable"]),
     ("app", &["durable"]),
     // A point in time is the core's word.
