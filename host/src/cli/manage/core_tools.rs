@@ -281,7 +281,7 @@ impl GetInstances {
 
 impl GetRuntimeStatus {
     async fn run(self, session: &mut Session) -> Result<(), Failure> {
-        let want = Want { input: self.show_input, history: false };
+        let want = Want { input: self.show_input, ..Want::default() };
         let (_, status) = session.status(&self.id.id, want).await.map_err(|failure| not_found(failure, &self.id.id))?;
         show(session, &status_json(&status, self.show_output))
     }

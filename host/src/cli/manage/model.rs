@@ -53,6 +53,14 @@ pub(super) struct Event {
     pub reason: Option<String>,
     pub details: Option<String>,
     pub orchestration_status: Option<String>,
+    /// Only in a raw history: the number of what was asked for; -1 of all else.
+    pub event_id: Option<i64>,
+    /// Only in a raw history: whose end this is.
+    pub task_scheduled_id: Option<i64>,
+    /// Only in a raw history: which timer has fired.
+    pub timer_id: Option<i64>,
+    /// Only in a raw history: the number of an attempt.
+    pub attempt: Option<u64>,
 }
 
 /// An entity in a list.

@@ -32,6 +32,8 @@ pub(super) struct Session {
 pub(super) struct Want {
     pub input: bool,
     pub history: bool,
+    /// The history with every event, from hosts that show it so.
+    pub raw: bool,
 }
 
 /// What a command is about, for messages: `instance "x"`.
@@ -84,6 +86,9 @@ impl Session {
         let mut ask = Ask::new(Method::GET, &["instances", id]).query("showInput", flag(want.input));
         if want.history {
             ask = ask.query("showHistory", "true").query("showHistoryOutput", "true");
+        }
+        if want.raw {
+            ask = ask.query("showRawHistory", "true");
         }
         let answer = self.send(&instance(id), &ask).await?;
         let status = self.read(&answer.body)?;
@@ -143,7 +148,7 @@ impl Session {
         let mut away_since: Option<Instant> = None;
         let mut has_answered = false;
         loop {
-            match self.status(id, Want { input: true, history: false }).await {
+            match self.status(id, Want { input: true, ..Want::default() }).await {
                 Ok(found) if found.1.has_ended() => return Ok(found),
                 Ok(_) => (has_answered, away_since) = (true, None),
                 Err(failure) => {

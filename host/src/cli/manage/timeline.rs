@@ -1,7 +1,10 @@
 //! What an execution did and how long each step took, from its history.
 //!
-//! The history tells an end together with when it was scheduled; timers are matched by when they are due. An entity's answer
-//! names no call: it is matched where one call is open, and otherwise shown on a line of its own.
+//! A raw history has every event, retries included, and numbers that tie an end to its beginning. A host that shows none sends
+//! the projection: it tells an end together with when it was scheduled, so that timers are matched by when they are due, and an
+//! entity's answer where one call is open; otherwise the answer is a line of its own.
+
+use std::collections::BTreeMap;
 
 use jiff::Timestamp as Moment;
 use serde::Deserialize;
@@ -65,6 +68,10 @@ pub(super) struct Timeline {
     timers: Vec<(String, usize)>,
     /// Calls of entities and requests for locks without an answer.
     calls: Vec<usize>,
+    /// Of a raw history: steps by the number of what was asked for.
+    numbered: BTreeMap<i64, usize>,
+    /// Of a raw history: pauses before an attempt or a poll, by the same number.
+    pauses: BTreeMap<i64, usize>,
     suspended: Option<usize>,
     has_ended: bool,
 }
@@ -105,7 +112,15 @@ impl Timeline {
         let mut last = Moment::UNIX_EPOCH;
         for event in events {
             last = when::host_time(&event.timestamp).unwrap_or(last);
-            timeline.note(event, last);
+            let before = timeline.steps.len();
+            if !timeline.note_raw(event, last) {
+                timeline.note(event, last);
+            }
+            if let Some(number @ 0..) = event.event_id
+                && timeline.steps.len() > before
+            {
+                timeline.numbered.insert(number, before);
+            }
         }
         if timeline.has_ended {
             for step in timeline.steps.iter_mut().filter(|step| step.is_open) {
@@ -116,9 +131,56 @@ impl Timeline {
         timeline
     }
 
+    /// Notes what only raw histories have. False if the event is none of it.
+    fn note_raw(&mut self, event: &Event, now: Moment) -> bool {
+        let Some(number) = event.task_scheduled_id.or(event.timer_id) else {
+            // Frames of turns, and what is seen elsewhere.
+            return matches!(
+                event.event_type.as_str(),
+                "OrchestratorStarted" | "OrchestratorCompleted" | "EventConsumed" | "CustomStatusSet"
+            );
+        };
+        match event.event_type.as_str() {
+            "TaskRetryScheduled" => self.pause(number, event, now, "retry"),
+            "HttpPollScheduled" => self.pause(number, event, now, "poll"),
+            "TaskRetryStarted" | "HttpPollStarted" => {
+                if let Some(pause) = self.pauses.remove(&number) {
+                    self.steps[pause].close(now, "started");
+                }
+            }
+            kind => {
+                let Some(&at) = self.numbered.get(&number).filter(|_| kind != "EventSent") else { return false };
+                self.calls.retain(|call| *call != at);
+                let step = &mut self.steps[at];
+                let (outcome, detail) = match kind {
+                    "ActionCanceled" => ("canceled", String::new()),
+                    "TimerFired" => ("fired", String::new()),
+                    "EventRaised" => answer(event, step.what),
+                    _ if kind.ends_with("Failed") => ("failed", some(&event.reason).to_owned()),
+                    _ => ("completed", String::new()),
+                };
+                step.close(now, outcome);
+                step.detail = detail;
+            }
+        }
+        true
+    }
+
+    /// A pause before another attempt or poll.
+    fn pause(&mut self, number: i64, event: &Event, now: Moment, what: &'static str) {
+        let of = self.numbered.get(&number).map_or("", |step| self.steps[*step].name.as_str());
+        let attempt = event.attempt.map_or(String::new(), |attempt| format!(" attempt {attempt}"));
+        let step = Step::new(now, what, format!("{of}{attempt}")).open("waiting");
+        self.pauses.insert(number, self.steps.len());
+        self.steps.push(Step { detail: some(&event.reason).to_owned(), ..step });
+    }
+
     fn note(&mut self, event: &Event, now: Moment) {
         match event.event_type.as_str() {
-            "ExecutionStarted" => self.steps.push(Step::new(now, "started", some(&event.function_name))),
+            "ExecutionStarted" => {
+                let name = event.function_name.as_deref().or(event.name.as_deref()).unwrap_or_default();
+                self.steps.push(Step::new(now, "started", name));
+            }
             "TaskScheduled" | "TaskCompleted" | "TaskFailed" => self.steps.push(task(event, now)),
             kind if kind.starts_with("SubOrchestrationInstance") => self.steps.push(child(event, now)),
             "TimerCreated" => {
@@ -198,23 +260,19 @@ impl Timeline {
 
     fn raised(&mut self, event: &Event, now: Moment) {
         let name = some(&event.name);
-        if name != "op" || self.calls.is_empty() {
+        // A raw history says whose answer it is: this one is nobody's.
+        if name != "op" || self.calls.is_empty() || event.event_id.is_some() {
             return self.steps.push(Step { outcome: "received", ..Step::new(now, "event", name) });
         }
-        let answer: EntityAnswer = payload(event.input.as_deref());
-        let (outcome, detail) = match (&answer.exception_type, answer.result) {
-            (Some(kind), Some(serde_json::Value::String(text))) => ("failed", format!("{kind}: {text}")),
-            (Some(kind), _) => ("failed", kind.clone()),
-            (None, _) => ("answered", String::new()),
-        };
         if let [only] = self.calls[..] {
             self.calls.clear();
             let step = &mut self.steps[only];
-            let granted = if step.what == "lock" && outcome == "answered" { "granted" } else { outcome };
-            step.close(now, granted);
+            let (outcome, detail) = answer(event, step.what);
+            step.close(now, outcome);
             step.detail = detail;
         } else {
-            // One of several: which, the history does not say. All are closed with the last answer.
+            // One of several: which, the history does not say.
+            let (outcome, detail) = answer(event, "");
             let open = self.calls.len();
             self.steps.push(Step { outcome, detail, ..Step::new(now, "entity answer", format!("1 of {open} open")) });
             let step = self.calls.remove(0);
@@ -264,6 +322,17 @@ fn bar(zero: Moment, last: Moment, from: Moment, to: Moment) -> String {
     let (from, to) = (column(from).min(BAR - 1), column(to));
     let long = to.saturating_sub(from).max(1);
     format!("{}{}{}", " ".repeat(from), "#".repeat(long), " ".repeat(BAR.saturating_sub(from + long)))
+}
+
+/// What an entity answered to a step of this kind.
+fn answer(event: &Event, what: &str) -> (&'static str, String) {
+    let answer: EntityAnswer = payload(event.input.as_deref());
+    match (answer.exception_type, answer.result) {
+        (Some(kind), Some(serde_json::Value::String(text))) => ("failed", format!("{kind}: {text}")),
+        (Some(kind), _) => ("failed", kind),
+        (None, _) if what == "lock" => ("granted", String::new()),
+        (None, _) => ("answered", String::new()),
+    }
 }
 
 fn some(text: &Option<String>) -> &str {

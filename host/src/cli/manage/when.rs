@@ -99,11 +99,11 @@ pub(super) fn between(from: Moment, to: Moment) -> String {
     for_people_span(Duration::try_from(to.duration_since(from)).unwrap_or_default())
 }
 
-/// A span for people, such as `12 ms`, `1.25 s`, `2 m 03 s`, `3 h 05 m`, `2 d 04 h`.
+/// A span for people, such as `0.4 ms`, `12 ms`, `1.25 s`, `2 m 03 s`, `3 h 05 m`, `2 d 04 h`.
 pub(super) fn for_people_span(span: Duration) -> String {
     let (ms, seconds) = (span.as_millis(), span.as_secs());
     match seconds {
-        0 if ms == 0 && !span.is_zero() => "<1 ms".to_owned(),
+        0 if ms < 10 => format!("{:.1} ms", span.as_micros() as f64 / 1_000.0),
         0 => format!("{ms} ms"),
         1..60 => format!("{:.2} s", (span.as_millis() / 10) as f64 / 100.0),
         60..3_600 => format!("{} m {:02} s", seconds / 60, seconds % 60),
@@ -145,7 +145,8 @@ mod tests {
             assert!(span(text).is_err(), "{text}");
         }
         for (ms, shown) in [
-            (0, "0 ms"),
+            (0, "0.0 ms"),
+            (10, "10 ms"),
             (999, "999 ms"),
             (1_999, "1.99 s"),
             (59_999, "59.99 s"),
@@ -155,7 +156,7 @@ mod tests {
         ] {
             assert_eq!(for_people_span(Duration::from_millis(ms)), shown);
         }
-        assert_eq!(for_people_span(Duration::from_micros(20)), "<1 ms");
+        assert_eq!(for_people_span(Duration::from_micros(1_250)), "1.2 ms");
         assert_eq!(for_people("2026-01-01T00:00:03Z"), "2026-01-01 00:00:03");
         assert_eq!(for_people("soon"), "soon");
     }

@@ -31,11 +31,11 @@ pub(super) struct History {
     one: One,
 }
 
-const ALL: Want = Want { input: true, history: true };
+const ALL: Want = Want { input: true, history: true, raw: false };
 
 impl Show {
     pub(super) async fn run(self, session: &mut Session) -> Result<(), Failure> {
-        let (body, status) = session.status(&self.one.id, ALL).await?;
+        let (body, status) = session.status(&self.one.id, Want { raw: !session.output.is_json(), ..ALL }).await?;
         if session.output.is_json() {
             return session.output.json(&body);
         }
@@ -52,13 +52,7 @@ impl Show {
             Some(payload) => text::short(payload.get()),
         };
         let time = |time: &str| format!("{} UTC", when::for_people(time));
-        let times = [&status.created_time, &status.last_updated_time].map(|time| when::host_time(time));
-        let took = match times {
-            [Some(created), Some(updated)] if status.has_ended() => {
-                format!(" (took {})", when::between(created, updated))
-            }
-            _ => String::new(),
-        };
+        let took = took(status).map_or(String::new(), |took| format!(" (took {took})"));
         let lines = [
             ("id", cell(&status.instance_id)),
             ("function", cell(&status.name)),
@@ -77,6 +71,13 @@ impl Show {
             .collect();
         Table::new(2).rows(&rows, &session.output)
     }
+}
+
+/// How long an ended execution took, by its history: a status has whole seconds only.
+fn took(status: &Status) -> Option<String> {
+    let events = status.history_events.as_ref().filter(|_| status.has_ended())?;
+    let (first, last) = (when::host_time(&events.first()?.timestamp)?, when::host_time(&events.last()?.timestamp)?);
+    Some(when::between(first, last))
 }
 
 /// Of a status only its history, as the host sent it.

@@ -32,13 +32,13 @@ fn steps_are_in_the_order_in_which_they_began_with_how_long_they_took() {
         { "EventType": "SubOrchestrationInstanceCompleted", "Timestamp": at(8), "ScheduledTime": at(7),
           "FunctionName": "Child", "InstanceId": "c-1" },
     ]));
-    assert_eq!(line(&text, "started"), "+0 ms started Order");
+    assert_eq!(line(&text, "started"), "+0.0 ms started Order");
     assert_eq!(line(&text, "00:00:04"), "+1.00 s 3.00 s timer due 2026-01-01 00:00:04 fired");
     assert_eq!(line(&text, "00:00:09"), "+1.00 s 19.00 s… timer due 2026-01-01 00:00:09 waiting");
     assert_eq!(line(&text, "Slow"), "+2.00 s 18.00 s… activity Slow running");
     assert_eq!(line(&text, "Bad"), "+1.00 s 2.00 s activity Bad failed no\\u001b[2J");
     assert_eq!(line(&text, "Go"), "+5.00 s event Go received");
-    assert_eq!(line(&text, "http"), "+0 ms 6.00 s http call GET http://x/y completed");
+    assert_eq!(line(&text, "http"), "+0.0 ms 6.00 s http call GET http://x/y completed");
     assert_eq!(line(&text, "Child"), "+7.00 s 1.00 s child Child c-1 completed");
     let order: Vec<_> = ["started", "http", "00:00:04", "Slow", "Go", "Child"].map(|part| text.find(part)).into();
     assert!(order.is_sorted(), "{text}");
@@ -69,7 +69,7 @@ fn calls_of_entities_are_matched_where_only_one_is_open() {
         answer(11, serde_json::json!({ "result": 1 })),
         answer(12, serde_json::json!({ "result": 2 })),
     ]));
-    assert_eq!(line(&text, "event  "), "+0 ms event op received");
+    assert_eq!(line(&text, "event  "), "+0.0 ms event op received");
     assert_eq!(line(&text, "@counter@a"), "+1.00 s 2.00 s entity call @counter@a add answered");
     assert_eq!(line(&text, "@counter@s"), "+3.00 s signal @counter@s add");
     assert_eq!(line(&text, "@counter@bad"), "+4.00 s 1.00 s entity call @counter@bad add failed Oops: broke");
@@ -78,6 +78,36 @@ fn calls_of_entities_are_matched_where_only_one_is_open() {
     assert_eq!(line(&text, "other"), "+9.00 s event sent Go to other");
     assert_eq!(line(&text, "1 of 2"), "+11.00 s entity answer 1 of 2 open answered");
     assert!(!text.contains("waiting"), "{text}");
+}
+
+#[test]
+fn a_raw_history_tells_of_retries_and_whose_an_answer_is() {
+    let text = timeline(serde_json::json!([
+        { "EventType": "ExecutionStarted", "EventId": -1, "Timestamp": at(0), "Name": "F" },
+        { "EventType": "OrchestratorStarted", "EventId": -1, "Timestamp": at(1) },
+        { "EventType": "TaskScheduled", "EventId": 0, "Timestamp": at(1), "Name": "Flaky" },
+        { "EventType": "TimerCreated", "EventId": 1, "Timestamp": at(1), "FireAt": at(9) },
+        { "EventType": "TimerCreated", "EventId": 2, "Timestamp": at(1), "FireAt": at(9) },
+        { "EventType": "EventSent", "EventId": 3, "Timestamp": at(1), "InstanceId": "@c@x", "Name": "op", "Input": { "op": "get" } },
+        { "EventType": "EventSent", "EventId": 4, "Timestamp": at(1), "InstanceId": "@c@y", "Name": "op", "Input": { "op": "get" } },
+        { "EventType": "OrchestratorCompleted", "EventId": -1, "Timestamp": at(1) },
+        { "EventType": "EventRaised", "EventId": -1, "Timestamp": at(2), "Name": "op", "Input": 1 },
+        { "EventType": "TaskRetryScheduled", "EventId": -1, "TaskScheduledId": 0, "Attempt": 2, "Timestamp": at(3), "Reason": "no", "FireAt": at(5) },
+        { "EventType": "EventRaised", "EventId": -1, "TaskScheduledId": 4, "Timestamp": at(4), "Name": "op", "Input": { "result": 1 } },
+        { "EventType": "TaskRetryStarted", "EventId": -1, "TaskScheduledId": 0, "Attempt": 2, "Timestamp": at(5) },
+        { "EventType": "TaskCompleted", "EventId": -1, "TaskScheduledId": 0, "Timestamp": at(7), "Result": 1 },
+        { "EventType": "ActionCanceled", "EventId": -1, "TaskScheduledId": 1, "Timestamp": at(8) },
+        { "EventType": "TimerFired", "EventId": -1, "TimerId": 2, "Timestamp": at(9) },
+    ]));
+    assert_eq!(line(&text, "started"), "+0.0 ms started F");
+    assert_eq!(line(&text, "activity"), "+1.00 s 6.00 s activity Flaky completed");
+    assert_eq!(line(&text, "retry"), "+3.00 s 2.00 s retry Flaky attempt 2 started no");
+    assert_eq!(line(&text, "canceled"), "+1.00 s 7.00 s timer due 2026-01-01 00:00:09 canceled");
+    assert_eq!(line(&text, "fired"), "+1.00 s 8.00 s timer due 2026-01-01 00:00:09 fired");
+    assert_eq!(line(&text, "@c@y"), "+1.00 s 3.00 s entity call @c@y get answered");
+    assert_eq!(line(&text, "@c@x"), "+1.00 s 19.00 s… entity call @c@x get waiting");
+    assert_eq!(line(&text, "received"), "+2.00 s event op received");
+    assert_eq!(text.lines().count(), 9, "{text}");
 }
 
 #[test]
@@ -91,7 +121,7 @@ fn an_end_closes_what_is_open_and_a_suspension_ends_with_its_resume() {
         { "EventType": "Novelty", "Timestamp": "not a time" },
         { "EventType": "ExecutionTerminated", "Timestamp": at(6), "Input": "enough" },
     ]));
-    assert_eq!(line(&text, "Slow"), "+0 ms activity Slow not ended");
+    assert_eq!(line(&text, "Slow"), "+0.0 ms activity Slow not ended");
     assert_eq!(line(&text, "hold"), "+1.00 s 4.00 s suspended hold");
     assert_eq!(line(&text, "resumed"), "+5.00 s resumed on");
     assert_eq!(line(&text, "mended"), "+5.00 s rewound mended");
