@@ -2,7 +2,7 @@
 //! which is about cargo and nothing else.
 //!
 //! Results go to standard output, the log and errors to standard error. Exit codes: 0 ok, 1 failed, 2 usage; those that talk
-//! to a running host have more ([`manage`]).
+//! to a running host have more (`manage`).
 
 mod backup;
 pub mod build;
