@@ -165,6 +165,7 @@ async fn run_era(context: &Arc<Context>, plan: &Arc<Plan>, dice: &mut Dice) {
         .map(|number| spawn(Box::pin(sender(context.clone(), plan.clone(), number, dice.next(), is_over.clone()))));
     let senders: Vec<_> = senders.collect();
     futures::future::try_join_all(jobs).await.expect("a client found an invariant broken");
+    let mut rewinds = 0;
     loop {
         let was_accepted = plan.truth().accepted > 0;
         let status = context.status(plan).await;
@@ -173,6 +174,8 @@ async fn run_era(context: &Arc<Context>, plan: &Arc<Plan>, dice: &mut Dice) {
             Some(status) if is_fragile(&status) => {
                 plan.quirks.mended.store(true, Ordering::Relaxed);
                 rewind(context, plan, dice).await;
+                rewinds += 1;
+                assert!(rewinds < 50, "{} is mended and rewound, and fails again and again", plan.id);
             }
             Some(status) if status.runtime_status.is_terminal() => break,
             Some(_) => {}
