@@ -178,7 +178,9 @@ impl Host {
             // Before the engine, whose handlers of signals must come first.
             flight::install(&recorder).context("handling the signals that end a process")?;
         }
-        let wasm = Wasm::new(wasm_config(&app, data.as_ref(), &storage, &recorder))?;
+        let server_options = server_options(&app.host_json);
+        let starter = server_options.starter_json(server.local_addr());
+        let wasm = Wasm::new(wasm_config(&app, data.as_ref(), &storage, &recorder, starter))?;
         info!(
             resident_bytes = app.host_json.soloist.resident_bytes,
             guests_max = wasm.residents_max(),
@@ -214,7 +216,7 @@ impl Host {
             functions: Arc::new(Guests { wasm, hub_name: app.host_json.durable_task.hub_name.clone() }),
         };
         // Last: a request must find everything in place. A timer function's may be to this host.
-        let serving = server.serve(services, server_options(&app.host_json)).context("serving")?;
+        let serving = server.serve(services, server_options).context("serving")?;
         hub.run_timers(timer_functions(&functions));
         Ok(Self { hub, storage, serving, served, excluded, _data: data })
     }
@@ -257,6 +259,7 @@ fn wasm_config(
     data: Option<&DataFolder>,
     storage: &Arc<dyn Storage>,
     recorder: &Arc<Recorder>,
+    starter: String,
 ) -> WasmConfig {
     let soloist = &app.host_json.soloist;
     let durable = &app.host_json.durable_task;
@@ -283,6 +286,7 @@ fn wasm_config(
         tokens: TokenProviders::default()
             .with(AppSettingTokens::KIND, Arc::new(AppSettingTokens::new(app.settings.values().into_iter().collect()))),
         settings: app.settings.values().into_iter().collect(),
+        durable_client: Some(starter),
         component_bytes: Arc::new(move |digest| {
             let storage = storage.clone();
             Box::pin(async move { storage.component(digest).await.ok().flatten() })

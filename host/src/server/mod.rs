@@ -87,6 +87,15 @@ pub struct ServerOptions {
     pub timeouts: Timeouts,
 }
 
+impl ServerOptions {
+    /// The starter JSON of a server with these settings that listens on `local`: what a client in another process needs to
+    /// know. With an [`rpc_secret`](Self::rpc_secret) whoever reads it may do everything.
+    pub fn starter_json(&self, local: SocketAddr) -> String {
+        let rpc_base_url = self.rpc_secret.as_ref().map(|secret| secret.base_url(local));
+        starter::starter_json(&Origin::of_address(local), &self.hub_name, rpc_base_url.as_deref())
+    }
+}
+
 impl Default for ServerOptions {
     fn default() -> Self {
         Self {

@@ -134,6 +134,9 @@ pub struct WasmConfig {
     pub tokens: TokenProviders,
     /// The app's settings: the environment of functions with effects.
     pub settings: Vec<(String, String)>,
+    /// What functions with a `durableClient` binding find in [`DURABLE_CLIENT_VARIABLE`]: the starter JSON, which clients of other
+    /// processes and languages need.
+    pub durable_client: Option<String>,
     /// Finds the bytes of components that are not deployed any more.
     pub component_bytes: ComponentBytes,
     /// Writes histories for durable clients; without, they are told that this is not supported.
@@ -163,12 +166,16 @@ impl Default for WasmConfig {
             outbound_allow: Vec::new(),
             tokens: TokenProviders::default(),
             settings: Vec::new(),
+            durable_client: None,
             component_bytes: Arc::new(|_| Box::pin(async { None })),
             history_json: None,
             recorder: Arc::new(Recorder::off()),
         }
     }
 }
+
+/// The variable, in the environment of functions with a `durableClient` binding, that holds the starter JSON.
+pub const DURABLE_CLIENT_VARIABLE: &str = "SOLOIST_DURABLE_CLIENT";
 
 /// What triggers a function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -268,6 +275,7 @@ struct Shared {
     engine: wasmtime::Engine,
     hub: OnceLock<Arc<Hub>>,
     history_json: Option<HistoryJson>,
+    durable_client: Option<String>,
     outbound: Arc<Outbound>,
     durable_http: DurableHttp,
 }
@@ -345,6 +353,7 @@ impl Wasm {
                 engine,
                 hub: OnceLock::new(),
                 history_json: config.history_json,
+                durable_client: config.durable_client,
                 outbound: Arc::new(Outbound::new(config.outbound_allow)),
                 durable_http: DurableHttp { tokens: config.tokens, content_bytes_max: config.payload_bytes_max },
             }),

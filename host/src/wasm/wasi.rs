@@ -1,7 +1,7 @@
 //! WASI for guests: what a language's standard library needs, and outgoing HTTP requests. No files, no sockets.
 //!
-//! Two linkers. *Effects* (HTTP functions, activities, timers): real clocks and entropy, the app's settings as environment,
-//! requests (`outbound`).
+//! Two linkers. *Effects* (HTTP functions, activities, timers): real clocks and entropy, the app's settings as environment
+//! (beside them, with a `durableClient` binding, the starter JSON), requests (`outbound`).
 //! *Deterministic* (orchestrators, entities): the clock is the turn's time, entropy derives from the execution id, the
 //! environment is empty, and sleeping traps: whatever the code sees, it sees again when it is replayed.
 
@@ -23,6 +23,7 @@ use wasmtime_wasi::{
 use wasmtime_wasi_http::{WasiHttp, WasiHttpCtxView, WasiHttpView, p2::bindings::http};
 
 use super::{
+    DURABLE_CLIENT_VARIABLE,
     console::{ConsoleStream, Stream},
     contract::imports,
     fault::NotGranted,
@@ -89,7 +90,7 @@ impl imports::log::Host for GuestState {
 impl WasiView for GuestState {
     /// Made when first asked for: most guests never do, and making it costs more than starting them.
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let Self { wasi, table, console, role, .. } = self;
+        let Self { wasi, table, console, role, shared, .. } = self;
         let ctx = wasi.get_or_insert_with(|| {
             let mut builder = WasiCtx::builder();
             builder
@@ -100,7 +101,12 @@ impl WasiView for GuestState {
                 .allow_ip_name_lookup(false)
                 .max_random_size(ENTROPY_BYTES_MAX);
             match role {
-                Role::Effects { settings, .. } => builder.envs(settings),
+                Role::Effects { settings, client, .. } => {
+                    if let (Some(_), Some(starter)) = (client, &shared.durable_client) {
+                        builder.env(DURABLE_CLIENT_VARIABLE, starter);
+                    }
+                    builder.envs(settings)
+                }
                 Role::Deterministic(_) => &mut builder,
             };
             Box::new(builder.build())

@@ -66,6 +66,10 @@ pub fn http_client(req: HttpRequest, client: DurableClient) -> HttpResult {
                 }
             }
         }
+        // What clients of other processes need to know.
+        "starter" => {
+            std::env::var("SOLOIST_DURABLE_CLIENT").ok().map_or(Ok(json!(null)), |json| serde_json::from_str(&json))?
+        }
         "terminateWithChildren" => json!(client.terminate_with_children(id, "by a function")?),
         "suspend" => json!(client.suspend(id, "by a function")?),
         "resume" => json!(client.resume(id, "by a function")?),

@@ -15,6 +15,16 @@ async fn starter(host: &Host) -> Value {
     reply.json()
 }
 
+#[tokio::test]
+async fn functions_with_a_durable_client_are_handed_the_starter_json() {
+    let host = Host::start_default().await;
+    let handed = host.post("/api/client/starter/x", "").await;
+    assert_eq!((handed.status, handed.json()), (200, starter(&host).await));
+    let start = format!("{MANAGEMENT}/orchestrators/EnvironmentOfAnActivity?timeout=60&pollingInterval=1");
+    let without = host.post(&start, "").await;
+    assert!(without.status == 200 && !without.text().contains("rpcBaseUrl"), "{without:?}");
+}
+
 /// Every operation that a base path serves.
 async fn whole_life(host: &Client, base: &str, id: &str) {
     let instance = format!("{base}/instances/{id}");
