@@ -17,7 +17,7 @@ use crate::{
         Entity, GenerationKey, Hold, InboxMessage, Instance, InstanceKey, Message, MessageNumber, RuntimeStatus,
         Sequence,
     },
-    storage::StorageError,
+    storage::{INBOX_PAGE, StorageError},
 };
 
 /// What the hub keeps of one instance.
@@ -96,6 +96,8 @@ pub(super) struct State {
     inbox: BTreeMap<MessageNumber, InboxMessage>,
     /// Every inbox message up to this one was given to a worker (or had been dropped): what comes again is a duplicate.
     inbox_known_to: Option<MessageNumber>,
+    /// Storage's inbox holds messages after that which were not read yet: to be read before the next turn.
+    unread: bool,
     /// Activities and durable HTTP requests under way.
     pub activities: BTreeMap<(GenerationKey, Sequence), Dispatched>,
 }
@@ -118,6 +120,9 @@ impl State {
             self.wake = true;
             return;
         }
+        if self.unread {
+            return;
+        }
         // Kept although the inbox may be being read just now: that read may have begun before this message was there.
         if self.inbox_known_to.is_none_or(|known| number > known) {
             self.inbox.insert(number, body);
@@ -125,13 +130,17 @@ impl State {
         self.wake |= self.inbox_known_to.is_none();
     }
 
-    /// The messages that a turn may take now.
+    /// The messages that a turn may take now: all outcomes, and as many of the inbox as are read at once.
     ///
     /// Inbox messages go in the order of their numbers without a gap: two senders' answers may reach this cell in another
     /// order than storage committed them, and what a turn takes must be what storage would hand out.
     pub fn take_messages(&mut self) -> Vec<Message> {
         let mut messages = std::mem::take(&mut self.mailbox);
+        let limit = messages.len() + INBOX_PAGE;
         while let Some(next) = self.inbox_known_to.map(|known| MessageNumber(known.0 + 1)) {
+            if messages.len() == limit {
+                break;
+            }
             let first = self.inbox.keys().next().copied().filter(|_| planted!(InboxWithGaps));
             let next = first.unwrap_or(next);
             let Some(body) = self.inbox.remove(&next) else { break };
@@ -150,6 +159,18 @@ impl State {
         self.inbox.retain(|number, _| Some(*number) > known_to);
     }
 
+    /// The inbox was read up to `known_to`, and storage has more of it: what came by hand will be read there.
+    pub fn anchor_page(&mut self, known_to: MessageNumber) {
+        self.inbox_known_to = Some(known_to);
+        self.inbox.clear();
+        self.unread = true;
+    }
+
+    /// True if the inbox was read in part: the rest is for the next turn.
+    pub fn has_unread(&self) -> bool {
+        self.unread
+    }
+
     /// True if messages wait that no turn took.
     pub fn has_inbox(&self) -> bool {
         !self.inbox.is_empty()
@@ -159,6 +180,7 @@ impl State {
     pub fn forget_inbox(&mut self) {
         self.inbox_known_to = None;
         self.inbox.clear();
+        self.unread = false;
     }
 
     /// A generation has begun, or the one before it has ended, from outside.
@@ -169,6 +191,13 @@ impl State {
     /// True if a generation has ended from outside.
     pub fn is_gone(&self, generation: GenerationKey) -> bool {
         self.live_from.is_some_and(|live_from| generation < live_from)
+    }
+
+    /// Stops the activities of generations that have ended from outside.
+    pub fn stop_gone_activities(&mut self) {
+        if self.live_from.is_some() {
+            self.stop_activities_before(self.live_from);
+        }
     }
 
     /// True if a worker has something to do.
@@ -182,7 +211,10 @@ impl State {
         }
         self.stalled.is_none()
             && !self.suspended
-            && (self.wake || !self.mailbox.is_empty() || next.is_some_and(|next| self.inbox.contains_key(&next)))
+            && (self.wake
+                || self.unread
+                || !self.mailbox.is_empty()
+                || next.is_some_and(|next| self.inbox.contains_key(&next)))
     }
 
     /// True if nothing is lost when the cell is forgotten.
@@ -195,6 +227,7 @@ impl State {
             && self.held.entity.is_none()
             && self.mailbox.is_empty()
             && self.inbox.is_empty()
+            && !self.unread
             && self.activities.is_empty()
     }
 
@@ -269,5 +302,43 @@ mod tests {
         state.put_inbox(MessageNumber(2), event("late"));
         state.put_inbox(MessageNumber(1), event("later"));
         assert!(state.take_messages().is_empty());
+    }
+
+    #[test]
+    fn a_turn_takes_no_more_messages_than_a_page() {
+        let mut state = State::default();
+        state.anchor_inbox(MessageNumber(0));
+        let all = INBOX_PAGE as i64 + 5;
+        (1..=all).for_each(|number| state.put_inbox(MessageNumber(number), event("e")));
+        assert_eq!(state.take_messages().len(), INBOX_PAGE);
+        assert!(state.has_work());
+        assert_eq!(numbers(&state.take_messages()), (all - 4..=all).collect::<Vec<_>>());
+        assert!(!state.has_work());
+    }
+
+    #[test]
+    fn what_comes_while_the_inbox_was_read_in_part_is_read_with_the_rest() {
+        let mut state = State::default();
+        state.put_inbox(MessageNumber(1_001), event("committed before the read"));
+        state.anchor_page(MessageNumber(1_000));
+        state.put_inbox(MessageNumber(1_500), event("late"));
+        assert!(state.take_messages().is_empty() && !state.has_inbox());
+        assert!(state.has_work() && !state.is_idle(), "the rest is to be read");
+        state.forget_inbox();
+        state.put_inbox(MessageNumber(1_501), event("later"));
+        state.anchor_inbox(MessageNumber(1_500));
+        assert_eq!(numbers(&state.take_messages()), [1_501]);
+    }
+
+    #[tokio::test]
+    async fn what_began_after_its_generation_had_ended_is_stopped() {
+        let mut state = State::default();
+        state.set_live_from(GenerationKey(3));
+        let (stop, stopped) = AbortHandle::new_pair();
+        state.activities.insert((GenerationKey(2), 0), Dispatched::Running(stop));
+        state.activities.insert((GenerationKey(3), 0), Dispatched::Waiting);
+        state.stop_gone_activities();
+        assert!(futures::future::Abortable::new(std::future::pending::<()>(), stopped).await.is_err());
+        assert_eq!(state.activities.keys().collect::<Vec<_>>(), [&(GenerationKey(3), 0)]);
     }
 }

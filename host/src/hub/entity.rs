@@ -26,7 +26,7 @@ pub(super) const BATCH_BYTES_MAX: usize = 4 << 20;
 impl Inner {
     /// Takes an entity that was loaded into hands.
     pub(super) fn take_entity(&self, cell: &Cell, held: &mut Held, loaded: Loaded) -> Result<(), String> {
-        let Loaded { instance, id, generation, records: _, entity, inbox, messages_to } = loaded;
+        let Loaded { instance, id, generation, records: _, entity, inbox, messages_to, has_more: _ } = loaded;
         let (number, record) = entity.expect("the caller found that it is an entity");
         let id = EntityId::of_instance(&id).ok_or_else(|| format!("{id:?} is no entity id"))?;
         let mut entity = Entity::new(instance, id, generation, number, record);
@@ -153,8 +153,13 @@ impl Inner {
     async fn store_entity(self: &Arc<Self>, cell: &Arc<Cell>, held: &mut Held, ended: EndedBatch) -> Round {
         let entity = held.entity.as_deref_mut().expect("a batch has ended");
         let starts = ended.starts.iter().filter_map(|(start, id)| self.entity_start(entity.id(), start, id, &ended));
-        let known = |to: &InstanceId| EntityId::of_instance(to).is_none_or(|to| self.knows_entity(&to));
-        let (messages, strange): (Vec<_>, Vec<_>) = ended.messages.iter().cloned().partition(|(to, _)| known(to));
+        // A lock needs no code: a request that did not go on would hold the locks that it has for ever.
+        let known = |to: &InstanceId, body: &InboxMessage| {
+            let runs_code = matches!(body, InboxMessage::EntityOperation(_));
+            !runs_code || EntityId::of_instance(to).is_none_or(|to| self.knows_entity(&to))
+        };
+        let (messages, strange): (Vec<_>, Vec<_>) =
+            ended.messages.iter().cloned().partition(|(to, body)| known(to, body));
         for (to, _) in strange {
             warn!(entity = %entity.id(), %to, "a signal to an unknown entity function is dropped");
         }
@@ -294,7 +299,9 @@ impl Saying<'_> {
                     Some(failure) => self.answer_call(call.sequence, failure),
                     None => {
                         let operation = self.operation(call.sequence, &call.operation, &call.input);
-                        let operation = EntityOperation { reply: Some(call.sequence), ..operation };
+                        // Of an execution that ends nobody waits for it, and once rewound its code may call another so.
+                        let reply = (!self.is_last).then_some(call.sequence);
+                        let operation = EntityOperation { reply, ..operation };
                         put(call.entity.instance_id(), InboxMessage::EntityOperation(Box::new(operation)))
                     }
                 };

@@ -14,10 +14,11 @@ use super::*;
 use crate::{
     ambient::System,
     durable::{
-        Action, Digest, EntityId, EntityRan, Failure, FunctionName, GuestEvent, GuestOutcome, GuestTurn, TaskScheduled,
+        Action, Digest, EntityCalled, EntityId, EntityRan, Failure, FunctionName, GuestEvent, GuestOutcome, GuestTurn,
+        LockHolder, LockRequest, TaskScheduled,
     },
     flight,
-    storage::memory::Memory,
+    storage::{Delivered, Loaded, memory::Memory},
 };
 
 /// How the scripted functions behave.
@@ -72,6 +73,40 @@ impl Drop for Running<'_> {
 struct Guest {
     script: Arc<Script>,
     call: OrchestratorCall,
+    /// The next event, and where they end.
+    collects: (u32, u32),
+}
+
+impl Guest {
+    /// Receives the events `0`, `1`, … in order, up to the number that its input ends with, `CollectsOne` one in each
+    /// execution; fails if they come in another order.
+    fn collects(&mut self, events: &[GuestEvent]) -> GuestTurn {
+        let mut turn = GuestTurn { actions: vec![], outcome: GuestOutcome::Waiting };
+        for event in events {
+            match event {
+                GuestEvent::ExecutionStarted(started) => {
+                    let (next, end) = started.input.as_str().trim_matches('"').split_once('-').unwrap();
+                    self.collects = (next.parse().unwrap(), end.parse().unwrap());
+                }
+                GuestEvent::EventRaised { index, input, .. } if turn.outcome == GuestOutcome::Waiting => {
+                    let (next, end) = self.collects;
+                    turn.actions.push(Action::Consumed { index: *index });
+                    self.collects.0 = next + 1;
+                    turn.outcome = if input.as_str() != next.to_string() {
+                        GuestOutcome::Failed(Failure::new("Order", format!("{} came, not {next}", input.as_str())))
+                    } else if next + 1 == end {
+                        GuestOutcome::Completed(Json::null())
+                    } else if self.call.name == "CollectsOne" {
+                        GuestOutcome::ContinueAsNew { input: Json::string(&format!("{}-{end}", next + 1)) }
+                    } else {
+                        GuestOutcome::Waiting
+                    };
+                }
+                _ => {}
+            }
+        }
+        turn
+    }
 }
 
 impl OrchestratorGuest for Guest {
@@ -94,6 +129,19 @@ impl OrchestratorGuest for Guest {
             let over = |limit: &str| GuestError::Code(Failure::new("CpuLimitExceeded", format!("over {limit}")));
             if replaying && script.replay_fails.load(Ordering::SeqCst) {
                 return Err(over("guestCpuMilliseconds"));
+            }
+            if self.call.name == "Calls" {
+                let call = EntityCalled {
+                    sequence: 0,
+                    entity: EntityId::parse("counter", "poison").unwrap(),
+                    operation: "add".to_owned(),
+                    input: Json::null(),
+                };
+                let outcome = GuestOutcome::Failed(Failure::new("Over", "it did not wait"));
+                return Ok(GuestTurn { actions: vec![Action::CallEntity(call)], outcome });
+            }
+            if self.call.name.starts_with("Collects") {
+                return Ok(self.collects(events));
             }
             let mut turn = GuestTurn { actions: vec![], outcome: GuestOutcome::Waiting };
             for event in events {
@@ -133,7 +181,7 @@ impl Executor for Functions {
         call: OrchestratorCall,
     ) -> ExecutorFuture<'_, Result<Box<dyn OrchestratorGuest>, GuestError>> {
         let script = self.0.clone();
-        Box::pin(async move { Ok(Box::new(Guest { script, call }) as Box<dyn OrchestratorGuest>) })
+        Box::pin(async move { Ok(Box::new(Guest { script, call, collects: (0, 0) }) as Box<dyn OrchestratorGuest>) })
     }
 
     fn activity(&self, call: ActivityCall) -> ExecutorFuture<'_, Result<Json, Failure>> {
@@ -177,6 +225,8 @@ struct World {
     script: Arc<Script>,
     folder: tempfile::TempDir,
     turns_max: usize,
+    /// Guests that stay between turns, each of one byte.
+    residents: usize,
     /// The components of entity and timer functions.
     deployed: BTreeMap<String, String>,
     /// The present life: a hub, and what notes its calls.
@@ -189,7 +239,7 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let deployed = ["counter", "Timer"].map(|name| (name.to_owned(), "1".to_owned())).into();
         let storage = Arc::new(Memory::new());
-        let mut world = Self { storage, script, folder, turns_max: 10, deployed, life: None };
+        let mut world = Self { storage, script, folder, turns_max: 10, residents: 0, deployed, life: None };
         world.live();
         world
     }
@@ -209,7 +259,10 @@ impl World {
             executor: Arc::new(Functions(self.script.clone())),
             ambient: Arc::new(System),
             functions: super::Functions {
-                orchestrators: ["Runs", "PoisonTurn"].into_iter().map(orchestrator).collect(),
+                orchestrators: ["Runs", "PoisonTurn", "Collects", "CollectsOne", "Calls"]
+                    .into_iter()
+                    .map(orchestrator)
+                    .collect(),
                 entities: BTreeSet::from([FunctionName::new("counter")]),
                 ..super::Functions::default()
             },
@@ -220,8 +273,8 @@ impl World {
                 concurrent_entities: 10,
                 entity_batch_max: 100,
                 actions_max: 100,
-                resident_bytes: 0,
-                residents_max: 0,
+                resident_bytes: self.residents,
+                residents_max: self.residents,
                 due_page: 10,
                 function_timeout: None,
                 http_poll_wait: std::time::Duration::from_secs(30),
@@ -564,4 +617,77 @@ async fn a_suspend_that_waits_for_a_turn_is_answered_when_the_hub_stops() {
     world.hub().stop();
     let answer = tokio::time::timeout(Duration::from_secs(1), suspend).await.expect("it is answered").unwrap();
     assert!(matches!(answer, Err(ClientError::Unavailable(_))), "{answer:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_inbox_is_taken_in_order_page_by_page() {
+    let mut world = World::new();
+    for (residents, function) in [(0, "Collects"), (100, "Collects"), (100, "CollectsOne")] {
+        world.residents = residents;
+        world.next_life(None).await;
+        let id = format!("{function}-{residents}");
+        let count = if function == "Collects" { 3_500 } else { 1_200 };
+        world.start(function, &id, &format!("0-{count}")).await;
+        world.hub().suspend(&id, "").await.unwrap();
+        for n in 0..count - 100 {
+            world.hub().raise_event(&id, "e", Json::parse(n.to_string()).unwrap()).await.unwrap();
+        }
+        world.hub().resume(&id, "").await.unwrap();
+        for n in count - 100..count {
+            world.hub().raise_event(&id, "e", Json::parse(n.to_string()).unwrap()).await.unwrap();
+        }
+        let ended = async |world: &World| world.status(&id).await.runtime_status.is_terminal();
+        world.until("it ends", ended).await;
+        let status = world.status(&id).await;
+        assert_eq!(status.runtime_status, RuntimeStatus::Completed, "{:?}", status.output);
+    }
+}
+
+/// An entity as storage has it; none if nothing ever reached it.
+async fn entity(world: &World, id: &str) -> Option<Loaded> {
+    let open = world.storage.open_instances(None, 100).await.unwrap();
+    let found = open.into_iter().find(|found| found.id.as_str() == id)?;
+    world.storage.load(found.instance).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_a_call_of_the_turn_that_ends_an_execution() {
+    let world = World::new();
+    world.start("Calls", "calls", "").await;
+    world.until("it fails", async |world| world.status("calls").await.runtime_status == RuntimeStatus::Failed).await;
+    world.until("the operation runs", async |world| world.runs("@counter@poison")).await;
+    let inbox = entity(&world, "@counter@poison").await.unwrap().inbox;
+    let [(_, InboxMessage::EntityOperation(operation))] = &*inbox else { panic!("one operation: {inbox:?}") };
+    // Rewound, the code may use the number for another call: an answer would be taken for that one's.
+    assert_eq!((operation.name.as_str(), operation.reply), ("add", None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_request_goes_on_to_an_entity_whose_function_is_gone() {
+    let world = World::new();
+    world.start("Runs", "holder", "Poison").await;
+    let named = |name: &str| EntityId::parse(name, "k").unwrap().instance_id();
+    let open = world.storage.open_instances(None, 1).await.unwrap();
+    let holder = LockHolder {
+        instance_id: open[0].id.clone(),
+        execution_id: world.status("holder").await.execution_id,
+        generation: open[0].generation,
+        sequence: 1,
+    };
+    let request = LockRequest { holder: holder.clone(), entities: vec![named("counter"), named("went")], position: 0 };
+    let body = InboxMessage::LockRequest(Box::new(request));
+    let put = PutMessage { fence: Fence::default(), id: named("counter"), body: body.clone() };
+    let Put::Accepted { instance, number, .. } = world.storage.put_message(put).await.unwrap() else {
+        panic!("an entity takes it")
+    };
+    world.hub().inner.put_delivered(Delivered { instance, number, body });
+    let locked = async |world: &World| {
+        let record = entity(world, "@went@k").await.and_then(|loaded| loaded.entity);
+        record.is_some_and(|(_, record)| record.lock.as_ref() == Some(&holder))
+    };
+    world.until("both are locked", locked).await;
+    // They are free again once it ends.
+    world.hub().terminate("holder", "").await.unwrap();
+    world.until("both are free", async |world| entity(world, "@went@k").await.is_none()).await;
+    world.until("both are free", async |world| entity(world, "@counter@k").await.is_none()).await;
 }

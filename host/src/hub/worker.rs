@@ -219,14 +219,22 @@ impl Inner {
     fn next_work(&self, cell: &Arc<Cell>, held: &mut Held) -> Option<Work> {
         let mut state = cell.lock();
         // It ended while it was worked on: the next turn, or the next generation, begins with what storage has.
-        if held.instance.as_ref().is_some_and(|instance| state.is_gone(instance.generation())) {
+        if let Some(gone) = held.instance.as_ref().map(|held| held.generation()).filter(|of| state.is_gone(*of)) {
             *held = Held::default();
+            // What its last turn asked for may have begun after the end.
+            state.stop_gone_activities();
+            self.timers.set(cell.instance, gone, None);
         }
         if state.has_work() && !self.is_stopping() {
             if let Some(control) = state.controls.pop_front() {
                 return Some(Work::Control(control));
             }
             state.wake = false;
+            if state.has_unread() {
+                // The next page comes with the instance as storage has it.
+                *held = Held::default();
+                state.forget_inbox();
+            }
             if planted!(SecondOutcomeDropped) {
                 state.mailbox.truncate(1);
             }
@@ -273,7 +281,14 @@ impl Inner {
         let Some(cell) = self.find_cell(instance) else { return };
         let held = {
             let mut state = cell.lock();
-            if state.running { Held::default() } else { std::mem::take(&mut state.held) }
+            if state.running {
+                Held::default()
+            } else {
+                // It may have been used, and counted again, since it was chosen.
+                self.residency.leave(instance);
+                self.entities.leave(instance);
+                std::mem::take(&mut state.held)
+            }
         };
         drop(held);
         self.remove_if_idle(&cell);
@@ -452,14 +467,18 @@ impl Inner {
         loaded: Loaded,
         messages: &mut Vec<Message>,
     ) -> Result<Vec<Arc<TurnRecord>>, String> {
-        let Loaded { instance, id, generation, records, entity: _, inbox, messages_to } = loaded;
+        let Loaded { instance, id, generation, records, entity: _, inbox, messages_to, has_more } = loaded;
         let state = Instance::fold(instance, id, generation, &records).map_err(|error| error.to_string())?;
         // The inbox as read holds every message that was not taken: what came by hand is in it, or was taken long ago.
         messages.retain(|message| message.ended_task().is_some());
         messages.extend(inbox.into_iter().map(|(number, body)| Message::Inbox { number, body }));
         {
             let mut cell_state = cell.lock();
-            cell_state.anchor_inbox(messages_to);
+            if has_more {
+                cell_state.anchor_page(messages_to);
+            } else {
+                cell_state.anchor_inbox(messages_to);
+            }
             cell_state.suspended = state.status() == RuntimeStatus::Suspended;
             cell_state.stop_activities_before(Some(generation));
         }

@@ -115,6 +115,8 @@ pub struct Begun {
     /// Its generation.
     pub generation: GenerationKey,
     /// As [`Started::Started`]'s.
+    pub replaced: Option<GenerationKey>,
+    /// As [`Started::Started`]'s.
     pub messages_to: MessageNumber,
     /// Its id.
     pub id: InstanceId,
@@ -460,6 +462,10 @@ pub struct Page {
     pub next: Option<InstanceKey>,
 }
 
+/// How many messages of an orchestration's inbox are read at once: what a turn takes, and carries over to the next execution,
+/// must not grow with what waits. (An entity's are read all, as what unlocks it may be the last.)
+pub const INBOX_PAGE: usize = 1_000;
+
 /// All that is needed to continue an instance: one consistent moment.
 #[derive(Clone, Debug)]
 pub struct Loaded {
@@ -473,10 +479,13 @@ pub struct Loaded {
     pub records: Vec<Arc<TurnRecord>>,
     /// For an entity its one record, and that one's number.
     pub entity: Option<(TurnNumber, Arc<EntityRecord>)>,
-    /// Its inbox, in order.
+    /// Its inbox, in order; of an orchestration the first [`INBOX_PAGE`] messages.
     pub inbox: Vec<(MessageNumber, InboxMessage)>,
-    /// The last message number of the instance so far (0 if there was none): what is not in the inbox up to it was taken.
+    /// The last message number of the instance so far (0 if there was none), or if there are more messages the last one's
+    /// here: what is not in the inbox up to it was taken.
     pub messages_to: MessageNumber,
+    /// The inbox holds more messages, after `messages_to`.
+    pub has_more: bool,
 }
 
 /// A live instance, as recovery sees it.

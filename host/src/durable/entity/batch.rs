@@ -110,7 +110,12 @@ impl Entity {
     pub fn bytes(&self) -> usize {
         const EACH: usize = 512;
         let state = self.record.state.as_ref().map_or(0, |state| state.as_str().len());
-        EACH + state + EACH * (self.ready.len() + self.scheduled.len())
+        let ready = self.ready.values().map(|message| match message {
+            InboxMessage::EntityOperation(operation) => operation.input.as_str().len(),
+            _ => 0,
+        });
+        let scheduled = self.scheduled.values().map(|operation| operation.input.as_str().len());
+        EACH + state + ready.chain(scheduled).map(|input| EACH + input).sum::<usize>()
     }
 
     /// Takes a message of the inbox into hands.

@@ -113,6 +113,14 @@ fn a_full_batch_takes_nothing_more_so_that_nothing_overtakes() {
 }
 
 #[test]
+fn what_waits_counts_as_memory() {
+    let mut entity = entity();
+    let large = || EntityOperation { input: Json::string(&"x".repeat(100_000)), ..operation("large") };
+    add(&mut entity, 1, vec![put(large()), put(EntityOperation { scheduled: Some(Timestamp(9)), ..large() })]);
+    assert!((200_000..210_000).contains(&entity.bytes()), "{}", entity.bytes());
+}
+
+#[test]
 fn a_locked_entity_serves_its_holder_and_the_others_wait_in_order() {
     let mut entity = entity();
     add(

@@ -9,8 +9,8 @@ use crate::{
         LockHolder, LockRequest, MessageNumber, OverridableStates, RuntimeStatus, Timestamp, TurnNumber,
     },
     storage::{
-        Committed, Delivered, Due, Effects, Ended, EntityCommit, EntityCommitted, EntityQuery, Fence, Loaded, Purged,
-        Put, PutMessage, Query, Started, Storage, TurnCommit, Want,
+        ChildStart, Committed, Delivered, Due, Effects, Ended, EntityCommit, EntityCommitted, EntityQuery, Fence,
+        Loaded, Purged, Put, PutMessage, Query, Started, Storage, TurnCommit, Want,
     },
 };
 
@@ -193,7 +193,7 @@ pub(crate) fn a_turns_messages_are_in_its_commit(backend: &Backend) {
     let turn = TurnCommit { messages, ..live.turn(2, RuntimeStatus::Running, Vec::new()) };
     let Committed::Committed(effects) = ok(storage.commit_turn(turn.clone())) else { panic!("it is open") };
     let numbers: Vec<_> = effects.delivered.iter().map(|delivered| delivered.number.0).collect();
-    assert_eq!((numbers, effects.dropped), (vec![1, 1, 2], vec![id("nobody")]));
+    assert_eq!((numbers, effects.dropped), (vec![1, 2, 1], vec![id("nobody")]));
     assert_eq!(ok(storage.commit_turn(turn)), Committed::Fenced, "and are sent once");
     let entity = ok(storage.load(effects.delivered[0].instance)).unwrap();
     assert_eq!((entity.id.as_str(), entity.inbox.len()), ("@counter@k", 2));
@@ -207,6 +207,30 @@ pub(crate) fn a_turns_messages_are_in_its_commit(backend: &Backend) {
     let EntityCommitted::Committed(effects) = ok(storage.commit_entity(commit)) else { panic!("it is there") };
     assert_eq!((effects.begun.len(), effects.delivered.len()), (1, 2));
     assert_eq!(effects.begun[0].id, id("c"), "the other is live");
+}
+
+pub(crate) fn what_a_turn_starts_it_may_send_events_to(backend: &Backend) {
+    let storage = &*(backend.open)();
+    let live = begin(storage, "a", 1);
+    let start = start_of("detached", OverridableStates::NonRunningStates, 2);
+    let turn = TurnCommit {
+        children: vec![ChildStart { sequence: 0, detached: true, start: Ok(start) }],
+        messages: vec![event("detached", "hello")],
+        ..live.turn(2, RuntimeStatus::Running, Vec::new())
+    };
+    let Committed::Committed(effects) = ok(storage.commit_turn(turn)) else { panic!("it is open") };
+    assert_eq!((effects.begun.len(), effects.begun[0].replaced, effects.dropped), (1, None, vec![]));
+    let started = ok(storage.load(effects.begun[0].instance)).unwrap();
+    assert_eq!((started.inbox.len(), started.messages_to), (1, MessageNumber(1)));
+    // A live one that a start replaces is told, as its timer must not stay.
+    let live = Live { number: live.number.next(), ..live };
+    let start = start_of("detached", OverridableStates::AnyState, 3);
+    let turn = TurnCommit {
+        children: vec![ChildStart { sequence: 1, detached: true, start: Ok(start) }],
+        ..live.turn(3, RuntimeStatus::Running, Vec::new())
+    };
+    let Committed::Committed(again) = ok(storage.commit_turn(turn)) else { panic!("it is open") };
+    assert_eq!(again.begun[0].replaced, Some(effects.begun[0].generation));
 }
 
 fn holder(instance_id: &InstanceId, generation: GenerationKey, sequence: u32) -> LockHolder {

@@ -1,7 +1,7 @@
 //! The inbox.
 
 use super::*;
-use crate::storage::Put;
+use crate::storage::{INBOX_PAGE, Put};
 
 fn put(storage: &dyn Storage, text: &str, name: &str) -> Put {
     ok(storage.put_message(event(text, name)))
@@ -77,4 +77,41 @@ pub(crate) fn a_message_for_nobody_is_refused(backend: &Backend) {
     assert_eq!(put(storage, "a", "x"), Put::Ended(RuntimeStatus::Completed));
     ok(storage.purge(Fence::default(), id("a")));
     assert_eq!(put(storage, "a", "x"), Put::NotFound);
+}
+
+pub(crate) fn a_long_inbox_is_read_in_pages_but_an_entitys_whole(backend: &Backend) {
+    let storage = &*(backend.open)();
+    let mut live = begin(storage, "a", 1);
+    let page = INBOX_PAGE as i64;
+    for _ in 0..page {
+        put(storage, "a", "x");
+    }
+    let loaded = load(storage, &live).unwrap();
+    assert_eq!((loaded.inbox.len(), loaded.messages_to, loaded.has_more), (INBOX_PAGE, MessageNumber(page), false));
+    for _ in 0..3 {
+        put(storage, "a", "x");
+    }
+    let loaded = load(storage, &live).unwrap();
+    assert_eq!((loaded.inbox.len(), loaded.messages_to, loaded.has_more), (INBOX_PAGE, MessageNumber(page), true));
+    let took = (1..=2).map(MessageNumber).collect();
+    live.commit(storage, TurnCommit { took, ..live.turn(2, RuntimeStatus::Running, Vec::new()) });
+    let loaded = load(storage, &live).unwrap();
+    assert_eq!((loaded.inbox[0].0, loaded.messages_to), (MessageNumber(3), MessageNumber(page + 2)));
+    assert!(loaded.has_more);
+    let took = (3..=3).map(MessageNumber).collect();
+    live.commit(storage, TurnCommit { took, ..live.turn(2, RuntimeStatus::Running, Vec::new()) });
+    let loaded = load(storage, &live).unwrap();
+    assert_eq!((loaded.inbox.len(), loaded.messages_to, loaded.has_more), (INBOX_PAGE, MessageNumber(page + 3), false));
+    // What unlocks an entity may be the last of its messages.
+    let entity = crate::durable::EntityId::parse("counter", "k").unwrap().instance_id();
+    let body = InboxMessage::Unlock { generation: GenerationKey(1), sequence: 0 };
+    let unlock = PutMessage { id: entity.clone(), body, ..event("a", "x") };
+    let signal = |name: &str| PutMessage { id: entity.clone(), ..event("a", name) };
+    let Put::Accepted { instance, .. } = ok(storage.put_message(signal("first"))) else { panic!("it is made") };
+    for _ in 0..page {
+        ok(storage.put_message(signal("x")));
+    }
+    ok(storage.put_message(unlock));
+    let loaded = ok(storage.load(instance)).unwrap();
+    assert_eq!((loaded.inbox.len(), loaded.has_more), (INBOX_PAGE + 2, false));
 }

@@ -83,10 +83,10 @@ impl Map {
         self.commits += 1;
         let mut effects = Effects::default();
         for start in starts {
-            if let Started::Started { instance, generation, messages_to, delivered, .. } = self.start(&start)? {
+            if let Started::Started { instance, generation, replaced, messages_to, delivered } = self.start(&start)? {
                 effects.delivered.extend(delivered);
                 let Start { id, time, started, .. } = start;
-                effects.begun.push(Begun { instance, generation, messages_to, id, started, time });
+                effects.begun.push(Begun { instance, generation, replaced, messages_to, id, started, time });
             }
         }
         self.send(messages, &mut effects);

@@ -12,9 +12,9 @@ use crate::{
         MessageNumber, RuntimeStatus, Sequence, Summary, Timestamp, TurnNumber, TurnRecord,
     },
     storage::{
-        Begun, ChildStart, Committed, ComponentUse, Delivered, Due, Effects, End, Ended, Fence, Loaded, OpenInstance,
-        Page, Purged, Put, PutMessage, Query, Rewind, Rewound, RewoundInstance, Snapshot, Start, Started, StorageError,
-        TimerStatus, TurnCommit, Unchanged, Want, record, rules,
+        Begun, ChildStart, Committed, ComponentUse, Delivered, Due, Effects, End, Ended, Fence, INBOX_PAGE, Loaded,
+        OpenInstance, Page, Purged, Put, PutMessage, Query, Rewind, Rewound, RewoundInstance, Snapshot, Start, Started,
+        StorageError, TimerStatus, TurnCommit, Unchanged, Want, record, rules,
     },
 };
 
@@ -216,21 +216,25 @@ impl Map {
     fn effects(&mut self, parent: &ExecutionId, after: After) -> Result<Effects, StorageError> {
         let After { instance, children, messages, notify, ends } = after;
         let mut effects = Effects::default();
-        self.send(messages, &mut effects);
+        // Events last: what a turn starts it may send them to.
+        let is_event = |message: &PutMessage| matches!(message.body, InboxMessage::EventRaised { .. });
+        let (events, others): (Vec<_>, Vec<_>) = messages.into_iter().partition(is_event);
+        self.send(others, &mut effects);
         for child in children {
             let started = child.start.as_ref().ok().map(|start| self.start(start)).transpose()?;
             if let Some(body) = rules::start_decided(parent, &child, started.as_ref()) {
                 let id = self.instances[&instance].id.clone();
                 effects.delivered.extend(self.deliver(PutMessage { fence: Fence::default(), id, body }));
             }
-            if let (Ok(start), Some(Started::Started { instance, generation, messages_to, delivered, .. })) =
+            if let (Ok(start), Some(Started::Started { instance, generation, replaced, messages_to, delivered })) =
                 (child.start, started)
             {
                 effects.delivered.extend(delivered);
                 let Start { id, time, started, .. } = start;
-                effects.begun.push(Begun { instance, generation, messages_to, id, started, time });
+                effects.begun.push(Begun { instance, generation, replaced, messages_to, id, started, time });
             }
         }
+        self.send(events, &mut effects);
         effects.delivered.extend(notify.and_then(|message| self.deliver(message)));
         if let Some(generation) = ends.filter(|_| !planted!(LocksKeptAtContinueAsNew)) {
             effects.delivered.extend(self.release_locks(generation));
@@ -470,14 +474,19 @@ impl Map {
 
     pub(super) fn load(&self, instance: InstanceKey) -> Option<Loaded> {
         let row = self.instances.get(&instance).filter(|row| !row.status().is_terminal())?;
+        let limit = if row.entity.is_some() { usize::MAX } else { INBOX_PAGE };
+        let inbox: Vec<_> = row.inbox.iter().take(limit).map(|(&number, body)| (number, body.clone())).collect();
+        let has_more = inbox.len() < row.inbox.len();
+        let last_read = inbox.last().map(|(number, _)| *number).filter(|_| has_more);
         Some(Loaded {
             instance,
             id: row.id.clone(),
             generation: row.generation,
             records: row.records.clone(),
             entity: row.entity.clone(),
-            inbox: row.inbox.iter().map(|(&number, body)| (number, body.clone())).collect(),
-            messages_to: MessageNumber(row.last_message),
+            inbox,
+            messages_to: last_read.unwrap_or(MessageNumber(row.last_message)),
+            has_more,
         })
     }
 

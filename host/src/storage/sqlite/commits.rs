@@ -1,6 +1,6 @@
 //! What each commit decides and writes, inside the commit thread's transaction.
 
-use std::{ops::RangeInclusive, sync::Arc};
+use std::{collections::BTreeSet, ops::RangeInclusive, sync::Arc};
 
 use rusqlite::{Connection, params};
 
@@ -119,10 +119,14 @@ fn continue_as_new(batch: &Batch<'_>, commit: &TurnCommit, next: &NextExecution)
     if is_taken {
         return Ok(Committed::Fenced);
     }
-    take_messages(conn, *instance, took)?;
+    // What this very turn took and leaves to the next execution stays where it is.
+    let carried: BTreeSet<_> = next.carried.iter().map(|(message, _)| *message).collect();
+    let (kept, gone): (Vec<_>, Vec<_>) = took.iter().partition(|message| carried.contains(*message));
+    take_messages(conn, *instance, &gone)?;
+    let kept = BTreeSet::from_iter(kept);
     move_due(conn, *instance, *generation, *previous_due, None)?;
     conn.prepare_cached("INSERT INTO garbage(generation) VALUES (?1)")?.execute([generation.0])?;
-    for (message, body) in &next.carried {
+    for (message, body) in next.carried.iter().filter(|(message, _)| !kept.contains(message)) {
         conn.prepare_cached("INSERT INTO inbox(instance, message, body) VALUES (?1, ?2, ?3)")?.execute(params![
             instance.0,
             message.0,
@@ -141,8 +145,11 @@ fn continue_as_new(batch: &Batch<'_>, commit: &TurnCommit, next: &NextExecution)
 /// What a turn does to other instances: starts its children and tells its parent. Comes after the turn's own writes.
 fn turn_effects(batch: &Batch<'_>, commit: &TurnCommit) -> Decided<Effects> {
     let mut effects = Effects::default();
-    send(batch, &commit.messages, &mut effects)?;
+    // Events last: what a turn starts it may send them to.
+    let is_event = |message: &&PutMessage| matches!(message.body, InboxMessage::EventRaised { .. });
+    send(batch, commit.messages.iter().filter(|message| !is_event(message)), &mut effects)?;
     start_children(batch, commit.instance, commit.generation, &commit.children, &mut effects)?;
+    send(batch, commit.messages.iter().filter(is_event), &mut effects)?;
     if let Some(message) = &commit.notify {
         effects.delivered.extend(deliver(batch, message)?);
     }
@@ -172,13 +179,14 @@ pub(super) fn start_children(
             if let Some(body) = rules::start_decided(&parent, child, started.as_ref()) {
                 effects.delivered.extend(deliver_to(conn, Instance::by_key(conn, instance)?, body)?);
             }
-            if let (Ok(request), Some(Started::Started { instance, generation, messages_to, delivered, .. })) =
+            if let (Ok(request), Some(Started::Started { instance, generation, replaced, messages_to, delivered })) =
                 (&child.start, started)
             {
                 effects.delivered.extend(delivered);
                 effects.begun.push(Begun {
                     instance,
                     generation,
+                    replaced,
                     messages_to,
                     id: request.id.clone(),
                     started: request.started.clone(),
@@ -191,7 +199,11 @@ pub(super) fn start_children(
 }
 
 /// Sends messages, in order.
-pub(super) fn send(batch: &Batch<'_>, messages: &[PutMessage], effects: &mut Effects) -> Decided<()> {
+pub(super) fn send<'m>(
+    batch: &Batch<'_>,
+    messages: impl IntoIterator<Item = &'m PutMessage>,
+    effects: &mut Effects,
+) -> Decided<()> {
     for message in messages {
         match deliver(batch, message)? {
             Some(delivered) => effects.delivered.push(delivered),

@@ -122,11 +122,12 @@ pub(super) fn commit(batch: &Batch<'_>, commit: &EntityCommit, record: &Encoded)
 fn start_all(batch: &Batch<'_>, commit: &EntityCommit, effects: &mut Effects) -> Decided<()> {
     for request in &commit.starts {
         let started = commits::start(batch, request, &record::encode(&rules::start_record(request)))?;
-        if let Started::Started { instance, generation, messages_to, delivered, .. } = started {
+        if let Started::Started { instance, generation, replaced, messages_to, delivered } = started {
             effects.delivered.extend(delivered);
             effects.begun.push(Begun {
                 instance,
                 generation,
+                replaced,
                 messages_to,
                 id: request.id.clone(),
                 started: request.started.clone(),

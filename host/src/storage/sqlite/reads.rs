@@ -9,7 +9,9 @@ use super::entities;
 use super::rows::{self, COLUMNS, Instance, Stored};
 use crate::{
     durable::{Digest, GenerationKey, InstanceId, InstanceKey, MessageNumber, Timestamp, TurnNumber},
-    storage::{ComponentUse, Due, Loaded, OpenInstance, Page, Query, Snapshot, StorageError, Want, record, rules},
+    storage::{
+        ComponentUse, Due, INBOX_PAGE, Loaded, OpenInstance, Page, Query, Snapshot, StorageError, Want, record, rules,
+    },
 };
 
 type Read<T> = Result<T, StorageError>;
@@ -116,15 +118,23 @@ pub(super) fn load(conn: &Connection, instance: InstanceKey) -> Read<Option<Load
         row.check_status(last.summary.status)?;
         (records, None)
     };
-    let mut select = conn.prepare_cached("SELECT message, body FROM inbox WHERE instance = ?1 ORDER BY message")?;
-    let mut messages = select.query([instance.0])?;
-    let mut inbox = Vec::new();
+    let limit = if entity.is_some() { usize::MAX } else { INBOX_PAGE };
+    let mut select =
+        conn.prepare_cached("SELECT message, body FROM inbox WHERE instance = ?1 ORDER BY message LIMIT ?2")?;
+    let mut messages = select.query([instance.0, rows_max(limit.saturating_add(1))])?;
+    let (mut inbox, mut has_more) = (Vec::new(), false);
     while let Some(message) = messages.next()? {
+        if inbox.len() == limit {
+            has_more = true;
+            break;
+        }
         let body = message.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
         inbox.push((MessageNumber(message.get(0)?), record::decode_message(body)?));
     }
-    let messages_to = MessageNumber(row.last_message);
-    Ok(Some(Loaded { instance, id: row.id, generation: row.generation, records, entity, inbox, messages_to }))
+    let last_read = inbox.last().map(|(number, _)| *number).filter(|_| has_more);
+    let messages_to = last_read.unwrap_or(MessageNumber(row.last_message));
+    let Instance { id, generation, .. } = row;
+    Ok(Some(Loaded { instance, id, generation, records, entity, inbox, messages_to, has_more }))
 }
 
 pub(super) fn open_instances(conn: &Connection, after: Option<InstanceKey>, limit: usize) -> Read<Vec<OpenInstance>> {

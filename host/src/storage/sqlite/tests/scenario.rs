@@ -270,6 +270,7 @@ impl Model {
             records: records.clone(),
             inbox: vec![],
             messages_to: MessageNumber(0),
+            has_more: false,
             entity: None,
         };
         let InboxMessage::EventRaised { name, input } = event(text, "rewound").body else { unreachable!() };
