@@ -122,6 +122,17 @@ pub enum Action {
     },
 }
 
+impl Action {
+    /// Whether it takes a number, and so counts against [`TurnLimits::actions_max`](super::TurnLimits::actions_max).
+    #[must_use]
+    pub fn is_numbered(&self) -> bool {
+        !matches!(
+            self,
+            Self::Cancel { .. } | Self::WaitForEvent { .. } | Self::Consumed { .. } | Self::SetCustomStatus(_)
+        )
+    }
+}
+
 /// How an execution stands after a call into its guest.
 #[derive(Clone, Debug, PartialEq)]
 pub enum GuestOutcome {

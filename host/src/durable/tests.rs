@@ -192,6 +192,22 @@ fn code_that_fails_or_breaks_a_limit_fails_the_execution() {
 }
 
 #[test]
+fn the_action_that_breaks_the_limit_is_not_done() {
+    let instance = fresh();
+    let turn = instance.begin_turn(vec![], Timestamp(2_000)).unwrap();
+    let actions = (0..=100).map(task).chain([Action::SetCustomStatus(Json::string("too late"))]).collect();
+    let record = instance.end_turn(turn, waiting(actions), LIMITS, next).unwrap().record;
+    let scheduled = record.events.iter().filter(|event| matches!(event, HistoryEvent::TaskScheduled(_))).count();
+    assert_eq!(scheduled, 100);
+    // What takes no number may follow the last one.
+    let turn = instance.begin_turn(vec![], Timestamp(2_000)).unwrap();
+    let within =
+        (0..100).map(task).chain([Action::SetCustomStatus(Json::string("well")), Action::Cancel { sequence: 0 }]);
+    let ended = instance.end_turn(turn, waiting(within.collect()), LIMITS, next).unwrap();
+    assert_eq!(ended.record.summary.status, RuntimeStatus::Running);
+}
+
+#[test]
 fn a_guest_that_breaks_the_contract_stalls_and_nothing_is_recorded() {
     let instance = fresh();
     for actions in [

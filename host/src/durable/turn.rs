@@ -624,6 +624,16 @@ impl<'a> Ending<'a> {
 
     /// Takes one action. The inner error is a limit that fails the execution.
     fn action(&mut self, action: Action, limits: TurnLimits) -> Result<Result<(), Failure>, Stall> {
+        if self.next_sequence >= limits.actions_max && action.is_numbered() {
+            return Ok(Err(Failure::new(
+                "TooManyActions",
+                format!(
+                    "Maximum amount of orchestration actions ({}) has been reached. This value can be configured in \
+                     host.json file as MaxOrchestrationActions.",
+                    limits.actions_max
+                ),
+            )));
+        }
         if let Some(event) = compared_event(&action, &self.instance.execution().execution_id) {
             self.events.push(event);
         }
@@ -699,16 +709,6 @@ impl<'a> Ending<'a> {
                 let text = format!("this host does not support the action {what} yet");
                 return Ok(Err(Failure::new("NotSupported", text)));
             }
-        }
-        if self.next_sequence > limits.actions_max {
-            return Ok(Err(Failure::new(
-                "TooManyActions",
-                format!(
-                    "Maximum amount of orchestration actions ({}) has been reached. This value can be configured in \
-                     host.json file as MaxOrchestrationActions.",
-                    limits.actions_max
-                ),
-            )));
         }
         Ok(Ok(()))
     }

@@ -142,3 +142,19 @@ pub(super) fn retry_from_guest(what: &str, retry: types::RetryPolicy) -> Result<
 pub(super) fn time_from_guest(millis: f64) -> Option<durable::Timestamp> {
     (!millis.is_nan()).then(|| durable::Timestamp::from_millis_f64(millis))
 }
+
+/// The time of what a guest asked for.
+///
+/// # Errors
+/// [`Fault::InvalidOutput`] if it is no number.
+pub(super) fn checked_time(what: &str, millis: f64) -> Result<durable::Timestamp, Fault> {
+    time_from_guest(millis).ok_or_else(|| Fault::InvalidOutput(format!("the time of {what} is not a number")))
+}
+
+/// The time at which a signal is to be delivered, if the guest names one.
+///
+/// # Errors
+/// [`Fault::InvalidOutput`] if it is no number.
+pub(super) fn signal_time(operation: &str, millis: Option<f64>) -> Result<Option<durable::Timestamp>, Fault> {
+    millis.map(|millis| checked_time(&format!("the signal {operation:?}"), millis)).transpose()
+}

@@ -170,7 +170,7 @@ impl client::Host for GuestState {
                 entity: entity_id(&entity)?,
                 operation,
                 input: argument(granted.json_depth_max, "input", input)?,
-                scheduled: scheduled.map(Timestamp::from_millis_f64),
+                scheduled: time("the signal", scheduled)?,
                 trace_context: granted.trace_context.clone(),
             };
             Ok(granted.hub()?.signal_entity(signal).await?)
@@ -205,6 +205,11 @@ fn entity_id(entity: &types::EntityId) -> Result<EntityId, client::ClientError> 
     EntityId::parse(&entity.name, &entity.key).map_err(|error| client::ClientError::InvalidArgument(error.to_string()))
 }
 
+fn time(what: &str, millis: Option<f64>) -> Result<Option<Timestamp>, client::ClientError> {
+    let not_a_number = || client::ClientError::InvalidArgument(format!("the time of {what} is not a number"));
+    millis.map(|millis| contract::time_from_guest(millis).ok_or_else(not_a_number)).transpose()
+}
+
 fn argument(depth_max: usize, what: &str, text: String) -> Result<Json, client::ClientError> {
     Json::parse_within(depth_max, text)
         .map_err(|error| client::ClientError::InvalidArgument(format!("{what} is not JSON: {error}")))
@@ -214,17 +219,13 @@ async fn start_new(
     granted: &Granted,
     request: client::StartRequest,
 ) -> Result<client::StartOutcome, client::ClientError> {
-    let scheduled_start = request.scheduled_start.map(|at| {
-        let not_a_number = || client::ClientError::InvalidArgument("the time of the start is not a number".to_owned());
-        contract::time_from_guest(at).ok_or_else(not_a_number)
-    });
     let start = StartNew {
         input: argument(granted.json_depth_max, "input", request.input)?,
         name: FunctionName::new(&request.name),
         instance_id: request.instance_id,
         policy: request.overridable_states.map(contract::policy_from_guest).or(granted.policy),
         version: request.version,
-        scheduled_start: scheduled_start.transpose()?,
+        scheduled_start: time("the start", request.scheduled_start)?,
         tags: contract::tags_from_guest(request.tags),
         trace_context: request.trace_context.map(contract::trace_from_guest).or(granted.trace_context.clone()),
     };

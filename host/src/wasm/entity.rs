@@ -13,7 +13,7 @@ use super::{
     wasi::Replayable,
 };
 use crate::{
-    durable::{EntityAction, EntityOperation, EntityRan, EntityStart, Timestamp},
+    durable::{EntityAction, EntityOperation, EntityRan, EntityStart},
     hub::{EntityCall, GuestError},
 };
 
@@ -98,15 +98,18 @@ fn action_from_guest(limits: GuestLimits, action: entity::EntityAction) -> Resul
         entity::EntityAction::SignalEntity(signal) => Ok(EntityAction::Signal {
             entity: contract::entity_from_guest(&signal.entity)?,
             input: payload(limits, &format!("the input of operation {:?}", signal.operation), signal.input)?,
+            scheduled: contract::signal_time(&signal.operation, signal.scheduled)?,
             operation: signal.operation,
-            scheduled: signal.scheduled.map(Timestamp::from_millis_f64),
         }),
         entity::EntityAction::StartOrchestration(start) => Ok(EntityAction::Start(EntityStart {
             input: payload(limits, &format!("the input of orchestration {:?}", start.name), start.input)?,
+            scheduled_start: start
+                .scheduled_start
+                .map(|at| contract::checked_time(&format!("the start of {:?}", start.name), at))
+                .transpose()?,
             name: start.name,
             instance_id: start.instance_id.filter(|id| !id.is_empty()),
             version: start.version,
-            scheduled_start: start.scheduled_start.map(Timestamp::from_millis_f64),
         })),
     }
 }

@@ -340,10 +340,6 @@ fn numbered(sequence: Sequence) -> Result<Sequence, Fault> {
     Err(Fault::InvalidOutput(format!("action number {sequence} is not below 2^31")))
 }
 
-fn time(what: &str, millis: f64) -> Result<Timestamp, Fault> {
-    contract::time_from_guest(millis).ok_or_else(|| Fault::InvalidOutput(format!("the time of {what} is not a number")))
-}
-
 fn retry(what: &str, policy: Option<orchestrator::RetryPolicy>) -> Result<Option<RetryPolicy>, Fault> {
     policy.map(|policy| contract::retry_from_guest(what, policy)).transpose()
 }
@@ -360,7 +356,7 @@ fn action_from_guest(limits: GuestLimits, action: orchestrator::Action) -> Resul
             tags: contract::tags_from_guest(task.tags),
         })),
         From::CreateTimer(timer) => {
-            let fire_at = time(&format!("timer {}", timer.sequence), timer.fire_at)?;
+            let fire_at = contract::checked_time(&format!("timer {}", timer.sequence), timer.fire_at)?;
             Ok(Action::CreateTimer { sequence: numbered(timer.sequence)?, fire_at })
         }
         From::Cancel(cancel) => Ok(Action::Cancel { sequence: numbered(cancel.sequence)? }),
@@ -388,7 +384,7 @@ fn action_from_guest(limits: GuestLimits, action: orchestrator::Action) -> Resul
                 input: payload(limits, &format!("the input of orchestration {:?}", start.name), start.input)?,
                 scheduled_start: start
                     .scheduled_start
-                    .map(|at| time(&format!("the start of {:?}", start.name), at))
+                    .map(|at| contract::checked_time(&format!("the start of {:?}", start.name), at))
                     .transpose()?,
                 name: start.name,
                 instance_id: String::new(),
@@ -417,8 +413,8 @@ fn action_from_guest(limits: GuestLimits, action: orchestrator::Action) -> Resul
             sequence: numbered(signal.sequence)?,
             entity: contract::entity_from_guest(&signal.entity)?,
             input: payload(limits, &format!("the input of operation {:?}", signal.operation), signal.input)?,
+            scheduled: contract::signal_time(&signal.operation, signal.scheduled)?,
             operation: signal.operation,
-            scheduled: signal.scheduled.map(Timestamp::from_millis_f64),
         })),
         From::LockEntities(lock) => {
             let entities: Result<Vec<_>, _> = lock.entities.iter().map(contract::entity_from_guest).collect();
@@ -552,8 +548,14 @@ mod tests {
 
     #[test]
     fn a_time_that_is_no_number_is_refused() {
-        assert!(matches!(time("timer 7", f64::NAN), Err(Fault::InvalidOutput(text)) if text.contains("timer 7")));
-        assert!(time("timer 7", f64::INFINITY).is_ok() && time("timer 7", -1.0).is_ok());
+        assert!(
+            matches!(contract::checked_time("timer 7", f64::NAN), Err(Fault::InvalidOutput(text)) if text.contains("timer 7"))
+        );
+        assert!([f64::INFINITY, -1.0].into_iter().all(|at| contract::checked_time("timer 7", at).is_ok()));
+        assert!(
+            matches!(contract::signal_time("add", Some(f64::NAN)), Err(Fault::InvalidOutput(text)) if text.contains("\"add\""))
+        );
+        assert_eq!(contract::signal_time("add", None).unwrap(), None);
     }
 
     #[test]

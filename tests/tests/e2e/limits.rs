@@ -136,3 +136,26 @@ async fn an_orchestrator_that_hoards_memory_fails_with_the_limits_name() {
     host.start("E1_HelloSequence", "neighbour", "").await;
     host.output("neighbour").await;
 }
+
+#[tokio::test]
+async fn an_execution_asks_for_as_many_actions_as_it_may_and_not_for_one_more() {
+    let host = Host::builder().set("extensions.durableTask.maxOrchestrationActions", "50").start().await;
+    for (id, function, times, status) in [
+        ("within", "SignalEntity", 50, "Completed"),
+        ("beyond", "SignalEntity", 51, "Failed"),
+        ("turns", "CallEntity", 51, "Failed"),
+    ] {
+        let entity = json!({ "name": "Counter", "key": id });
+        let input = json!({ "entity": entity, "operation": "add", "input": 1, "times": times });
+        host.start(function, id, &input.to_string()).await;
+        host.wait_for_status(id, status).await;
+        eventually("what was asked for is done", || async {
+            let reply = host.get(&format!("{MANAGEMENT}/entities/Counter/{id}")).await;
+            (reply.status == 200 && reply.text() == "50").then_some(())
+        })
+        .await;
+    }
+    // A signal more would have come by now: operations of one entity are in order, and so are signals of one sender.
+    let reply = host.get(&format!("{MANAGEMENT}/entities/Counter/beyond")).await;
+    assert_eq!(reply.text(), "50");
+}

@@ -98,6 +98,8 @@ async fn a_time_of_any_size_is_taken_or_refused_by_name() {
     }
     let none = schedule(&host, "Noop", "none", "NaN").await;
     assert_eq!((none.status, none.text()), (400, "the time of the start is not a number"));
+    let none = host.post("/api/entity/signal/Counter/none?op=add&at=NaN", "1").await;
+    assert_eq!((none.status, none.text()), (400, "the time of the signal is not a number"));
     // Timers take the same times.
     for (id, at) in [("t-9999", "253402300799000"), ("t-huge", "1e308"), ("t-inf", "inf")] {
         host.start("TimerAt", id, &json!(at).to_string()).await;
