@@ -1,6 +1,8 @@
 //! The composition root: the only place that knows every part. It puts an app, storage, guests, a task hub and a server
 //! together, and takes them apart in the right order.
 
+mod admin;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -16,10 +18,11 @@ use tracing::{error, info, warn};
 
 use crate::{
     ambient::{Ambient, System},
-    app::{App, Excluded, Function, HostJson, Retry, RouteTable, Schedule, Trigger},
+    app::{App, AuthLevel, Excluded, Function, HostJson, Retry, RouteTable, Schedule, Trigger},
     durable::{Digest, FunctionName, OverridableStates, Timestamp, TraceContext},
     flight::{self, Book, Recorder},
     hub::{Functions, Hub, HubConfig, HubParts, Orchestrator, TimerFunction, TimerRetry},
+    server::keys::{KeyError, KeyId, Keys, Made, Scope},
     server::{self, FunctionMatch, HttpFunctions, HttpInvocation, HttpReply, Server, ServerOptions, Services, Serving},
     storage::{Storage, StorageError, memory::Memory, sqlite::Sqlite},
     wasm::{
@@ -57,6 +60,20 @@ pub struct HostOptions {
     pub address: IpAddr,
     /// The port; 0 takes any that is free.
     pub port: u16,
+    /// Who may call.
+    pub access: Access,
+    /// Shows the operator the keys that this start makes. Called as soon as they are on disk: whatever keeps the host from
+    /// starting then, they have been shown, once.
+    pub show_keys: fn(&[Made]),
+}
+
+/// Who may call a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Everyone who reaches it: for development.
+    Everyone,
+    /// Those who have a key.
+    WithKeys,
 }
 
 /// A data folder that is this process's for as long as the value lives. Nothing stale is left behind by kill -9: the lock is
@@ -73,12 +90,8 @@ impl DataFolder {
     /// # Errors
     /// If another host holds it (its pid is named) or it cannot be written.
     pub fn take(path: &Path) -> anyhow::Result<Self> {
-        use std::{io::Write as _, os::unix::fs::DirBuilderExt as _};
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .with_context(|| format!("making the data folder {}; --data DIR names another", path.display()))?;
+        use std::io::Write as _;
+        Self::make(path)?;
         let lock_path = path.join(LOCK);
         let mut lock = fs::OpenOptions::new()
             .create(true)
@@ -98,11 +111,30 @@ impl DataFolder {
         }
         lock.set_len(0)?;
         write!(lock, "{}", std::process::id())?;
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    /// Makes a data folder, if it does not exist, that only its owner can enter and that no repository takes in.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn make(path: &Path) -> anyhow::Result<()> {
+        use std::os::unix::fs::DirBuilderExt as _;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .with_context(|| format!("making the data folder {}; --data DIR names another", path.display()))?;
         let ignore = path.join(".gitignore");
         if !ignore.exists() {
             fs::write(&ignore, "*\n").with_context(|| format!("writing {}", ignore.display()))?;
         }
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(())
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Where its database is, if it has one.
@@ -163,6 +195,15 @@ impl Host {
         let app = App::load(&options.app, crate::app::process_environment())?;
         let server = Server::bind(options.address, options.port)?;
         let data = options.data.as_deref().map(DataFolder::take).transpose()?;
+        // Before storage: a damaged file of keys costs nothing to find.
+        let keys = match options.access {
+            Access::Everyone => None,
+            Access::WithKeys => Some(Arc::new(open_keys(data.as_ref())?)),
+        };
+        if let Some(keys) = &keys {
+            let made = keys.ensure(&wanted_keys(&app.functions)).context("making the keys that are missing")?;
+            (options.show_keys)(&made);
+        }
         let storage: Arc<dyn Storage> = match &data {
             Some(data) => Arc::new(Sqlite::open(&data.database())?),
             None => Arc::new(Memory::new()),
@@ -179,7 +220,8 @@ impl Host {
             flight::install(&recorder).context("handling the signals that end a process")?;
         }
         let server_options = server_options(&app.host_json);
-        let starter = server_options.starter_json(server.local_addr());
+        let template_key = keys.as_ref().map(|keys| keys.template_key());
+        let starter = server_options.starter_json(server.local_addr(), template_key.as_ref());
         let wasm = Wasm::new(wasm_config(&app, data.as_ref(), &storage, &recorder, starter))?;
         info!(
             resident_bytes = app.host_json.soloist.resident_bytes,
@@ -209,11 +251,17 @@ impl Host {
         });
         wasm.set_hub(hub.clone());
         let served = functions.iter().map(|function| served(function, &app.host_json)).collect();
-        excluded.splice(0..0, app.excluded);
+        excluded.splice(0..0, app.excluded.iter().cloned());
         let services = Services {
             client: hub.clone(),
             routes: find_route(routes, &functions),
-            functions: Arc::new(Guests { wasm, hub_name: app.host_json.durable_task.hub_name.clone() }),
+            app: Arc::new(admin::AppPages::new(&app, &functions, &excluded, wasm.clone(), hub.clone())),
+            functions: Arc::new(Guests {
+                wasm,
+                hub_name: app.host_json.durable_task.hub_name.clone(),
+                keys: keys.clone(),
+            }),
+            keys,
         };
         // Last: a request must find everything in place. A timer function's may be to this host.
         let serving = server.serve(services, server_options).context("serving")?;
@@ -252,6 +300,21 @@ impl Host {
             error!(%error, "storage could not be closed cleanly");
         }
     }
+}
+
+fn open_keys(data: Option<&DataFolder>) -> Result<Keys, KeyError> {
+    match data {
+        Some(data) => Keys::open(data.path()),
+        None => Ok(Keys::in_memory()?),
+    }
+}
+
+/// The keys that a host has from the beginning.
+fn wanted_keys(functions: &[Function]) -> Vec<KeyId> {
+    let own =
+        functions.iter().filter(|function| function.http().is_some_and(|http| http.auth_level == AuthLevel::Function));
+    let own = own.map(|function| KeyId::default_of(Scope::function(&function.name)));
+    [KeyId::master(), KeyId::default_of(Scope::Host), KeyId::durable_task()].into_iter().chain(own).collect()
 }
 
 fn wasm_config(
@@ -322,6 +385,7 @@ fn server_options(host_json: &HostJson) -> ServerOptions {
         use_forwarded_host: host_json.durable_task.use_forwarded_host,
         azure_status_codes: host_json.soloist.azure_status_codes,
         rpc_secret: Some(server::RpcSecret::new(&(System.fresh_id() + &System.fresh_id()))),
+        allowed_hosts: host_json.soloist.allowed_hosts.clone(),
         ..ServerOptions::default()
     }
 }
@@ -421,18 +485,21 @@ fn deployed_function(function: &Function) -> DeployedFunction {
 }
 
 fn served(function: &Function, host_json: &HostJson) -> Served {
-    let route = function.http().map(|http| {
-        let methods = if http.methods.is_empty() { "any".to_owned() } else { http.methods.join(",") };
-        let prefix = host_json.http.route_prefix.trim_matches('/');
-        let path = [prefix, http.route.as_str().trim_matches('/')];
-        let path: Vec<&str> = path.into_iter().filter(|part| !part.is_empty()).collect();
-        (methods, format!("/{}", path.join("/")))
-    });
+    let methods =
+        function.http().map(|http| if http.methods.is_empty() { "any".to_owned() } else { http.methods.join(",") });
+    let route = methods.zip(route_of(function, host_json));
     let schedule = match &function.trigger {
         Trigger::Timer(timer) => Some(schedule_line(&timer.schedule, System.now())),
         Trigger::Http(_) | Trigger::Orchestration { .. } | Trigger::Activity { .. } | Trigger::Entity { .. } => None,
     };
     Served { name: function.name.clone(), bindings: function.bindings(), route, schedule }
+}
+
+/// The path of an HTTP function, with the prefix.
+fn route_of(function: &Function, host_json: &HostJson) -> Option<String> {
+    let path = [host_json.http.route_prefix.as_str(), function.http()?.route.as_str()];
+    let path: Vec<&str> = path.into_iter().map(|part| part.trim_matches('/')).filter(|part| !part.is_empty()).collect();
+    Some(format!("/{}", path.join("/")))
 }
 
 fn schedule_line(schedule: &Schedule, now: Timestamp) -> String {
@@ -471,10 +538,13 @@ fn timer_retry(retry: Retry) -> TimerRetry {
 }
 
 fn find_route(routes: RouteTable, functions: &[Function]) -> server::FunctionRoutes {
-    let names: Vec<Arc<str>> = functions.iter().map(|function| function.name.as_str().into()).collect();
+    let level = |function: &Function| function.http().map(|http| http.auth_level).unwrap_or_default();
+    let served: Vec<(Arc<str>, AuthLevel)> =
+        functions.iter().map(|function| (function.name.as_str().into(), level(function))).collect();
     Arc::new(move |method, path| {
         let found = routes.find(method.as_str(), path)?;
-        Some(FunctionMatch { function: names[found.function].clone(), params: found.params })
+        let (function, auth_level) = served[found.function].clone();
+        Some(FunctionMatch { function, params: found.params, auth_level })
     })
 }
 
@@ -482,12 +552,17 @@ fn find_route(routes: RouteTable, functions: &[Function]) -> server::FunctionRou
 struct Guests {
     wasm: Arc<Wasm>,
     hub_name: String,
+    keys: Option<Arc<Keys>>,
 }
 
 impl HttpFunctions for Guests {
     fn call(&self, invocation: HttpInvocation) -> BoxFuture<'_, Result<HttpReply, server::HttpCallError>> {
         Box::pin(async move {
-            let urls = server::ManagementUrls::new(&invocation.origin, &self.hub_name);
+            let urls = server::ManagementUrls::new(
+                &invocation.origin,
+                &self.hub_name,
+                self.keys.as_ref().map(|keys| keys.signer()),
+            );
             let call = HttpCall {
                 function: FunctionName::new(&invocation.function),
                 invocation_id: invocation.invocation_id,
@@ -500,7 +575,7 @@ impl HttpFunctions for Guests {
                     headers: invocation.headers,
                     body: invocation.body.into(),
                 },
-                urls: Some(Arc::new(move |id| guest_urls(urls.for_instance(id), id))),
+                urls: Some(Arc::new(move |id, creation| guest_urls(urls.for_instance(id, creation), id))),
             };
             match self.wasm.call_http(call).await {
                 Ok(reply) => Ok(HttpReply { status: reply.status, headers: reply.headers, body: reply.body.into() }),

@@ -22,6 +22,7 @@ pub struct HostBuilder {
     port: u16,
     settings: Vec<(String, String)>,
     arguments: Vec<String>,
+    keys: bool,
 }
 
 impl HostBuilder {
@@ -57,6 +58,13 @@ impl HostBuilder {
     #[must_use]
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.settings.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Asks callers for keys: see [`Host::key`].
+    #[must_use]
+    pub fn with_keys(mut self) -> Self {
+        self.keys = true;
         self
     }
 
@@ -108,7 +116,8 @@ impl HostBuilder {
         command
             .arg("start")
             .arg(&self.app)
-            .args(["--no-build", "--dev", "--port", &self.port.to_string(), "--data"])
+            .args((!self.keys).then_some("--dev"))
+            .args(["--no-build", "--port", &self.port.to_string(), "--data"])
             .arg(data)
             .arg("--ready-file")
             .arg(ready_file)
@@ -153,7 +162,7 @@ impl Host {
     /// A host of the test app on a free port with an empty data folder, to be changed before it starts.
     pub fn builder() -> HostBuilder {
         let app = artifacts::test_app_source();
-        HostBuilder { app, data: None, port: 0, settings: vec![], arguments: vec![] }
+        HostBuilder { app, data: None, port: 0, settings: vec![], arguments: vec![], keys: false }
     }
 
     /// Starts a host of the test app.
@@ -236,6 +245,16 @@ impl Host {
     /// If it cannot be read.
     pub fn printed(&self) -> String {
         fs::read_to_string(self.file("out")).expect("the output is a file")
+    }
+
+    /// A key that was shown when a host of this data folder first started, by its title: `master _master`.
+    ///
+    /// # Panics
+    /// If it was not shown.
+    pub fn key(&self, title: &str) -> String {
+        let shown = fs::read_to_string(self.folder.path().join("out-0")).expect("the output is a file");
+        let line = shown.lines().find_map(|line| line.strip_prefix("  ")?.strip_prefix(title)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no key {title} in:\n{shown}")).trim().to_owned()
     }
 
     /// Its data folder.

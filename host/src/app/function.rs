@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::json::Document;
 use super::route::RouteTemplate;
 use super::schedule::Schedule;
 use crate::durable::OverridableStates;
@@ -42,6 +43,14 @@ impl Function {
                 None
             }
         }
+    }
+
+    /// The function's `function.json` as it is written, without comments and with settings unresolved; none if it cannot be
+    /// read any more.
+    pub fn config_json(&self) -> Option<String> {
+        let file = self.folder.join("function.json");
+        let document = Document::parse(&file, std::fs::read(&file).ok()?).ok()?;
+        Some(document.root()?.to_json())
     }
 
     /// The names of all bindings with their types, trigger first, for people (`req: httpTrigger`).

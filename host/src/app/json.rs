@@ -135,6 +135,22 @@ impl Node {
         }
     }
 
+    /// The value as JSON without comments.
+    pub fn to_json(&self) -> String {
+        let quoted = |text: &str| serde_json::Value::from(text).to_string();
+        match &self.value {
+            Value::Null => "null".to_owned(),
+            Value::Bool(value) => value.to_string(),
+            Value::Number(text) => text.clone(),
+            Value::String(text) => quoted(text),
+            Value::Array(nodes) => format!("[{}]", nodes.iter().map(Node::to_json).collect::<Vec<_>>().join(",")),
+            Value::Object(properties) => {
+                let member = |property: &Property| format!("{}:{}", quoted(&property.name), property.node.to_json());
+                format!("{{{}}}", properties.iter().map(member).collect::<Vec<_>>().join(","))
+            }
+        }
+    }
+
     pub fn is_null(&self) -> bool {
         matches!(self.value, Value::Null)
     }

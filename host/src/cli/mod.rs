@@ -7,6 +7,7 @@
 mod backup;
 pub mod build;
 mod ignored;
+mod keys;
 mod manage;
 mod reset;
 mod start;
@@ -37,6 +38,8 @@ enum Command {
         #[arg(default_value = ".")]
         app: PathBuf,
     },
+    /// Make, list and revoke the keys that callers need
+    Keys(keys::KeysCommand),
     /// Delete an app's data: every instance and its history
     Reset(reset::Reset),
     /// Copy an app's data into one file; the host may be running
@@ -60,6 +63,7 @@ pub fn run() -> ExitCode {
     let outcome = match cli.command {
         Command::Start(start) => start.run(),
         Command::Build { app } => run_build(&app),
+        Command::Keys(keys) => keys.run(),
         Command::Reset(reset) => reset.run(),
         Command::Backup(backup) => backup.run(),
         Command::Restore(restore) => restore.run(),

@@ -10,11 +10,12 @@ use std::{
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
-use super::build;
+use super::{build, keys};
 use crate::{
-    host::{Host, HostOptions},
+    host::{Access, Host, HostOptions},
+    server::keys::Made,
     telemetry::{self, LogFormat, LogLevel},
 };
 
@@ -45,7 +46,7 @@ pub(super) struct Start {
     /// Serve components as they are, without building
     #[arg(long)]
     no_build: bool,
-    /// For development: no keys are asked for, on loopback addresses only
+    /// For development: no keys are asked for, on loopback addresses only. Without it callers need a key (see `soloist keys`)
     #[arg(long)]
     dev: bool,
     /// Write the host's URL to this file once it is ready
@@ -79,14 +80,9 @@ impl Start {
     fn check(&self) -> anyhow::Result<()> {
         super::check_app_folder(&self.app)?;
         anyhow::ensure!(
-            self.dev,
-            "this version of Soloist has no keys yet and would serve every function to everyone; say --dev to run it on this \
-             machine for development"
-        );
-        anyhow::ensure!(
-            self.address.is_loopback(),
-            "--dev serves without keys, therefore on loopback addresses only: {} is none; leave --address out, or name \
-             127.0.0.1 or ::1",
+            !self.dev || self.address.is_loopback(),
+            "--dev serves without keys, therefore on loopback addresses only: {} is none; leave --address out, name \
+             127.0.0.1 or ::1, or leave --dev out",
             self.address
         );
         Ok(())
@@ -96,12 +92,22 @@ impl Start {
         // Before anything that could be interrupted.
         let mut signals = Signals::new()?;
         let data = (!self.ephemeral).then(|| super::data_folder(&self.app, self.data.clone()));
-        let options = HostOptions { app: self.app.clone(), data: data.clone(), address: self.address, port: self.port };
+        let options = HostOptions {
+            app: self.app.clone(),
+            data: data.clone(),
+            address: self.address,
+            port: self.port,
+            access: if self.dev { Access::Everyone } else { Access::WithKeys },
+            show_keys: |made| print!("{}", key_listing(made)),
+        };
         let host = tokio::select! {
             biased;
             () = signals.next() => return Ok(ExitCode::SUCCESS),
             host = Host::start(&options) => host?,
         };
+        if !self.address.is_loopback() {
+            warn!(address = %self.address, "requests and their keys are not encrypted: put a proxy with TLS before this host");
+        }
         self.write_ready_file(&host)?;
         self.announce(&host, data.as_deref(), began);
         tokio::select! {
@@ -127,7 +133,11 @@ impl Start {
         let url = format!("http://{}", host.local_addr());
         print!("{}", listing(host, &url));
         let keeps = data.map_or("in memory".to_owned(), |data| format!("in {}", data.display()));
-        println!("instances are kept {keeps}; no keys are asked for (--dev)");
+        if self.dev {
+            println!("instances are kept {keeps}; no keys are asked for (--dev)");
+        } else {
+            println!("instances are kept {keeps}; callers need a key");
+        }
         println!("ready in {:.2} s on {url}", began.elapsed().as_secs_f64());
     }
 
@@ -183,6 +193,22 @@ fn listing(host: &Host, url: &str) -> String {
             // Names are a stranger's: no escape sequence of theirs reaches a terminal.
             let _ = writeln!(text, "  {}", super::manage::printable(&excluded.to_string()));
         }
+    }
+    text
+}
+
+/// The keys that were made at this start. The one place where they are shown: the log never has them.
+fn key_listing(made: &[Made]) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::new();
+    let keys: Vec<_> = made.iter().map(|made| (keys::title(&made.id), made.value.reveal())).collect();
+    if keys.is_empty() {
+        return text;
+    }
+    let width = keys.iter().map(|(title, _)| title.len()).max().unwrap_or(0);
+    let _ = writeln!(text, "new keys (only their digests are kept: this is the only time that they are shown):");
+    for (title, value) in keys {
+        let _ = writeln!(text, "  {title:width$}  {value}");
     }
     text
 }

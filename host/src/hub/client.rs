@@ -1,8 +1,8 @@
 //! The durable client: what callers outside of orchestrations may ask of the hub. Served over HTTP and to guests.
 
 use crate::durable::{
-    ExecutionId, FunctionName, InstanceId, Json, OverridableStates, RuntimeStatus, Tag, Timestamp, TraceContext,
-    TurnRecord,
+    ExecutionId, FunctionName, InstanceId, InstanceKey, Json, OverridableStates, RuntimeStatus, Tag, Timestamp,
+    TraceContext, TurnRecord,
 };
 use crate::storage::{Output, StorageError};
 use std::sync::Arc;
@@ -28,6 +28,26 @@ pub struct StartNew {
     pub trace_context: Option<TraceContext>,
 }
 
+/// Which start an instance stems from: kept by continue-as-new, rewind and a restart of the host, and another one after each
+/// start, replacement or restart under the id. The number is never given twice to different ids, the time tells apart the
+/// starts under one id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Creation {
+    /// The instance's number.
+    pub instance: InstanceKey,
+    /// When it was started.
+    pub time: Timestamp,
+}
+
+/// A restarted instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restarted {
+    /// Its id: a new one, or the same.
+    pub instance_id: InstanceId,
+    /// Its new start.
+    pub creation: Creation,
+}
+
 /// What became of a start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StartOutcome {
@@ -37,6 +57,8 @@ pub enum StartOutcome {
         instance_id: InstanceId,
         /// The execution.
         execution_id: ExecutionId,
+        /// This start.
+        creation: Creation,
     },
     /// The id is taken.
     AlreadyExists {
@@ -111,6 +133,8 @@ pub struct OrchestrationStatus {
     pub output: Option<Output>,
     /// The custom status.
     pub custom_status: Option<Json>,
+    /// Its number.
+    pub instance: InstanceKey,
     /// When it was created.
     pub created: Timestamp,
     /// When it last changed.
@@ -124,6 +148,11 @@ pub struct OrchestrationStatus {
 }
 
 impl OrchestrationStatus {
+    /// The start that it stems from.
+    pub fn creation(&self) -> Creation {
+        Creation { instance: self.instance, time: self.created }
+    }
+
     /// The output as the status object shows it: the output, the failure's text, or the reason; none while it is live.
     pub fn output_json(&self) -> Option<Json> {
         match self.output.as_ref()? {

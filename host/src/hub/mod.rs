@@ -40,8 +40,8 @@ use tokio::sync::{oneshot, watch};
 use tracing::info;
 
 pub use client::{
-    ClientError, HistoryDetail, OrchestrationStatus, PurgeFilter, StartNew, StartOutcome, StatusPage, StatusQuery,
-    StatusWant,
+    ClientError, Creation, HistoryDetail, OrchestrationStatus, PurgeFilter, Restarted, StartNew, StartOutcome,
+    StatusPage, StatusQuery, StatusWant,
 };
 pub use entity_client::{EntityStatus, EntityStatusPage, EntityStatusQuery, SignalEntity};
 pub use executor::{
@@ -227,7 +227,8 @@ impl Hub {
                     info!(instance_id = %id, name = %started.name, "orchestration started");
                     let state = Instance::started(instance, id.clone(), generation, started, time);
                     inner.begin(instance, state, messages_to);
-                    StartOutcome::Started { instance_id: id, execution_id }
+                    let creation = Creation { instance, time };
+                    StartOutcome::Started { instance_id: id, execution_id, creation }
                 }
                 Started::Exists { status, .. } => StartOutcome::AlreadyExists { instance_id: id, status },
             })
@@ -415,11 +416,11 @@ impl Hub {
     }
 
     /// Starts an instance's orchestrator again with the same input: under a new id, or under the same one if it has ended.
-    /// Returns the id. Once it returns the new start is durable.
+    /// Once it returns the new start is durable.
     ///
     /// # Errors
     /// [`ClientError::NotFound`]; [`ClientError::Conflict`] if the same id is live; as [`Hub::start_new`].
-    pub async fn restart(&self, id: &str, with_new_id: bool) -> Result<InstanceId, ClientError> {
+    pub async fn restart(&self, id: &str, with_new_id: bool) -> Result<Restarted, ClientError> {
         let want = StatusWant { input: true, history: false };
         let Some(before) = self.status(id, want).await? else { return Err(ClientError::NotFound(id.to_owned())) };
         let start = StartNew {
@@ -433,7 +434,7 @@ impl Hub {
             trace_context: None,
         };
         match self.start_new(start).await? {
-            StartOutcome::Started { instance_id, .. } => Ok(instance_id),
+            StartOutcome::Started { instance_id, creation, .. } => Ok(Restarted { instance_id, creation }),
             StartOutcome::AlreadyExists { status, .. } => Err(ClientError::Conflict(format!(
                 "An Orchestration instance with the status {status} already exists."
             ))),
@@ -573,6 +574,7 @@ impl Hub {
             input: want.input.then(|| started.input.clone()),
             output: snapshot.output,
             custom_status: snapshot.custom_status,
+            instance: snapshot.instance,
             created: snapshot.created,
             updated: snapshot.updated,
             history: snapshot.history,

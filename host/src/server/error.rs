@@ -124,6 +124,25 @@ impl ApiError {
         Self::envelope(StatusCode::NOT_IMPLEMENTED, NOT_SUPPORTED, exception.into(), "System.NotSupportedException")
     }
 
+    /// No key, or none that opens this: 401 with an empty body. Which of the two, nobody is told.
+    pub(super) fn unauthorized() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, Body::Empty)
+    }
+
+    /// The request names a host that this one is not.
+    pub(super) fn misdirected() -> Self {
+        let text = "the request's Host is not a name of this host; to be reached by that name, list it in \
+                    extensions.soloist.allowedHosts in host.json";
+        Self::text(StatusCode::MISDIRECTED_REQUEST, text)
+    }
+
+    /// The request comes from a web page of another site.
+    pub(super) fn foreign_page() -> Self {
+        let text = "the request comes from a web page of another site; to let that page in, list its host in \
+                    extensions.soloist.allowedHosts in host.json";
+        Self::text(StatusCode::FORBIDDEN, text)
+    }
+
     /// The request breaks HTTP's rules.
     pub(super) fn bad_request(text: &'static str) -> Self {
         Self::text(StatusCode::BAD_REQUEST, text)

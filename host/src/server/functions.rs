@@ -12,6 +12,7 @@ use super::error::ApiError;
 use super::links::Origin;
 use super::query::Query;
 use super::reply::{self, Reply};
+use crate::app::AuthLevel;
 
 /// Finds the function that serves a method (as sent) and a path (as sent: percent-encoded, without query).
 pub type FunctionRoutes = Arc<dyn Fn(&Method, &str) -> Option<FunctionMatch> + Send + Sync>;
@@ -23,6 +24,8 @@ pub struct FunctionMatch {
     pub function: Arc<str>,
     /// The route's parameters, decoded.
     pub params: Vec<(String, String)>,
+    /// Which key a caller needs.
+    pub auth_level: AuthLevel,
 }
 
 /// A request for a function.

@@ -5,7 +5,10 @@ use std::{fmt, net::SocketAddr, sync::Arc};
 use http::{HeaderMap, HeaderValue, Uri, header, uri::Authority};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::access::KEY_PARAMETER;
 use super::json_text::JsonObject;
+use super::keys::{KeyValue, LinkSigner, Verb};
+use crate::hub::Creation;
 
 /// The path under which the management API is served.
 pub const MANAGEMENT_PATH: &str = "/runtime/webhooks/durabletask";
@@ -14,7 +17,7 @@ pub const MANAGEMENT_PATH: &str = "/runtime/webhooks/durabletask";
 pub(super) const V1_MANAGEMENT_PATH: &str = "/admin/extensions/DurableTaskExtension";
 
 /// What may stand in a path segment or a query value as it is: RFC 3986's unreserved characters.
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+pub(super) const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Scheme and authority under which a caller reached this host, for example `http://localhost:7071`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,15 +78,25 @@ fn host_name(text: &str) -> Option<&str> {
 pub struct ManagementUrls {
     base: String,
     query: String,
+    signer: Option<LinkSigner>,
 }
 
 impl ManagementUrls {
-    /// Links below `origin` that name the task hub `hub`.
-    pub fn new(origin: &Origin, hub: &str) -> Self {
+    /// Links below `origin` that name the task hub `hub`. Without a signer no keys are asked for, and the links have none.
+    pub fn new(origin: &Origin, hub: &str, signer: Option<LinkSigner>) -> Self {
         Self {
+            signer,
             base: format!("{origin}{MANAGEMENT_PATH}"),
             query: format!("taskHub={}&connection=Storage", utf8_percent_encode(hub, ESCAPED)),
         }
+    }
+
+    /// These links with a key in each, which opens more than the instance that they name.
+    #[must_use]
+    pub(super) fn with_key(self, key: Option<&KeyValue>) -> Self {
+        let Some(key) = key else { return self };
+        let key = utf8_percent_encode(key.reveal(), ESCAPED);
+        Self { query: format!("{}&{KEY_PARAMETER}={key}", self.query), ..self }
     }
 
     /// What every link's query has.
@@ -91,20 +104,25 @@ impl ManagementUrls {
         &self.query
     }
 
-    /// The links of one instance.
-    pub fn for_instance(&self, id: &str) -> InstanceUrls {
-        let Self { base, query } = self;
+    /// The links of one instance, each with the right to do what it is for, for as long as this start of it lasts. Those of an
+    /// instance that does not exist carry none.
+    pub fn for_instance(&self, id: &str, creation: Option<Creation>) -> InstanceUrls {
+        let code = |verb| {
+            let signed = self.signer.as_ref().zip(creation).map(|(signer, creation)| signer.code(id, creation, verb));
+            signed.map_or_else(String::new, |code| format!("&{KEY_PARAMETER}={code}"))
+        };
+        let Self { base, query, signer: _ } = self;
         let instance = format!("{base}/instances/{}", utf8_percent_encode(id, ESCAPED));
         InstanceUrls {
             id: id.to_owned(),
-            status_query_get_uri: format!("{instance}?{query}"),
-            send_event_post_uri: format!("{instance}/raiseEvent/{{eventName}}?{query}"),
-            terminate_post_uri: format!("{instance}/terminate?reason={{text}}&{query}"),
-            rewind_post_uri: format!("{instance}/rewind?reason={{text}}&{query}"),
-            purge_history_delete_uri: format!("{instance}?{query}"),
-            restart_post_uri: format!("{instance}/restart?{query}"),
-            suspend_post_uri: format!("{instance}/suspend?reason={{text}}&{query}"),
-            resume_post_uri: format!("{instance}/resume?reason={{text}}&{query}"),
+            status_query_get_uri: format!("{instance}?{query}{}", code(Verb::Status)),
+            send_event_post_uri: format!("{instance}/raiseEvent/{{eventName}}?{query}{}", code(Verb::RaiseEvent)),
+            terminate_post_uri: format!("{instance}/terminate?reason={{text}}&{query}{}", code(Verb::Terminate)),
+            rewind_post_uri: format!("{instance}/rewind?reason={{text}}&{query}{}", code(Verb::Rewind)),
+            purge_history_delete_uri: format!("{instance}?{query}{}", code(Verb::Purge)),
+            restart_post_uri: format!("{instance}/restart?{query}{}", code(Verb::Restart)),
+            suspend_post_uri: format!("{instance}/suspend?reason={{text}}&{query}{}", code(Verb::Suspend)),
+            resume_post_uri: format!("{instance}/resume?reason={{text}}&{query}{}", code(Verb::Resume)),
         }
     }
 }
@@ -202,7 +220,7 @@ mod tests {
     #[test]
     fn the_check_status_body_has_the_documented_keys_in_order() {
         let origin = Origin("http://localhost:7071".into());
-        let body = ManagementUrls::new(&origin, "TestHubName").for_instance("a b%/ü\"").check_status_json();
+        let body = ManagementUrls::new(&origin, "TestHubName", None).for_instance("a b%/ü\"", None).check_status_json();
         let instance = "http://localhost:7071/runtime/webhooks/durabletask/instances/a%20b%25%2F%C3%BC%22";
         let query = "taskHub=TestHubName&connection=Storage";
         assert_eq!(

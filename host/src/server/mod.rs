@@ -11,12 +11,15 @@
 //! Start reading at [`Server`], then `router`, `functions` and `management`. `error` knows every status code of an error.
 
 mod accept;
+mod access;
+mod admin;
 mod bind;
 mod body;
 mod connection;
 mod error;
 mod functions;
 mod json_text;
+pub mod keys;
 mod links;
 mod management;
 mod patience;
@@ -38,6 +41,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::warn;
 
+pub use admin::{AppAdmin, FunctionInfo, InvokeError};
 pub use bind::BindError;
 pub use functions::{FunctionMatch, FunctionRoutes, HttpCallError, HttpFunctions, HttpInvocation, HttpReply};
 pub use links::{InstanceUrls, MANAGEMENT_PATH, ManagementUrls, Origin};
@@ -45,6 +49,7 @@ pub use management::{DurableClient, history_events};
 pub use port_holder::PortHolder;
 pub use rpc::RpcSecret;
 
+use crate::app::AllowedHost;
 use accept::{Accepted, spawn_acceptor};
 use connection::{Phase, serve_connection};
 use router::Router;
@@ -58,6 +63,10 @@ pub struct Services {
     pub routes: FunctionRoutes,
     /// Who runs functions.
     pub functions: Arc<dyn HttpFunctions>,
+    /// The app, for the admin pages.
+    pub app: Arc<dyn AppAdmin>,
+    /// The keys that callers need; none asks for none, and lets pages of other sites do nothing at all.
+    pub keys: Option<Arc<keys::Keys>>,
 }
 
 /// The server's settings.
@@ -80,6 +89,9 @@ pub struct ServerOptions {
     /// Serves the management API a second time, under a path that nobody can guess: for clients that were handed it. None
     /// serves it once.
     pub rpc_secret: Option<RpcSecret>,
+    /// Under which names and addresses it is reached, beside loopback and the address that a request came in by. Web pages of
+    /// other hosts may send it nothing that changes anything.
+    pub allowed_hosts: Vec<AllowedHost>,
     /// The connections that may exist at a time; more wait to be accepted. None: three quarters of the files that this process
     /// may open, so that storage never lacks one.
     pub connections_max: Option<usize>,
@@ -89,10 +101,10 @@ pub struct ServerOptions {
 
 impl ServerOptions {
     /// The starter JSON of a server with these settings that listens on `local`: what a client in another process needs to
-    /// know. With an [`rpc_secret`](Self::rpc_secret) whoever reads it may do everything.
-    pub fn starter_json(&self, local: SocketAddr) -> String {
+    /// know. With an [`rpc_secret`](Self::rpc_secret) or the key of templates whoever reads it may do everything.
+    pub fn starter_json(&self, local: SocketAddr, key: Option<&keys::KeyValue>) -> String {
         let rpc_base_url = self.rpc_secret.as_ref().map(|secret| secret.base_url(local));
-        starter::starter_json(&Origin::of_address(local), &self.hub_name, rpc_base_url.as_deref())
+        starter::starter_json(&Origin::of_address(local), &self.hub_name, key, rpc_base_url.as_deref())
     }
 }
 
@@ -107,6 +119,7 @@ impl Default for ServerOptions {
             use_forwarded_host: false,
             azure_status_codes: false,
             rpc_secret: None,
+            allowed_hosts: vec![],
             connections_max: None,
             timeouts: Timeouts::default(),
         }

@@ -1,5 +1,6 @@
 //! Where a request goes: the management API, the host's own pages, or a function.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -9,9 +10,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Vers
 use hyper::body::Incoming;
 use tracing::{Instrument, debug, debug_span, error, warn};
 
+use super::access::{self, Door, Presented};
+use super::admin::Admin;
 use super::body::BodyReader;
 use super::error::ApiError;
 use super::functions::{FunctionMatch, FunctionRoutes, HttpFunctions, function_reply, invocation};
+use super::keys::{Demand, Keys};
 use super::links::{MANAGEMENT_PATH, Origin, V1_MANAGEMENT_PATH};
 use super::management::{Management, Reached};
 use super::query::Query;
@@ -28,6 +32,9 @@ pub(super) struct Router {
     custom_headers: HeaderMap,
     use_forwarded_host: bool,
     rpc_secret: Option<RpcSecret>,
+    admin: Admin,
+    door: Door,
+    keys: Option<Arc<Keys>>,
 }
 
 /// The path of the starter JSON.
@@ -35,14 +42,19 @@ const STARTER_PATH: &str = "/admin/host/durableClient";
 
 impl Router {
     pub(super) fn new(services: Services, options: ServerOptions) -> Self {
+        let Services { client, routes, functions, app, keys } = services;
+        let admin = Admin::new(app, client.clone(), keys.clone(), options.hub_name.clone());
         Self {
-            management: Management::new(services.client, &options),
-            routes: services.routes,
-            functions: services.functions,
+            management: Management::new(client, keys.clone(), &options),
+            routes,
+            functions,
             bodies: BodyReader::new(options.max_request_bytes, options.buffered_bytes_max),
             custom_headers: checked_headers(options.custom_headers),
             use_forwarded_host: options.use_forwarded_host,
             rpc_secret: options.rpc_secret,
+            admin,
+            door: Door::new(options.allowed_hosts, keys.is_none()),
+            keys,
         }
     }
 
@@ -51,7 +63,7 @@ impl Router {
         let (parts, body) = request.into_parts();
         let path = rpc::shown(parts.uri.path());
         let span = debug_span!("http.request", method = %parts.method, path);
-        let answer = match check_host(&parts) {
+        let answer = match check_host(&parts).and_then(|()| self.door.check(&parts, local)) {
             // A handler that panics answers 500: without this its connection would just end.
             Ok(()) => AssertUnwindSafe(self.dispatch(&parts, body, local).instrument(span))
                 .catch_unwind()
@@ -74,15 +86,26 @@ impl Router {
 
     async fn dispatch(&self, parts: &request::Parts, body: Incoming, local: SocketAddr) -> Result<Reply, ApiError> {
         let path = parts.uri.path();
-        if let Some((base, tail)) = self.management_path(path) {
+        // Only where a link may be made of it.
+        let origin = below(path, "/runtime").or_else(|| below(path, "/admin")).map(|_| self.origin(parts, local));
+        if let Some(reached) = origin.as_ref().and_then(|origin| self.reached(path, origin)) {
             let body = self.bodies.read(&parts.headers, body);
-            let reached = Reached { origin: &self.origin(parts, local), base, tail };
             // Boxed: it is the largest future of all and the rarest.
             return Box::pin(self.management.handle(parts, reached, body)).await;
         }
+        if let Some(starter) = self.starter(parts, local) {
+            return starter;
+        }
+        if let Some(tail) = below(path, "/admin") {
+            let body = self.bodies.read(&parts.headers, body);
+            return Box::pin(self.admin.handle(parts, tail, &self.origin(parts, local), body)).await;
+        }
+        if let Some(tail) = below(path, "/runtime/health") {
+            return Box::pin(self.admin.health(&parts.method, tail)).await;
+        }
         // Nothing of an app is ever served here, whatever its routes say.
-        if below(path, "/runtime").is_some() || below(path, "/admin").is_some() {
-            return self.admin(parts, local);
+        if below(path, "/runtime").is_some() {
+            return Err(ApiError::not_found());
         }
         if let Some(found) = (self.routes)(&parts.method, path) {
             return self.call_function(found, parts, body, local).await;
@@ -103,6 +126,8 @@ impl Router {
         body: Incoming,
         local: SocketAddr,
     ) -> Result<Reply, ApiError> {
+        let seen = self.authorised(&found, parts)?;
+        let parts = &*seen;
         // Held until the response is there: it counts against the memory for bodies.
         let body = self.bodies.read(&parts.headers, body).await?;
         let function = Arc::clone(&found.function);
@@ -114,29 +139,46 @@ impl Router {
         Ok(function_reply(&function, &invocation_id, reply))
     }
 
-    /// If a path is below one of the management API's: the base that links to it have, and the rest.
-    fn management_path<'a>(&self, path: &'a str) -> Option<(&'a str, &'a str)> {
+    /// If a path is below one of the management API's: how it was reached.
+    fn reached<'a>(&self, path: &'a str, origin: &'a Origin) -> Option<Reached<'a>> {
         let public = below(path, MANAGEMENT_PATH).or_else(|| below(path, V1_MANAGEMENT_PATH));
         if let Some(tail) = public {
-            return Some((&path[..path.len() - tail.len()], tail));
+            return Some(Reached { origin, base: &path[..path.len() - tail.len()], tail, is_secret: false });
         }
         let tail = self.rpc_secret.as_ref()?.tail(path)?;
-        Some((MANAGEMENT_PATH, tail))
+        Some(Reached { origin, base: MANAGEMENT_PATH, tail, is_secret: true })
     }
 
-    /// The host's own endpoints.
-    fn admin(&self, parts: &request::Parts, local: SocketAddr) -> Result<Reply, ApiError> {
-        let (method, path) = (&parts.method, parts.uri.path());
+    /// The starter JSON, if that is what is asked for.
+    fn starter(&self, parts: &request::Parts, local: SocketAddr) -> Option<Result<Reply, ApiError>> {
+        let path = parts.uri.path();
         let path = path.strip_suffix('/').unwrap_or(path);
-        if path.eq_ignore_ascii_case("/admin/host/ping") && (method == Method::GET || method == Method::POST) {
-            return Ok(reply::empty(StatusCode::OK));
+        if !path.eq_ignore_ascii_case(STARTER_PATH) || parts.method != Method::GET {
+            return None;
         }
-        if path.eq_ignore_ascii_case(STARTER_PATH) && method == Method::GET {
-            let with_rpc = parts.uri.query().map(Query::parse).unwrap_or_default().flag("rpc").unwrap_or(true);
-            let rpc = self.rpc_secret.as_ref().filter(|_| with_rpc).map(|secret| secret.base_url(local));
-            return Ok(self.management.starter(&self.origin(parts, local), rpc.as_deref()));
+        let with_rpc = parts.uri.query().map(Query::parse).unwrap_or_default().flag("rpc").unwrap_or(true);
+        let rpc = self.rpc_secret.as_ref().filter(|_| with_rpc).map(|secret| secret.base_url(local));
+        Some(self.management.starter(parts, &self.origin(parts, local), rpc.as_deref()))
+    }
+
+    /// The request as the function sees it, if its caller may call it.
+    fn authorised<'a>(
+        &self,
+        found: &FunctionMatch,
+        parts: &'a request::Parts,
+    ) -> Result<Cow<'a, request::Parts>, ApiError> {
+        let Some(keys) = &self.keys else { return Ok(Cow::Borrowed(parts)) };
+        let presented = Presented::by(parts);
+        let demand = Demand::Function { name: &found.function, level: found.auth_level };
+        if !demand.is_open() && !presented.key().is_some_and(|key| keys.open_for(key, demand)) {
+            return Err(ApiError::unauthorized());
         }
-        Err(ApiError::not_found())
+        if presented.key().is_some_and(|key| keys.knows(key)) {
+            let mut seen = parts.clone();
+            access::without_key(&mut seen);
+            return Ok(Cow::Owned(seen));
+        }
+        Ok(Cow::Borrowed(parts))
     }
 
     fn origin(&self, parts: &request::Parts, local: SocketAddr) -> Origin {

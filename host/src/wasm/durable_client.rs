@@ -69,7 +69,15 @@ impl GuestState {
 impl client::Host for GuestState {
     async fn start_new(&mut self, request: client::StartRequest) -> Answer<client::StartOutcome> {
         let granted = self.granted("start-new")?;
-        Ok(start_new(&granted, request).await)
+        Ok(match start_new(&granted, request).await {
+            Ok(outcome) => {
+                if let hub::StartOutcome::Started { instance_id, creation, .. } = &outcome {
+                    self.last_started = Some((instance_id.as_str().to_owned(), *creation));
+                }
+                Ok(outcome_to_guest(outcome))
+            }
+            Err(error) => Err(error),
+        })
     }
 
     async fn get_status(
@@ -130,7 +138,7 @@ impl client::Host for GuestState {
         let granted = self.granted("restart")?;
         Ok(async {
             let restarted = granted.hub()?.restart(&instance_id, with_new_instance_id).await?;
-            Ok(restarted.as_str().to_owned())
+            Ok(restarted.instance_id.as_str().to_owned())
         }
         .await)
     }
@@ -191,14 +199,28 @@ impl client::Host for GuestState {
     }
 
     async fn management_urls(&mut self, instance_id: String) -> Answer<client::InstanceUrls> {
-        self.granted("management-urls")?;
+        let granted = self.granted("management-urls")?;
         let Role::Effects { urls: Some(urls), .. } = &self.role else {
             return Ok(Err(client::ClientError::Unavailable(
                 "management URLs are those of a running request: only an HTTP function has one".to_owned(),
             )));
         };
-        Ok(Ok(urls_to_guest(urls(&instance_id))))
+        // What this very call has started: another start of the id may have taken its place by now.
+        let own = self.last_started.as_ref().filter(|(id, _)| *id == instance_id).map(|(_, creation)| *creation);
+        let creation = match own {
+            Some(creation) => Some(creation),
+            None => match stored_creation(&granted, &instance_id).await {
+                Ok(creation) => creation,
+                Err(error) => return Ok(Err(error)),
+            },
+        };
+        Ok(Ok(urls_to_guest(urls(&instance_id, creation))))
     }
+}
+
+async fn stored_creation(granted: &Granted, id: &str) -> Result<Option<hub::Creation>, client::ClientError> {
+    let status = granted.hub()?.status(id, StatusWant::default()).await?;
+    Ok(status.map(|status| status.creation()))
 }
 
 fn entity_id(entity: &types::EntityId) -> Result<EntityId, client::ClientError> {
@@ -215,10 +237,7 @@ fn argument(depth_max: usize, what: &str, text: String) -> Result<Json, client::
         .map_err(|error| client::ClientError::InvalidArgument(format!("{what} is not JSON: {error}")))
 }
 
-async fn start_new(
-    granted: &Granted,
-    request: client::StartRequest,
-) -> Result<client::StartOutcome, client::ClientError> {
+async fn start_new(granted: &Granted, request: client::StartRequest) -> Result<hub::StartOutcome, client::ClientError> {
     let start = StartNew {
         input: argument(granted.json_depth_max, "input", request.input)?,
         name: FunctionName::new(&request.name),
@@ -229,18 +248,24 @@ async fn start_new(
         tags: contract::tags_from_guest(request.tags),
         trace_context: request.trace_context.map(contract::trace_from_guest).or(granted.trace_context.clone()),
     };
-    Ok(match granted.hub()?.start_new(start).await? {
-        hub::StartOutcome::Started { instance_id, execution_id } => client::StartOutcome::Started(client::Started {
-            instance_id: instance_id.as_str().to_owned(),
-            execution_id: execution_id.as_str().to_owned(),
-        }),
+    Ok(granted.hub()?.start_new(start).await?)
+}
+
+fn outcome_to_guest(outcome: hub::StartOutcome) -> client::StartOutcome {
+    match outcome {
+        hub::StartOutcome::Started { instance_id, execution_id, creation: _ } => {
+            client::StartOutcome::Started(client::Started {
+                instance_id: instance_id.as_str().to_owned(),
+                execution_id: execution_id.as_str().to_owned(),
+            })
+        }
         hub::StartOutcome::AlreadyExists { instance_id, status } => {
             client::StartOutcome::AlreadyExists(client::Existing {
                 instance_id: instance_id.as_str().to_owned(),
                 status: status_to_guest(status),
             })
         }
-    })
+    }
 }
 
 async fn get_status(

@@ -14,7 +14,10 @@ use super::{
     outbound::Outgoing,
     wasi::Replayable,
 };
-use crate::durable::{Failure, TraceContext};
+use crate::{
+    durable::{Failure, TraceContext},
+    hub::Creation,
+};
 
 /// Memory that a live guest costs beside its linear memory: store, WASI, stack. Measured at 25 to 40 KiB.
 const FIXED_BYTES: usize = 40 << 10;
@@ -63,6 +66,8 @@ pub(super) struct GuestState {
     pub(super) meter: Arc<Meter>,
     pub(super) console: Arc<Console>,
     pub(super) role: Role,
+    /// The last start that the guest asked for and got.
+    pub(super) last_started: Option<(String, Creation)>,
     pub(super) shared: Arc<Shared>,
 }
 
@@ -145,6 +150,7 @@ pub(super) fn store(
         meter,
         console,
         role,
+        last_started: None,
         shared: Arc::clone(shared),
     };
     let mut store = Store::new(&shared.engine, state);

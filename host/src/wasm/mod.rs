@@ -52,7 +52,7 @@ use crate::{
     durable::{Digest, EntityRan, Failure, FunctionName, HttpAnswer, Json, OverridableStates, TurnRecord},
     flight::Recorder,
     hub::{
-        ActivityCall, EntityCall, Executor, ExecutorFuture, GuestError, HistoryDetail, HttpRequestCall, Hub,
+        ActivityCall, Creation, EntityCall, Executor, ExecutorFuture, GuestError, HistoryDetail, HttpRequestCall, Hub,
         OrchestratorCall, OrchestratorGuest, TimerCall,
     },
 };
@@ -70,7 +70,8 @@ pub type ComponentBytes = Arc<dyn Fn(Digest) -> Pin<Box<dyn Future<Output = Opti
 pub type HistoryJson = fn(&[Arc<TurnRecord>], HistoryDetail) -> String;
 
 /// The URLs under which an instance is managed, for the origin of a running request.
-pub type ManagementUrlsFor = Arc<dyn Fn(&str) -> ManagementUrls + Send + Sync>;
+/// The start that they are for is that of the instance; none if it does not exist.
+pub type ManagementUrlsFor = Arc<dyn Fn(&str, Option<Creation>) -> ManagementUrls + Send + Sync>;
 
 /// The URLs under which an instance is managed, keys included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

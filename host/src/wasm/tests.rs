@@ -60,7 +60,8 @@ impl Fixture {
     async fn call(&self, name: &str) -> Result<HttpReply, HttpCallError> {
         let request =
             HttpRequest { method: "GET".into(), url: "http://localhost/api/test".into(), ..HttpRequest::default() };
-        let urls: ManagementUrlsFor = Arc::new(|id| ManagementUrls { id: id.to_owned(), ..ManagementUrls::default() });
+        let urls: ManagementUrlsFor =
+            Arc::new(|id, _| ManagementUrls { id: id.to_owned(), ..ManagementUrls::default() });
         let call =
             HttpCall { function: FunctionName::new(name), invocation_id: "inv".into(), request, urls: Some(urls) };
         self.wasm.call_http(call).await

@@ -21,6 +21,7 @@ mod entities;
 mod gate;
 mod hostile;
 mod idle;
+mod keys;
 mod limits;
 mod management;
 mod operations;

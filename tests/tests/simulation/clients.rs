@@ -455,8 +455,8 @@ async fn restart(context: &Context, plan: &Plan) {
         let restarted = context.hub.restart(&plan.id, false).await;
         context.settled(&plan.id).await;
         match restarted {
-            Ok(id) => {
-                assert_eq!(id.as_str(), plan.id);
+            Ok(restarted) => {
+                assert_eq!(restarted.instance_id.as_str(), plan.id);
                 let mut truth = plan.truth();
                 truth.start_unknown -= 1;
                 truth.accepted += 1;
@@ -491,7 +491,7 @@ async fn start_copy(context: &Context, plan: &Plan) {
         let restarted = context.hub.restart(&plan.id, true).await;
         context.settled(&plan.id).await;
         match restarted {
-            Ok(id) => break id,
+            Ok(restarted) => break restarted.instance_id,
             Err(ClientError::NotFound(_)) if context.recorder.graves_of(&plan.id) > 0 => return,
             Err(error) => assert!(may_be_repeated(&error), "a restart was refused: {error}"),
         }

@@ -1,9 +1,11 @@
 //! `host.json`: the settings of an app, typed, with their defaults.
 
+mod allowed_hosts;
 mod outbound;
 mod read;
 mod section;
 
+pub use allowed_hosts::AllowedHost;
 pub use outbound::OutboundRule;
 
 use std::collections::BTreeMap;
@@ -137,6 +139,9 @@ pub struct SoloistOptions {
     pub azure_status_codes: bool,
     /// `outboundAllow`: destinations that functions may send requests to although they are not public. Default none.
     pub outbound_allow: Vec<OutboundRule>,
+    /// `allowedHosts`: names and addresses under which this host may be reached, beside loopback and the address that a
+    /// request came in by; web pages of these hosts may send it requests. Default none.
+    pub allowed_hosts: Vec<AllowedHost>,
 }
 
 impl Default for SoloistOptions {
@@ -155,6 +160,7 @@ impl Default for SoloistOptions {
             request_queue: Duration::from_secs(10),
             azure_status_codes: false,
             outbound_allow: Vec::new(),
+            allowed_hosts: Vec::new(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::section::Section;
-use super::{DurableTaskOptions, HostJson, HttpOptions, OutboundRule, SoloistOptions};
+use super::{AllowedHost, DurableTaskOptions, HostJson, HttpOptions, OutboundRule, SoloistOptions};
 use crate::app::error::{AppError, Problem};
 use crate::app::json::{Document, Node, Value};
 use crate::app::settings::Settings;
@@ -89,6 +89,7 @@ const KNOWN_SOLOIST_KEYS: &[&str] = &[
     "requestQueueSeconds",
     "azureStatusCodes",
     "outboundAllow",
+    "allowedHosts",
 ];
 
 /// The longest duration of the original, as it prints it.
@@ -299,7 +300,27 @@ fn read_soloist(section: &Section<'_>) -> Result<SoloistOptions, Problem> {
         )?),
         azure_status_codes: section.bool("azureStatusCodes", default.azure_status_codes)?,
         outbound_allow: read_outbound_allow(section)?,
+        allowed_hosts: read_allowed_hosts(section)?,
     })
+}
+
+fn read_allowed_hosts(section: &Section<'_>) -> Result<Vec<AllowedHost>, Problem> {
+    const KEY: &str = "allowedHosts";
+    let Some(node) = section.value(KEY) else { return Ok(Vec::new()) };
+    let texts = section.strings(KEY)?.unwrap_or_default();
+    let hosts = texts.iter().map(|text| {
+        text.trim().parse().map_err(|reason: String| {
+            Problem::new(
+                format!(
+                    "host.json: {}.{KEY} holds '{text}': {reason}; give example.org, *.example.org, an IP address or *, \
+                     without a port",
+                    section.name
+                ),
+                node.origin(),
+            )
+        })
+    });
+    hosts.collect()
 }
 
 fn read_outbound_allow(section: &Section<'_>) -> Result<Vec<OutboundRule>, Problem> {
@@ -464,6 +485,8 @@ mod tests {
         assert!(soloist(r#""residentBytes":-1"#).contains("soloist.residentBytes"));
         let outbound = soloist(r#""outboundAllow":["localhost", "10.0.0.1/8"]"#);
         assert!(outbound.contains("soloist.outboundAllow holds '10.0.0.1/8': ") && outbound.contains("10.0.0.0/8"));
+        let hosts = soloist(r#""allowedHosts":["example.org", "http://a"]"#);
+        assert!(hosts.contains("soloist.allowedHosts holds 'http://a': "), "{hosts}");
         assert!(soloist(r#""outboundAllow":7"#).contains("soloist.outboundAllow must be an array of strings"));
         assert!(
             message(r#"{"version":"2.0","functionTimeout":"00:00:00"}"#)

@@ -2,9 +2,9 @@
 
 use futures::future::BoxFuture;
 
-use crate::durable::{EntityId, InstanceId, Json};
+use crate::durable::{EntityId, Json};
 use crate::hub::{
-    ClientError, EntityStatus, EntityStatusPage, EntityStatusQuery, Hub, OrchestrationStatus, PurgeFilter,
+    ClientError, EntityStatus, EntityStatusPage, EntityStatusQuery, Hub, OrchestrationStatus, PurgeFilter, Restarted,
     SignalEntity, StartNew, StartOutcome, StatusPage, StatusQuery, StatusWant,
 };
 
@@ -39,7 +39,7 @@ pub trait DurableClient: Send + Sync + 'static {
     /// [`Hub::rewind`].
     fn rewind<'a>(&'a self, id: &'a str, reason: &'a str) -> BoxFuture<'a, Result<(), ClientError>>;
     /// [`Hub::restart`].
-    fn restart<'a>(&'a self, id: &'a str, with_new_id: bool) -> BoxFuture<'a, Result<InstanceId, ClientError>>;
+    fn restart<'a>(&'a self, id: &'a str, with_new_id: bool) -> BoxFuture<'a, Result<Restarted, ClientError>>;
     /// [`Hub::purge`].
     fn purge<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), ClientError>>;
     /// [`Hub::purge_by`].
@@ -109,7 +109,7 @@ impl DurableClient for Hub {
         Box::pin(Hub::rewind(self, id, reason))
     }
 
-    fn restart<'a>(&'a self, id: &'a str, with_new_id: bool) -> BoxFuture<'a, Result<InstanceId, ClientError>> {
+    fn restart<'a>(&'a self, id: &'a str, with_new_id: bool) -> BoxFuture<'a, Result<Restarted, ClientError>> {
         Box::pin(Hub::restart(self, id, with_new_id))
     }
 

@@ -20,9 +20,11 @@ pub use client::DurableClient;
 pub use history::history_events;
 
 use super::ServerOptions;
+use super::access::Presented;
 use super::body::{Body, BodyError};
 use super::error::ApiError;
 use super::json_text::{JsonObject, array};
+use super::keys::{Demand, Keys};
 use super::links::{ManagementUrls, Origin};
 use super::query::Query;
 use super::reply::{self, Reply};
@@ -41,6 +43,8 @@ const LARGE_BYTES: usize = 256 << 10;
 /// Serves the management API.
 pub(super) struct Management {
     client: Arc<dyn DurableClient>,
+    /// None: no keys are asked for.
+    keys: Option<Arc<Keys>>,
     hub_name: String,
     json_depth_max: usize,
     azure_status_codes: bool,
@@ -55,6 +59,8 @@ pub(super) struct Reached<'a> {
     pub base: &'a str,
     /// The rest of the path, still percent-encoded.
     pub tail: &'a str,
+    /// By the secret path: whoever knows it needs no key.
+    pub is_secret: bool,
 }
 
 /// What an operation may need of its request.
@@ -66,9 +72,10 @@ struct Call<'a> {
 }
 
 impl Management {
-    pub(super) fn new(client: Arc<dyn DurableClient>, options: &ServerOptions) -> Self {
+    pub(super) fn new(client: Arc<dyn DurableClient>, keys: Option<Arc<Keys>>, options: &ServerOptions) -> Self {
         Self {
             client,
+            keys,
             hub_name: options.hub_name.clone(),
             json_depth_max: options.json_depth_max,
             azure_status_codes: options.azure_status_codes,
@@ -86,9 +93,24 @@ impl Management {
         if self.azure_status_codes { reply.map_err(ApiError::with_azure_code) } else { reply }
     }
 
-    /// The starter JSON: all that a client of another process needs to know of this host.
-    pub(super) fn starter(&self, origin: &Origin, rpc_base_url: Option<&str>) -> Reply {
-        reply::json(StatusCode::OK, starter_json(origin, &self.hub_name, rpc_base_url))
+    /// The starter JSON: all that a client of another process needs to know of this host, for who may do everything here.
+    ///
+    /// # Errors
+    /// 401 without a key that opens the API.
+    pub(super) fn starter(
+        &self,
+        parts: &request::Parts,
+        origin: &Origin,
+        rpc_base_url: Option<&str>,
+    ) -> Result<Reply, ApiError> {
+        let key = match &self.keys {
+            Some(keys) if Presented::by(parts).key().is_some_and(|key| keys.open_for(key, Demand::DurableTask)) => {
+                Some(keys.template_key())
+            }
+            Some(_) => return Err(ApiError::unauthorized()),
+            None => None,
+        };
+        Ok(reply::json(StatusCode::OK, starter_json(origin, &self.hub_name, key.as_ref(), rpc_base_url)))
     }
 
     async fn perform(
@@ -97,14 +119,18 @@ impl Management {
         reached: Reached<'_>,
         body: impl Future<Output = Result<Body, BodyError>>,
     ) -> Result<Reply, ApiError> {
-        let Reached { origin, base, tail } = reached;
-        let operation = Operation::parse(&parts.method, tail).ok_or_else(ApiError::not_found)?;
+        let Reached { origin, base, tail, is_secret } = reached;
+        let operation = Operation::parse(&parts.method, tail);
+        if let Some(keys) = self.keys.as_ref().filter(|_| !is_secret) {
+            self.authorise(keys, &Presented::by(parts), operation.as_ref()).await?;
+        }
+        let operation = operation.ok_or_else(ApiError::not_found)?;
         let query = parts.uri.query();
         let call = Call {
             headers: &parts.headers,
             query: query.map(Query::parse).unwrap_or_default(),
             url: query.map_or_else(|| format!("{origin}{base}{tail}"), |query| format!("{origin}{base}{tail}?{query}")),
-            urls: ManagementUrls::new(origin, &self.hub_name),
+            urls: ManagementUrls::new(origin, &self.hub_name, self.keys.as_ref().map(|keys| keys.signer())),
         };
         match operation {
             Operation::Start { name, id } => self.start(&call, StartRequest { name, id }, body).await,
@@ -128,6 +154,26 @@ impl Management {
                 Err(ApiError::argument("The path is not UTF-8. Percent-encode names and ids as UTF-8."))
             }
         }
+    }
+
+    /// Lets a caller do what the path asks for: who has the key, anything; who has a signed link, what that is for, to the start
+    /// that it was made for.
+    async fn authorise(
+        &self,
+        keys: &Keys,
+        presented: &Presented,
+        operation: Option<&Operation>,
+    ) -> Result<(), ApiError> {
+        let code = presented.key().ok_or_else(ApiError::unauthorized)?;
+        if keys.open_for(code, Demand::DurableTask) {
+            return Ok(());
+        }
+        let (id, verb) = operation.and_then(Operation::linked).ok_or_else(ApiError::unauthorized)?;
+        let signer = keys.signer();
+        let token = signer.verified(code, id, verb).ok_or_else(ApiError::unauthorized)?;
+        // 404 if it is gone: its holder knew of it, and clients that wait for that end.
+        let now = self.existing(id, StatusWant::default()).await?;
+        if signer.token(id, now.creation()) == token { Ok(()) } else { Err(ApiError::unauthorized()) }
     }
 
     async fn status(&self, call: &Call<'_>, id: &str) -> Result<Reply, ApiError> {

@@ -3,6 +3,7 @@
 use http::Method;
 use percent_encoding::percent_decode_str;
 
+use super::super::keys::Verb;
 use super::entities::EntityPath;
 
 /// An operation of the management API, with what its path names. Instance ids are as they were sent: not yet checked.
@@ -78,6 +79,30 @@ impl Operation {
             "makeprimary" if method == Method::POST && rest.is_empty() => Some(Self::MakePrimary),
             _ => None,
         }
+    }
+
+    /// The instance and what a link to it must be for, if links lead to this.
+    pub(super) fn linked(&self) -> Option<(&str, Verb)> {
+        let (id, verb) = match self {
+            Self::Status(id) => (id, Verb::Status),
+            Self::Purge(id) => (id, Verb::Purge),
+            Self::RaiseEvent { id, .. } => (id, Verb::RaiseEvent),
+            Self::Terminate(id) => (id, Verb::Terminate),
+            Self::Suspend(id) => (id, Verb::Suspend),
+            Self::Resume(id) => (id, Verb::Resume),
+            Self::Rewind(id) => (id, Verb::Rewind),
+            Self::Restart(id) => (id, Verb::Restart),
+            Self::Start { .. }
+            | Self::List
+            | Self::PurgeBy
+            | Self::ReadEntity(_)
+            | Self::ListEntities(_)
+            | Self::SignalEntity(_)
+            | Self::DeleteEntity(_)
+            | Self::MakePrimary
+            | Self::NotUtf8 => return None,
+        };
+        Some((id, verb))
     }
 
     fn start(rest: &[&str]) -> Option<Self> {

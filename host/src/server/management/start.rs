@@ -10,8 +10,8 @@ use super::super::error::ApiError;
 use super::super::reply::{self, Reply};
 use super::status::status_json;
 use super::{Call, Management, json_body, known_form};
-use crate::durable::{FunctionName, InstanceId, Json, RuntimeStatus};
-use crate::hub::{ClientError, HistoryDetail, OrchestrationStatus, StartNew, StartOutcome, StatusWant};
+use crate::durable::{FunctionName, Json, RuntimeStatus};
+use crate::hub::{ClientError, HistoryDetail, OrchestrationStatus, Restarted, StartNew, StartOutcome, StatusWant};
 
 /// Nobody waits longer over one request: connections do not live for ever.
 const WAIT_MAX: Duration = Duration::from_secs(600);
@@ -46,11 +46,11 @@ impl Management {
             tags: vec![],
             trace_context: None,
         };
-        let instance_id = match self.client.start_new(start).await? {
-            StartOutcome::Started { instance_id, .. } => instance_id,
+        let started = match self.client.start_new(start).await? {
+            StartOutcome::Started { instance_id, creation, .. } => Restarted { instance_id, creation },
             StartOutcome::AlreadyExists { status, .. } => return Err(ApiError::already_exists(status)),
         };
-        self.started(call, &instance_id, wait).await
+        self.started(call, &started, wait).await
     }
 
     pub(super) async fn restart(&self, call: &Call<'_>, id: &str) -> Result<Reply, ApiError> {
@@ -58,21 +58,21 @@ impl Management {
         let unknown = || ApiError::restart_of_unknown(id);
         let known = known_form(id).map_err(|_| unknown())?;
         let with_new_id = call.query.flag("restartWithNewInstanceId").unwrap_or(true);
-        let instance_id = self.client.restart(known, with_new_id).await.map_err(|error| match error {
+        let restarted = self.client.restart(known, with_new_id).await.map_err(|error| match error {
             ClientError::NotFound(_) => unknown(),
             error => error.into(),
         })?;
-        self.started(call, &instance_id, wait).await
+        self.started(call, &restarted, wait).await
     }
 
     /// The answer to a start, after the wait that the caller asked for.
-    async fn started(&self, call: &Call<'_>, id: &InstanceId, wait: Option<Wait>) -> Result<Reply, ApiError> {
+    async fn started(&self, call: &Call<'_>, started: &Restarted, wait: Option<Wait>) -> Result<Reply, ApiError> {
         if let Some(wait) = wait
-            && let Some(ended) = self.wait_for_end(id.as_str(), wait).await?
+            && let Some(ended) = self.wait_for_end(started.instance_id.as_str(), wait).await?
         {
             return Ok(ended_reply(call, &ended));
         }
-        Ok(check_status(call, id.as_str()))
+        Ok(check_status(call, started))
     }
 
     /// Waits until the instance has ended or the time is up; none if it has not ended (or is gone).
@@ -104,8 +104,8 @@ impl Wait {
 }
 
 /// The answer to a start: where to look.
-fn check_status(call: &Call<'_>, id: &str) -> Reply {
-    let mut urls = call.urls.for_instance(id);
+fn check_status(call: &Call<'_>, started: &Restarted) -> Reply {
+    let mut urls = call.urls.for_instance(started.instance_id.as_str(), Some(started.creation));
     if call.failure_is_error() {
         urls.status_query_get_uri.push_str("&returnInternalServerErrorOnFailure=true");
     }

@@ -9,15 +9,18 @@ use hyper::body::Bytes;
 
 use super::*;
 use crate::durable::EntityId;
-use crate::durable::{ExecutionId, Failure, Timestamp};
+use crate::durable::{ExecutionId, Failure, InstanceKey, Timestamp};
 use crate::hub::{
-    ClientError, EntityStatus, EntityStatusPage, EntityStatusQuery, PurgeFilter, SignalEntity, StartNew, StartOutcome,
-    StatusPage,
+    ClientError, Creation, EntityStatus, EntityStatusPage, EntityStatusQuery, PurgeFilter, Restarted, SignalEntity,
+    StartNew, StartOutcome, StatusPage,
 };
 use crate::server::body::Body;
 use crate::storage::Output;
 
 pub(in crate::server) const STATUS_JSON: &str = r#"{"name":"E1","instanceId":"a","runtimeStatus":"Running","input":{"b":1.0, "a":[]},"customStatus":"half","output":null,"createdTime":"2026-01-01T00:00:00Z","lastUpdatedTime":"2026-01-01T00:00:03Z"}"#;
+
+/// The start of every instance.
+const CREATION: Creation = Creation { instance: InstanceKey(1), time: Timestamp(1_767_225_600_999_999) };
 
 pub(in crate::server) fn status(runtime_status: RuntimeStatus) -> OrchestrationStatus {
     OrchestrationStatus {
@@ -28,7 +31,8 @@ pub(in crate::server) fn status(runtime_status: RuntimeStatus) -> OrchestrationS
         input: Some(Json::parse(r#"{"b":1.0, "a":[]}"#).unwrap()),
         output: None,
         custom_status: Some(Json::string("half")),
-        created: Timestamp(1_767_225_600_999_999),
+        instance: CREATION.instance,
+        created: CREATION.time,
         updated: Timestamp(1_767_225_603_000_000),
         history: None,
         diagnostics: None,
@@ -82,7 +86,9 @@ impl DurableClient for ScriptedHub {
             (Ok(instance_id), Some(status)) if !status.runtime_status.is_terminal() => {
                 Ok(StartOutcome::AlreadyExists { instance_id, status: status.runtime_status })
             }
-            (Ok(instance_id), _) => Ok(StartOutcome::Started { instance_id, execution_id: ExecutionId("x".into()) }),
+            (Ok(instance_id), _) => {
+                Ok(StartOutcome::Started { instance_id, execution_id: ExecutionId("x".into()), creation: CREATION })
+            }
         };
         Box::pin(async { outcome })
     }
@@ -156,13 +162,16 @@ impl DurableClient for ScriptedHub {
         })
     }
 
-    fn restart<'a>(&'a self, id: &'a str, with_new_id: bool) -> BoxFuture<'a, Result<InstanceId, ClientError>> {
+    fn restart<'a>(&'a self, id: &'a str, with_new_id: bool) -> BoxFuture<'a, Result<Restarted, ClientError>> {
         self.ask(format!("restart {id} {with_new_id}"));
         Box::pin(async move {
             match self.live(id) {
                 Err(ClientError::NotFound(id)) => Err(ClientError::NotFound(id)),
                 Ok(()) if !with_new_id => Err(ClientError::Conflict("it is live".into())),
-                _ => Ok(InstanceId::from_stored(if with_new_id { "Completed" } else { id })),
+                _ => {
+                    let instance_id = InstanceId::from_stored(if with_new_id { "Completed" } else { id });
+                    Ok(Restarted { instance_id, creation: CREATION })
+                }
             }
         })
     }
@@ -225,7 +234,7 @@ fn send(request: &str, headers: &[(&str, &str)], body: &str) -> Answer {
 
 fn send_to(options: &ServerOptions, request: &str, headers: &[(&str, &str)], body: &str) -> Answer {
     let hub = Arc::new(ScriptedHub::new());
-    let management = Management::new(hub.clone(), options);
+    let management = Management::new(hub.clone(), None, options);
     let (method, target) = request.split_once(' ').unwrap();
     let mut builder = http::Request::builder().method(method).uri(format!("/base{target}"));
     for (name, value) in headers {
@@ -238,7 +247,9 @@ fn send_to(options: &ServerOptions, request: &str, headers: &[(&str, &str)], bod
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
         let reply = management
-            .handle(&parts, Reached { origin: &origin, base: "/base", tail: &tail }, async { Ok(body) })
+            .handle(&parts, Reached { origin: &origin, base: "/base", tail: &tail, is_secret: false }, async {
+                Ok(body)
+            })
             .await;
         let (parts, body) = reply.unwrap_or_else(ApiError::into_reply).into_parts();
         let body = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
