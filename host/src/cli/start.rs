@@ -108,8 +108,9 @@ impl Start {
         if !self.address.is_loopback() {
             warn!(address = %self.address, "requests and their keys are not encrypted: put a proxy with TLS before this host");
         }
-        self.write_ready_file(&host)?;
         self.announce(&host, data.as_deref(), began);
+        // Last: whoever waited for it finds everything printed.
+        self.write_ready_file(&host)?;
         tokio::select! {
             biased;
             error = host.failed() => {
