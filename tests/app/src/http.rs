@@ -111,3 +111,9 @@ pub fn http_echo(req: HttpRequest) -> HttpResult {
         "body": String::from_utf8_lossy(req.body()),
     }))?)
 }
+
+/// Says hello: as little as a function can do.
+#[http_trigger]
+pub fn http_hello() -> HttpResponse {
+    HttpResponse::ok().text("Hello!")
+}

@@ -1,21 +1,12 @@
-//! The commit path: starts and turns against SQLite storage, beside a bare append log in the same run.
-//!
-//! The log is what no storage can beat: records appended to one file by one thread, all that wait in one write and one
-//! `fdatasync`. It decides nothing, indexes nothing and cannot be read.
+//! The commit path: starts and turns against SQLite storage, without a host, beside the bare append log.
 
 use std::{
-    fs::File,
-    io::Write,
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-        mpsc,
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use soloist::{
     durable::{
         Digest, ExecutionId, ExecutionStarted, HistoryEvent, InstanceId, Json, OverridableStates, RuntimeStatus,
@@ -23,94 +14,60 @@ use soloist::{
     },
     storage::{Committed, Fence, Start, Started, Storage, TurnCommit, sqlite::Sqlite},
 };
-use tokio::sync::oneshot;
 
 use crate::{
+    bench::Bench,
     crowd::{Crowd, Tally},
-    report::{Row, Samples},
+    machine,
+    raw::{self, CLIENTS},
+    report::{Figure, Ratio, Round},
 };
-
-/// How many clients wait at once.
-const WAITERS: [usize; 3] = [1, 32, 256];
 
 /// Turns of an instance; the last one ends it.
 const TURNS: u32 = 6;
 
-/// Each point is measured this often, log and storage in turn; the median by rate is reported.
-const ROUNDS: usize = 3;
-
-const DURATION: Duration = Duration::from_secs(1);
-
-/// The size of a record in the log: about what storage writes for a turn.
-const LOG_RECORD_BYTES: usize = 83;
-
-/// What one measurement found.
-struct Measured {
-    /// The acknowledgements, of starts too.
-    samples: Samples,
-    /// Turns (or records of the log) acknowledged per second. Starts are work that storage has and is not credited for.
-    per_second: f64,
-    commits: u64,
-}
-
-/// Measures at every number of waiters. Files are written below `target` if that exists: a memory file system would
-/// measure nothing.
+/// Measures at every number of waiters, log and storage in turn. Starts are work that storage has and is not credited for.
 ///
 /// # Errors
 /// When a file cannot be written, or storage refuses a commit.
-pub fn run() -> Result<()> {
+pub fn run(bench: &Bench) -> Result<()> {
     let folder = crate::scratch()?;
-    let crowd = Crowd::new()?;
-    for waiters in WAITERS {
-        let (mut storage, mut log) = (Vec::new(), Vec::new());
-        for round in 0..ROUNDS {
-            log.push(measure_log(&crowd, &folder.path().join(format!("log-{waiters}-{round}")), waiters)?);
-            storage.push(measure_storage(&crowd, &folder.path().join(format!("hub-{waiters}-{round}.db")), waiters)?);
-        }
-        let (storage, log) = (median(storage), median(log));
-        let ratio = storage.per_second / log.per_second;
-        print(format!("bare log, {waiters} waiters"), log, String::new());
-        print(format!("storage, {waiters} waiters"), storage, format!(", {ratio:.3} of the log"));
+    for waiters in CLIENTS {
+        let mut logs = Vec::new();
+        let rounds = bench.rounds(|round| {
+            let file = |kind: &str| folder.path().join(format!("{kind}-{waiters}-{round}"));
+            logs.push(raw::append_log(&bench.crowd, &file("log"), waiters, bench.plan.duration)?);
+            storage(&bench.crowd, &file("hub"), waiters, bench.plan.duration)
+        })?;
+        let log = Figure::new("commit", format!("append log, {waiters} waiters"), logs);
+        let figure = Figure::new("commit", format!("turns committed to storage, {waiters} waiters"), rounds);
+        let value = figure.per_second() / log.per_second().max(1e-9);
+        bench.show(log);
+        bench.show(figure.ratio(Some(Ratio { value, of: format!("the log at {waiters}") })));
     }
     Ok(())
 }
 
-fn print(name: String, measured: Measured, ratio: String) {
-    let Measured { samples, per_second, commits } = measured;
-    let per_commit = samples.len() as f64 / commits.max(1) as f64;
-    let note = format!("{per_second:.0} turns/s, {per_commit:.1} a commit{ratio}");
-    Row::new("commit", name, samples).commits(Some(commits)).note(note).print();
-}
-
-fn median(mut rounds: Vec<Measured>) -> Measured {
-    rounds.sort_by(|one, other| one.per_second.total_cmp(&other.per_second));
-    rounds.swap_remove(rounds.len() / 2)
-}
-
-fn measure_storage(crowd: &Crowd, path: &Path, waiters: usize) -> Result<Measured> {
+fn storage(crowd: &Crowd, path: &Path, waiters: usize, duration: Duration) -> Result<Round> {
     let storage = Arc::new(Sqlite::open(path)?);
-    let measured = measure(
-        crowd,
-        waiters,
-        |client| {
-            let storage = Arc::clone(&storage);
-            async move {
-                let (mut tally, until) = (Tally::default(), Instant::now() + DURATION);
-                let mut instance = 0;
-                while Instant::now() < until {
-                    one_instance(&*storage, &format!("client-{client}-instance-{instance}"), &mut tally).await?;
-                    instance += 1;
-                }
-                Ok(tally)
+    let flushes = machine::disk_flushes(path);
+    let (samples, _) = crowd.measure(waiters, |client| {
+        let storage = Arc::clone(&storage);
+        async move {
+            let (mut tally, until) = (Tally::default(), Instant::now() + duration);
+            let mut instance = 0;
+            while Instant::now() < until {
+                one_instance(&*storage, &format!("client-{client}-instance-{instance}"), &mut tally).await?;
+                instance += 1;
             }
-        },
-        || storage.commits(),
-    )?;
-    Ok(measured)
+            Ok(tally)
+        }
+    })?;
+    let flushes = machine::disk_flushes(path).zip(flushes).map(|(after, before)| after - before);
+    Ok(Round { commits: Some(storage.commits()), flushes, ..Round::of(samples) })
 }
 
 async fn one_instance(storage: &dyn Storage, id: &str, tally: &mut Tally) -> Result<()> {
-    let began = Instant::now();
     let start = Start {
         fence: Fence::default(),
         id: InstanceId::parse(id)?,
@@ -121,7 +78,6 @@ async fn one_instance(storage: &dyn Storage, id: &str, tally: &mut Tally) -> Res
     let Started::Started { instance, generation, .. } = storage.start(start).await? else {
         anyhow::bail!("{id} exists");
     };
-    tally.add(began);
     tally.uncounted += 1;
     for number in 1..=TURNS {
         let began = Instant::now();
@@ -181,62 +137,4 @@ fn turn(number: u32) -> TurnRecord {
         events: vec![completed, event],
         summary: Summary { status, custom_status: None, next_due: None, outstanding },
     }
-}
-
-/// A record for the log, and whom to tell.
-type Append = ([u8; LOG_RECORD_BYTES], oneshot::Sender<()>);
-
-fn measure_log(crowd: &Crowd, path: &Path, waiters: usize) -> Result<Measured> {
-    let mut file = File::options().create_new(true).append(true).open(path).context("opening the log")?;
-    let (queue, appends) = mpsc::channel::<Append>();
-    let commits = Arc::new(AtomicU64::new(0));
-    let counted = Arc::clone(&commits);
-    let thread = std::thread::spawn(move || -> std::io::Result<()> {
-        let mut bytes = Vec::new();
-        while let Ok(first) = appends.recv() {
-            let batch: Vec<Append> = std::iter::once(first).chain(appends.try_iter().take(4095)).collect();
-            bytes.clear();
-            batch.iter().for_each(|(record, _)| bytes.extend_from_slice(record));
-            file.write_all(&bytes)?;
-            file.sync_data()?;
-            counted.fetch_add(1, Ordering::Relaxed);
-            for (_, reply) in batch {
-                let _ = reply.send(());
-            }
-        }
-        Ok(())
-    });
-    let measured = measure(
-        crowd,
-        waiters,
-        |_client| {
-            let queue = queue.clone();
-            async move {
-                let (mut tally, until) = (Tally::default(), Instant::now() + DURATION);
-                while Instant::now() < until {
-                    let began = Instant::now();
-                    let (reply, answer) = oneshot::channel();
-                    queue.send(([7; LOG_RECORD_BYTES], reply)).context("the log's thread has ended")?;
-                    answer.await.context("the log's thread has ended")?;
-                    tally.add(began);
-                }
-                Ok(tally)
-            }
-        },
-        || commits.load(Ordering::Relaxed),
-    )?;
-    drop(queue);
-    thread.join().expect("the log's thread does not panic")?;
-    Ok(measured)
-}
-
-/// Runs so many clients at once.
-fn measure<C>(crowd: &Crowd, waiters: usize, client: impl Fn(usize) -> C, commits: impl Fn() -> u64) -> Result<Measured>
-where
-    C: Future<Output = Result<Tally>> + Send + 'static,
-{
-    let before = commits();
-    let (samples, uncounted) = crowd.measure(waiters, client)?;
-    let turns = (samples.len() - uncounted) as f64 / samples.len() as f64;
-    Ok(Measured { per_second: samples.per_second() * turns, commits: commits() - before, samples })
 }

@@ -22,6 +22,18 @@ impl Tally {
     pub fn add(&mut self, began: Instant) {
         self.taken.push(began.elapsed());
     }
+
+    /// Takes down something that began at `began` and has ended now, if now is between the two moments; else it only counts.
+    /// Whether the second moment has come.
+    pub fn add_between(&mut self, began: Instant, from: Instant, until: Instant) -> bool {
+        let now = Instant::now();
+        if (from..until).contains(&now) {
+            self.taken.push(now - began);
+        } else {
+            self.uncounted += 1;
+        }
+        now >= until
+    }
 }
 
 /// Clients, and the threads that they share.

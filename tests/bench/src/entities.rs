@@ -8,18 +8,18 @@ use std::{
 use anyhow::{Result, ensure};
 
 use crate::{
+    bench::{Bench, Work},
     client::Connection,
     crowd::Tally,
-    end_to_end::Bench,
     process::HostProcess,
-    report::{Row, Samples},
+    report::{Figure, Samples},
 };
 
 /// Clients, signals of each, and over how many keys they go.
-const SIGNALS: [(usize, usize, usize); 4] = [(1, 1_000, 1), (64, 500, 1), (256, 200, 1), (256, 200, 1_000)];
+const SIGNALS: [(usize, usize, usize); 4] = [(1, 1_000, 1), (32, 500, 1), (256, 100, 1), (256, 100, 1_000)];
 
 /// Clients that read, and reads of each.
-const READS: [(usize, usize); 2] = [(1, 5_000), (256, 200)];
+const READS: [(usize, usize); 2] = [(1, 10_000), (256, 200)];
 
 /// How long the last operation may take after the last signal was acknowledged.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -28,19 +28,27 @@ const PATIENCE: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// If the host cannot be run, or a sum is not that of the acknowledged signals.
-pub fn operations() -> Result<()> {
-    let bench = Bench::new()?;
+pub fn operations(bench: &Bench) -> Result<()> {
     for (clients, signals, keys) in SIGNALS {
-        signal(&bench, clients, signals, keys)?;
+        let (signals, keys) = (bench.plan.count(signals, signals / 20), bench.plan.count(keys, keys.min(20)));
+        let rounds = bench.fresh_rounds("info", |host| signal(bench, host, clients, signals, keys))?;
+        let figure = Figure::new("W8", format!("signals to {keys} keys until applied, {clients} at once"), rounds);
+        let ratio = bench.limits()?.of_log(clients, figure.per_second());
+        bench.show(figure.ratio(ratio).note("the times are those of the acknowledgements"));
     }
-    READS.into_iter().try_for_each(|(clients, reads)| read(&bench, clients, reads))
+    for (clients, reads) in READS {
+        let reads = bench.plan.count(reads, reads / 20);
+        let rounds = bench.fresh_rounds("info", |host| Ok(read(bench, host, clients, reads)?.into()))?;
+        let figure = Figure::new("W8", format!("reads of one entity, {clients} at once"), rounds);
+        let ratio = bench.limits()?.of_hello(clients, figure.per_second());
+        bench.show(figure.ratio(ratio));
+    }
+    Ok(())
 }
 
-/// Each client adds 1 again and again, to one key after the other. Counted is what is in the states, until the last is.
-fn signal(bench: &Bench, clients: usize, signals: usize, keys: usize) -> Result<()> {
-    let host = bench.host("info")?;
-    let address = host.address();
-    let began = Instant::now();
+/// Each client adds 1 again and again, to one key after the other. The clock runs until the last is in a state.
+fn signal(bench: &Bench, host: &HostProcess, clients: usize, signals: usize, keys: usize) -> Result<Work> {
+    let (address, began) = (host.address(), Instant::now());
     let (samples, _) = bench.crowd.measure(clients, |client| async move {
         let mut connection = Connection::open(address).await?;
         let mut tally = Tally::default();
@@ -53,20 +61,12 @@ fn signal(bench: &Bench, clients: usize, signals: usize, keys: usize) -> Result<
         }
         Ok(tally)
     })?;
-    let acknowledged = samples.clone();
     bench.crowd.run(until_sum(address, keys, samples.len()))?;
-    let samples = samples.within(began.elapsed());
-    let (name, operations) = (format!("signals to {keys} keys until applied, {clients} at once"), samples.len());
-    let commits = print_end(host, "W8", name, samples, operations)?;
-    let each = operations as f64 / commits.unwrap_or(1).max(1) as f64;
-    let name = format!("the same, acknowledged; {each:.1} operations per commit");
-    Row::new("W8", name, acknowledged).print();
-    Ok(())
+    Ok(samples.within(began.elapsed()).into())
 }
 
 /// Each client reads one entity's state again and again.
-fn read(bench: &Bench, clients: usize, reads: usize) -> Result<()> {
-    let host = bench.host("info")?;
+fn read(bench: &Bench, host: &HostProcess, clients: usize, reads: usize) -> Result<Samples> {
     let address = host.address();
     bench.crowd.run(async {
         let response = Connection::open(address).await?.post(&format!("{}?op=add", path(0)), "7").await?;
@@ -84,21 +84,7 @@ fn read(bench: &Bench, clients: usize, reads: usize) -> Result<()> {
         }
         Ok(tally)
     })?;
-    let operations = samples.len();
-    print_end(host, "W8", format!("reads of one entity, {clients} at once"), samples, operations)?;
-    Ok(())
-}
-
-fn print_end(
-    host: HostProcess,
-    suite: &'static str,
-    name: String,
-    samples: Samples,
-    operations: usize,
-) -> Result<Option<u64>> {
-    let done = host.stop()?;
-    Row::new(suite, name, samples).commits(done.commits).note(done.cpu_each(operations)).print();
-    Ok(done.commits)
+    Ok(samples)
 }
 
 fn path(key: usize) -> String {

@@ -13,12 +13,11 @@ use soloist::{
 };
 
 use crate::{
-    crowd::{Crowd, Tally},
+    bench::Bench,
+    crowd::Tally,
     guests,
-    report::Row,
+    report::{Figure, Round},
 };
-
-const DURATION: Duration = Duration::from_millis(1500);
 
 /// What is called.
 #[derive(Clone, Copy)]
@@ -28,9 +27,10 @@ enum Call {
 }
 
 /// The calls, what they are named, and how many are made at once.
-const CALLS: [(&str, Call, usize); 5] = [
+const CALLS: [(&str, Call, usize); 6] = [
     ("http call, component that does nothing", Call::Http("NothingHttp"), 1),
     ("activity call, component that does nothing", Call::Activity("NothingActivity"), 1),
+    ("http call, Rust (HttpHello)", Call::Http("HttpHello"), 1),
     ("http call, Rust (HttpEcho)", Call::Http("HttpEcho"), 1),
     ("activity call, Rust (ChainStep)", Call::Activity("ChainStep"), 1),
     ("activity call, Rust (ChainStep), 32 at once", Call::Activity("ChainStep"), 32),
@@ -40,29 +40,31 @@ const CALLS: [(&str, Call, usize); 5] = [
 ///
 /// # Errors
 /// If a guest fails.
-pub fn run() -> Result<()> {
-    let crowd = Crowd::new()?;
+pub fn run(bench: &Bench) -> Result<()> {
     let folder = crate::scratch()?;
-    let app = crowd.run(guests::deploy(folder.path()))?;
+    let app = bench.crowd.run(guests::deploy(folder.path()))?;
     for (name, call, clients) in CALLS {
-        let (samples, _) = crowd.measure(clients, |_| {
-            let wasm = Arc::clone(&app.wasm);
-            async move {
-                let (mut tally, until) = (Tally::default(), Instant::now() + DURATION);
-                while Instant::now() < until {
-                    let began = Instant::now();
-                    match call {
-                        Call::Http(function) => http(&wasm, function).await?,
-                        Call::Activity(function) => activity(&wasm, function).await?,
-                    }
-                    tally.add(began);
-                }
-                Ok(tally)
-            }
+        let duration = bench.plan.duration;
+        let rounds = bench.rounds(|_| {
+            let (samples, _) = bench.crowd.measure(clients, |_| calls(Arc::clone(&app.wasm), call, duration))?;
+            Ok(Round::of(samples))
         })?;
-        Row::new("guest", name, samples).print();
+        bench.show(Figure::new("guest", name, rounds));
     }
     Ok(())
+}
+
+async fn calls(wasm: Arc<Wasm>, call: Call, duration: Duration) -> Result<Tally> {
+    let (mut tally, until) = (Tally::default(), Instant::now() + duration);
+    while Instant::now() < until {
+        let began = Instant::now();
+        match call {
+            Call::Http(function) => http(&wasm, function).await?,
+            Call::Activity(function) => activity(&wasm, function).await?,
+        }
+        tally.add(began);
+    }
+    Ok(tally)
 }
 
 async fn http(wasm: &Wasm, function: &str) -> Result<()> {

@@ -49,6 +49,7 @@ pub async fn deploy(folder: &Path) -> Result<TestApp> {
     let functions = vec![
         function("Chain", FunctionKind::Orchestrator, &component),
         function("HttpEcho", FunctionKind::Http, &component),
+        function("HttpHello", FunctionKind::Http, &component),
         function("ChainStep", FunctionKind::Activity, &component),
         function("NothingHttp", FunctionKind::Http, &nothing),
         function("NothingActivity", FunctionKind::Activity, &nothing),

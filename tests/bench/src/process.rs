@@ -12,41 +12,30 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// How long a host may take to be ready, and to end.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::machine;
 
-/// Finds the host's program: it is built first, if cargo runs the benchmark, and lies beside this one.
+/// How long a host may take to be ready, and to end.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Builds the host with the profile that this program was built with, and finds it beside this program.
 ///
 /// # Errors
 /// If it cannot be built, or is not there.
-pub fn program() -> Result<PathBuf> {
+pub fn build() -> Result<PathBuf> {
+    let me = std::env::current_exe()?;
     if let Some(cargo) = std::env::var_os("CARGO") {
+        let profile = me.parent().and_then(Path::file_name).and_then(|name| name.to_str()).unwrap_or("release");
+        let profile = if profile == "debug" { "dev" } else { profile };
         // Together with this package: alone, its dependencies would be built again with fewer features.
-        let packages = ["build", "--release", "--quiet", "-p", "soloist", "-p", "soloist-bench"];
-        let built = Command::new(cargo).args(packages).status()?;
+        let built = Command::new(cargo)
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+            .args(["build", "--quiet", "--profile", profile, "-p", "soloist", "-p", "soloist-bench"])
+            .status()?;
         ensure!(built.success(), "the host could not be built");
     }
-    let program = std::env::current_exe()?.with_file_name("soloist");
+    let program = me.with_file_name("soloist");
     ensure!(program.is_file(), "no host at {}: cargo build --release -p soloist", program.display());
     Ok(program)
-}
-
-/// What a host did in its life.
-#[derive(Clone, Copy, Debug)]
-pub struct Done {
-    /// Transactions that it made durable, if its log has that.
-    pub commits: Option<u64>,
-    /// CPU time that it used, if the system tells; other programs on the machine change it far less than they change rates.
-    pub cpu: Option<Duration>,
-}
-
-impl Done {
-    /// How many microseconds of CPU time each of so many things took, in words.
-    pub fn cpu_each(&self, things: usize) -> String {
-        let each =
-            |cpu: Duration| format!("{:.0} us of the host's CPU each", cpu.as_secs_f64() * 1e6 / things.max(1) as f64);
-        self.cpu.map_or(String::new(), each)
-    }
 }
 
 /// A running host. Dropped, it is killed.
@@ -55,8 +44,8 @@ pub struct HostProcess {
     address: SocketAddr,
     log: PathBuf,
     folder: Arc<tempfile::TempDir>,
-    spawned: SystemTime,
-    ready: SystemTime,
+    spawned: (Instant, SystemTime),
+    ready: (Instant, SystemTime),
 }
 
 impl HostProcess {
@@ -65,10 +54,24 @@ impl HostProcess {
     /// # Errors
     /// If it does not get ready.
     pub fn start(program: &Path, app: &Path, cache: &Path, log_level: &str, settings: &[(&str, &str)]) -> Result<Self> {
-        let folder = super::scratch()?;
+        Self::start_on(Arc::new(super::scratch()?), program, app, cache, log_level, settings)
+    }
+
+    /// The same with data that is there already, in folder `data` of this one.
+    ///
+    /// # Errors
+    /// If it does not get ready.
+    pub fn start_on(
+        folder: Arc<tempfile::TempDir>,
+        program: &Path,
+        app: &Path,
+        cache: &Path,
+        log_level: &str,
+        settings: &[(&str, &str)],
+    ) -> Result<Self> {
         let data = folder.path().join("data");
         copy_files(cache, &data.join("cache"))?;
-        let host = Self::start_in(Arc::new(folder), program, app, log_level, settings)?;
+        let host = Self::start_in(folder, program, app, log_level, settings)?;
         copy_files(&data.join("cache"), cache)?;
         Ok(host)
     }
@@ -96,7 +99,7 @@ impl HostProcess {
         if ready.exists() {
             fs::remove_file(&ready)?;
         }
-        let spawned = wall_clock();
+        let spawned = (Instant::now(), wall_clock());
         let mut child = Command::new(program)
             .envs(
                 settings
@@ -123,7 +126,7 @@ impl HostProcess {
             }
             thread::sleep(Duration::from_millis(1));
         }
-        let readied = wall_clock();
+        let readied = (Instant::now(), wall_clock());
         let url = fs::read_to_string(&ready)?;
         let address = url.trim().trim_start_matches("http://").parse().with_context(|| format!("{url:?}"))?;
         Ok(Self { child, address, log, folder, spawned, ready: readied })
@@ -134,20 +137,35 @@ impl HostProcess {
         self.address
     }
 
-    /// When its process was made, and when it was ready for requests.
+    /// When its process was made, and when it was ready for requests, by the clock that its log has, too.
     pub fn began(&self) -> (SystemTime, SystemTime) {
-        (self.spawned, self.ready)
+        (self.spawned.1, self.ready.1)
     }
 
-    /// How much memory it has in RAM, in bytes.
-    ///
-    /// # Errors
-    /// Where the system does not tell.
-    pub fn resident_memory(&self) -> Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-        let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
-        Ok(kib << 10)
+    /// When its process was made.
+    pub fn spawned(&self) -> Instant {
+        self.spawned.0
+    }
+
+    /// How long it took to be ready.
+    pub fn took_to_start(&self) -> Duration {
+        self.ready.0 - self.spawned.0
+    }
+
+    /// The CPU time that it has used, where the system tells; programs that run beside change it far less than they change
+    /// rates.
+    pub fn cpu(&self) -> Option<Duration> {
+        machine::cpu_time(self.child.id())
+    }
+
+    /// How much memory it has in RAM, in bytes, where the system tells.
+    pub fn resident_memory(&self) -> Option<u64> {
+        machine::resident_memory(self.child.id())
+    }
+
+    /// The cache flushes of the disk that holds its data.
+    pub fn disk_flushes(&self) -> Option<u64> {
+        machine::disk_flushes(self.folder.path())
     }
 
     /// When each orchestration ended, as its log at level info tells.
@@ -155,22 +173,32 @@ impl HostProcess {
     /// # Errors
     /// If the log cannot be read.
     pub fn ends(&self) -> Result<Vec<SystemTime>> {
-        let log = fs::read_to_string(&self.log)?;
-        let ends = log.lines().filter(|line| line.contains("\"orchestration ended\""));
-        ends.map(|line| {
-            let line: serde_json::Value = serde_json::from_str(line)?;
-            let time = line["timestamp"].as_str().context("a line has its time")?;
-            Ok(SystemTime::from(time.parse::<jiff::Timestamp>()?))
-        })
-        .collect()
+        self.logged("\"orchestration ended\"")
     }
 
-    /// Ends it and returns what it has done.
+    /// When each line with this text was logged.
+    ///
+    /// # Errors
+    /// If the log cannot be read.
+    pub fn logged(&self, text: &str) -> Result<Vec<SystemTime>> {
+        let log = fs::read_to_string(&self.log)?;
+        // The last line may be half written.
+        let whole = &log[..log.rfind('\n').unwrap_or(0)];
+        let lines = whole.lines().filter(|line| line.contains(text));
+        lines
+            .map(|line| {
+                let line: serde_json::Value = serde_json::from_str(line)?;
+                let time = line["timestamp"].as_str().context("a line has its time")?;
+                Ok(SystemTime::from(time.parse::<jiff::Timestamp>()?))
+            })
+            .collect()
+    }
+
+    /// Ends it; how many transactions it made durable in its life, if its log tells.
     ///
     /// # Errors
     /// If it does not end well.
-    pub fn stop(mut self) -> Result<Done> {
-        let cpu = cpu_time(self.child.id());
+    pub fn stop(mut self) -> Result<Option<u64>> {
         let ended = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
         ensure!(ended.success(), "the host has ended before it was told to");
         let until = Instant::now() + PATIENCE;
@@ -181,11 +209,11 @@ impl HostProcess {
                 None => thread::sleep(Duration::from_millis(5)),
             }
         };
-        ensure!(status.success(), "the host ended with {status}: see {}", self.folder.path().display());
         let log = fs::read_to_string(&self.log)?;
+        ensure!(status.success(), "the host ended with {status}: {}", log.lines().next_back().unwrap_or_default());
         let figures = log.lines().rev().find(|line| line.contains("task hub stops"));
         let figures = figures.and_then(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-        Ok(Done { commits: figures.and_then(|line| line["fields"]["commits"].as_u64()), cpu })
+        Ok(figures.and_then(|line| line["fields"]["commits"].as_u64()))
     }
 }
 
@@ -200,15 +228,6 @@ impl Drop for HostProcess {
 #[expect(clippy::disallowed_methods, reason = "it is the other process's clock, too")]
 fn wall_clock() -> SystemTime {
     SystemTime::now()
-}
-
-/// The CPU time of a process, in user and system mode: Linux counts it in hundredths of a second.
-fn cpu_time(process: u32) -> Option<Duration> {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    let (_, fields) = stat.rsplit_once(')')?;
-    let fields: Vec<&str> = fields.split_whitespace().collect();
-    let ticks = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
-    Some(Duration::from_millis(10 * ticks))
 }
 
 /// Copies the files of a folder that are not in the other yet; a folder that does not exist has none.

@@ -11,9 +11,9 @@ use soloist::{
 };
 
 use crate::{
-    crowd::Crowd,
+    bench::Bench,
     guests::{self, TestApp},
-    report::{Row, Samples},
+    report::{Figure, Round, Samples},
 };
 
 /// How many turns came before, and how often the next one is measured.
@@ -26,20 +26,20 @@ const RESIDENT_TURNS: u32 = 5000;
 ///
 /// # Errors
 /// If a guest fails, or does not do what its function does.
-pub fn run() -> Result<()> {
-    let crowd = Crowd::new()?;
+pub fn run(bench: &Bench) -> Result<()> {
     let folder = crate::scratch()?;
-    let app = crowd.run(guests::deploy(folder.path()))?;
-    let resident = crowd.run(resident(&app))?;
+    let app = bench.crowd.run(guests::deploy(folder.path()))?;
+    let rounds = bench.rounds(|_| Ok(Round::of(bench.crowd.run(resident(&app))?)))?;
+    let resident = Figure::new("turn", "resident guest", rounds);
     let base = resident.percentile(50);
-    Row::new("turn", "resident guest", resident).print();
+    bench.show(resident);
     for (steps, samples) in REPLAYS {
-        let samples = crowd.run(replayed(&app, steps, samples))?;
-        let ratio = samples.percentile(50).as_secs_f64() / base.as_secs_f64();
-        let per_step = samples.percentile(50).as_secs_f64() * 1e6 / f64::from(steps.max(1));
-        Row::new("turn", format!("new guest, replay of {steps} steps"), samples)
-            .note(format!("{ratio:.1} resident turns, {per_step:.2} us per step"))
-            .print();
+        let samples = bench.plan.count(samples, samples / 20);
+        let rounds = bench.rounds(|_| Ok(Round::of(bench.crowd.run(replayed(&app, steps, samples))?)))?;
+        let figure = Figure::new("turn", format!("new guest, replay of {steps} steps"), rounds);
+        let ratio = figure.percentile(50).as_secs_f64() / base.as_secs_f64();
+        let per_step = figure.percentile(50).as_secs_f64() * 1e6 / f64::from(steps.max(1));
+        bench.show(figure.note(format!("{ratio:.1} resident turns, {per_step:.2} us per step")));
     }
     Ok(())
 }
