@@ -76,6 +76,8 @@ pub struct Bench {
     pub program: PathBuf,
     /// The test app's folder.
     pub app: PathBuf,
+    /// Its component.
+    pub component: PathBuf,
     cache: tempfile::TempDir,
     limits: OnceCell<Limits>,
 }
@@ -97,7 +99,7 @@ impl Bench {
             }
         };
         report.say("building the test app");
-        guests::build_app()?;
+        let component = guests::build_app()?;
         report.say(&format!("measuring {} with the app {}", program.display(), guests::app().display()));
         if cfg!(debug_assertions) {
             report.say("this is a debug build: its figures say nothing (cargo run --release -p soloist-bench)");
@@ -108,6 +110,7 @@ impl Bench {
             report,
             program,
             app: guests::app(),
+            component,
             cache: crate::scratch()?,
             limits: OnceCell::new(),
         };

@@ -32,7 +32,7 @@ pub fn operations(bench: &Bench) -> Result<()> {
     for (clients, signals, keys) in SIGNALS {
         let (signals, keys) = (bench.plan.count(signals, signals / 20), bench.plan.count(keys, keys.min(20)));
         let rounds = bench.fresh_rounds("info", |host| signal(bench, host, clients, signals, keys))?;
-        let figure = Figure::new("W8", format!("signals to {keys} keys until applied, {clients} at once"), rounds);
+        let figure = Figure::new("W8", format!("signals to {keys} key(s) until applied, {clients} at once"), rounds);
         let ratio = bench.limits()?.of_log(clients, figure.per_second());
         bench.show(figure.ratio(ratio).note("the times are those of the acknowledgements"));
     }

@@ -25,9 +25,10 @@ const EVENTS: [(usize, usize, usize); 3] = [(1, 2_000, 1), (256, 100, 1), (256, 
 /// If the host cannot be run, or an event is lost.
 pub fn events(bench: &Bench) -> Result<()> {
     for (clients, events, instances) in EVENTS {
-        let (events, instances) = (bench.plan.count(events, events / 20), bench.plan.count(instances, instances.min(20)));
+        let (events, instances) =
+            (bench.plan.count(events, events / 20), bench.plan.count(instances, instances.min(20)));
         let rounds = bench.fresh_rounds("info", |host| round(bench, host, clients, events, instances))?;
-        let name = format!("events into {instances} until received, {clients} at once");
+        let name = format!("events into {instances} instance(s) until received, {clients} at once");
         let figure = Figure::new("W9", name, rounds).note("the times are those of the acknowledgements");
         let ratio = bench.limits()?.of_log(clients, figure.per_second());
         bench.show(figure.ratio(ratio));

@@ -42,7 +42,7 @@ const CALLS: [(&str, Call, usize); 6] = [
 /// If a guest fails.
 pub fn run(bench: &Bench) -> Result<()> {
     let folder = crate::scratch()?;
-    let app = bench.crowd.run(guests::deploy(folder.path()))?;
+    let app = bench.crowd.run(guests::deploy(&bench.component, folder.path()))?;
     for (name, call, clients) in CALLS {
         let duration = bench.plan.duration;
         let rounds = bench.rounds(|_| {

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::{
     bench::Bench,
     client::Connection,
-    events, fan_out, guests,
+    events, fan_out,
     load::{self, Load, raise, until_completed},
     overdue,
     prepare::{self, State},
@@ -111,7 +111,7 @@ fn history(bench: &Bench, length: usize) -> Result<()> {
 /// The start of a host with so many functions of one component.
 fn start_up(bench: &Bench, functions: usize) -> Result<()> {
     let app = crate::scratch()?;
-    write_app(app.path(), functions)?;
+    write_app(bench, app.path(), functions)?;
     // The first start compiles; the cache is that of all hosts.
     overdue::start_up(bench, app.path())?;
     let rounds = bench.rounds(|_| overdue::start_up(bench, app.path()))?;
@@ -119,9 +119,8 @@ fn start_up(bench: &Bench, functions: usize) -> Result<()> {
     Ok(())
 }
 
-fn write_app(folder: &Path, functions: usize) -> Result<()> {
-    let component = guests::build_app()?;
-    fs::copy(&component, folder.join("app.wasm")).context("copying the test app's component")?;
+fn write_app(bench: &Bench, folder: &Path, functions: usize) -> Result<()> {
+    fs::copy(&bench.component, folder.join("app.wasm")).context("copying the test app's component")?;
     fs::write(folder.join("host.json"), r#"{ "version": "2.0" }"#)?;
     ensure!(functions > 0, "an app has a function");
     for number in 0..functions {
@@ -132,6 +131,8 @@ fn write_app(folder: &Path, functions: usize) -> Result<()> {
             "scriptFile": "../app.wasm",
             "entryPoint": "HttpHello",
             "bindings": [
+                // The component, which holds more than this, imports it.
+                { "name": "starter", "type": "durableClient", "direction": "in" },
                 { "name": "req", "type": "httpTrigger", "direction": "in", "authLevel": "anonymous", "route": route },
                 { "name": "$return", "type": "http", "direction": "out" },
             ],

@@ -15,7 +15,7 @@ use wit_parser::Resolve;
 
 /// The folder of the test app.
 pub fn app() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../app")
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).join("app")
 }
 
 /// Builds the test app and returns its component.
@@ -41,16 +41,15 @@ pub struct TestApp {
 ///
 /// # Errors
 /// If a component cannot be loaded.
-pub async fn deploy(folder: &Path) -> Result<TestApp> {
-    let component = build_app()?;
+pub async fn deploy(component: &Path, folder: &Path) -> Result<TestApp> {
     let nothing = folder.join("nothing.wasm");
     std::fs::write(&nothing, nothing_component()?)?;
     let wasm = Wasm::new(WasmConfig::default())?;
     let functions = vec![
-        function("Chain", FunctionKind::Orchestrator, &component),
-        function("HttpEcho", FunctionKind::Http, &component),
-        function("HttpHello", FunctionKind::Http, &component),
-        function("ChainStep", FunctionKind::Activity, &component),
+        function("Chain", FunctionKind::Orchestrator, component),
+        function("HttpEcho", FunctionKind::Http, component),
+        function("HttpHello", FunctionKind::Http, component),
+        function("ChainStep", FunctionKind::Activity, component),
         function("NothingHttp", FunctionKind::Http, &nothing),
         function("NothingActivity", FunctionKind::Activity, &nothing),
     ];

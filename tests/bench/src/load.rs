@@ -113,7 +113,8 @@ async fn run_client(address: SocketAddr, load: Load, prefix: &str, plan: &Plan, 
     let (mut last, mut number) = (Duration::ZERO, 0);
     loop {
         let began = Instant::now();
-        once(&mut connection, load, &format!("{prefix}-instance-{number}"), if alone { None } else { Some(last) }).await?;
+        once(&mut connection, load, &format!("{prefix}-instance-{number}"), if alone { None } else { Some(last) })
+            .await?;
         (last, number) = (began.elapsed(), number + 1);
         if tally.add_between(began, from, until) {
             return Ok(tally);

@@ -51,12 +51,27 @@ const fn suite(name: &'static str, about: &'static str, run: fn(&Bench) -> Resul
 
 /// In the order in which they are run.
 const SUITES: [Suite; 14] = [
-    suite("raw", "the machine's limits: fdatasync, an append log with group commit, hyper without a host", raw::show, true),
-    suite("W1", "orchestrations of 5 activities in sequence, from start to end seen, 1, 32 and 256 at once", load::chains, true),
+    suite(
+        "raw",
+        "the machine's limits: fdatasync, an append log with group commit, hyper without a host",
+        raw::show,
+        true,
+    ),
+    suite(
+        "W1",
+        "orchestrations of 5 activities in sequence, from start to end seen, 1, 32 and 256 at once",
+        load::chains,
+        true,
+    ),
     suite("W2", "fan-outs of 1,000 and 10,000 activities", fan_out::fan_outs, true),
     suite("W3", "starts that got their 202, 1, 32 and 256 at once", load::starts, true),
     suite("W4", "1,000 racing starts of one id: one 202, the others 409", fan_out::races, true),
-    suite("W5", "10,000 timers overdue at a restart; a restart with 1,000,000 waiting instances", overdue::restarts, true),
+    suite(
+        "W5",
+        "10,000 timers overdue at a restart; a restart with 1,000,000 waiting instances",
+        overdue::restarts,
+        true,
+    ),
     suite("W6", "memory: idle, and with 50,000 waiting instances", waiting::memory, true),
     suite("W7", "requests for an HTTP function, a fresh guest for each", load::functions, true),
     suite("W8", "entities: operations on one key and over 1,000, reads", entities::operations, true),
@@ -64,7 +79,12 @@ const SUITES: [Suite; 14] = [
     suite("commit", "turns committed to storage, without a host, beside the append log", commit_path::run, true),
     suite("guest", "a fresh guest for each call, without a host", fresh_guest::run, false),
     suite("turn", "a turn of an orchestrator, resident and replayed, without a host", turns::run, false),
-    suite("growth", "how cost grows: with instances stored, fan-out, history, functions, open instances", growth::run, false),
+    suite(
+        "growth",
+        "how cost grows: with instances stored, fan-out, history, functions, open instances",
+        growth::run,
+        false,
+    ),
 ];
 
 /// Measures a host that is built and started for it: one figure, one row on standard error and one line of JSON on standard
@@ -109,8 +129,12 @@ fn after_help() -> String {
         text.push_str(&format!("  {name:<7} {about}{only}\n"));
     }
     text.push_str("\nColumns: things done per second and, over the rounds, the least and the most; the time of each; the host's\n");
-    text.push_str("CPU time for each; commits by the host's count and cache flushes of the whole disk by the kernel's, for\n");
-    text.push_str("each; the host's memory in RAM; cores that the load generator used (of two threads); the part of a raw\n");
+    text.push_str(
+        "CPU time for each; commits by the host's count and cache flushes of the whole disk by the kernel's, for\n",
+    );
+    text.push_str(
+        "each; the host's memory in RAM; cores that the load generator used (of two threads); the part of a raw\n",
+    );
     text.push_str("limit of the same run that it reaches.\n");
     text
 }

@@ -80,12 +80,7 @@ fn overdue_timers(bench: &Bench) -> Result<()> {
 ///
 /// # Errors
 /// As [`restarts`]; or if an instance does not go on when its event comes.
-pub fn many_waiting(
-    bench: &Bench,
-    suite: &'static str,
-    folder: &Arc<tempfile::TempDir>,
-    waiting: usize,
-) -> Result<()> {
+pub fn many_waiting(bench: &Bench, suite: &'static str, folder: &Arc<tempfile::TempDir>, waiting: usize) -> Result<()> {
     let mut recovered = Vec::new();
     let rounds = bench.rounds(|round| {
         let host = bench.host_on(Arc::clone(folder), &bench.app)?;
@@ -99,7 +94,8 @@ pub fn many_waiting(
         Ok(Round { memory, ..Round::of(samples) })
     })?;
     let recovered = recovered.iter().max().copied().unwrap_or_default();
-    let note = format!("from process start; all open instances looked at, at worst, after {:.2} s", recovered.as_secs_f64());
+    let note =
+        format!("from process start; all open instances looked at, at worst, after {:.2} s", recovered.as_secs_f64());
     bench.show(Figure::new(suite, format!("{waiting} waiting: first request served"), rounds).note(note));
     Ok(())
 }

@@ -41,7 +41,7 @@ pub fn data_folder(bench: &Bench, count: usize, state: State) -> Result<Arc<temp
     DataFolder::make(&data)?;
     if count > 0 {
         bench.report.say(&format!("storing {count} instances"));
-        let component = std::fs::read(crate::guests::build_app()?).context("reading the test app's component")?;
+        let component = std::fs::read(&bench.component).context("reading the test app's component")?;
         bench.crowd.run(write(&data.join(DATABASE), component, count, state))?;
     }
     Ok(folder)
@@ -56,7 +56,9 @@ async fn write(file: &Path, component: Vec<u8>, count: usize, state: State) -> R
         let numbers = first..count.min(first + TOGETHER);
         let started = try_join_all(numbers.map(|number| storage.start(start(number, digest, state)))).await?;
         let turns = started.into_iter().map(|started| match started {
-            Started::Started { instance, generation, .. } => Ok(storage.commit_turn(turn(instance, generation, &record))),
+            Started::Started { instance, generation, .. } => {
+                Ok(storage.commit_turn(turn(instance, generation, &record)))
+            }
             Started::Exists { .. } => bail!("a fresh folder has an instance"),
         });
         let committed = try_join_all(turns.collect::<Result<Vec<_>>>()?).await?;

@@ -254,7 +254,8 @@ pub fn serve(file: &Path) -> Result<()> {
             stream.set_nodelay(true)?;
             let answer = |_request| async {
                 let body = Full::new(Bytes::from_static(b"Hello!"));
-                let response = hyper::Response::builder().header("content-type", "text/plain; charset=utf-8").body(body);
+                let response =
+                    hyper::Response::builder().header("content-type", "text/plain; charset=utf-8").body(body);
                 Ok::<_, Infallible>(response.expect("a valid header"))
             };
             let connection = http1::Builder::new()

@@ -28,7 +28,7 @@ const RESIDENT_TURNS: u32 = 5000;
 /// If a guest fails, or does not do what its function does.
 pub fn run(bench: &Bench) -> Result<()> {
     let folder = crate::scratch()?;
-    let app = bench.crowd.run(guests::deploy(folder.path()))?;
+    let app = bench.crowd.run(guests::deploy(&bench.component, folder.path()))?;
     let rounds = bench.rounds(|_| Ok(Round::of(bench.crowd.run(resident(&app))?)))?;
     let resident = Figure::new("turn", "resident guest", rounds);
     let base = resident.percentile(50);
