@@ -21,7 +21,7 @@ use crate::{
     app::{App, AuthLevel, Excluded, Function, HostJson, Retry, RouteTable, Schedule, Trigger},
     durable::{Digest, FunctionName, OverridableStates, Timestamp, TraceContext},
     flight::{self, Book, Recorder},
-    hub::{Functions, Hub, HubConfig, HubParts, Orchestrator, TimerFunction, TimerRetry},
+    hub::{Functions, Hub, HubConfig, HubParts, Orchestrator, Retention, TimerFunction, TimerRetry},
     server::keys::{KeyError, KeyId, Keys, Made, Scope},
     server::{self, FunctionMatch, HttpFunctions, HttpInvocation, HttpReply, Server, ServerOptions, Services, Serving},
     storage::{Storage, StorageError, memory::Memory, sqlite::Sqlite},
@@ -373,6 +373,11 @@ fn hub_config(host_json: &HostJson, wasm: &Wasm) -> HubConfig {
         due_page: DUE_PAGE,
         function_timeout: host_json.function_timeout,
         http_poll_wait: durable.default_async_request_sleep_time,
+        retention: Retention {
+            completed: host_json.soloist.retention.completed,
+            failed: host_json.soloist.retention.failed,
+            terminated: host_json.soloist.retention.terminated,
+        },
     }
 }
 

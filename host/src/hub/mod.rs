@@ -22,6 +22,7 @@ mod parking;
 mod recovery;
 mod replacement;
 mod residency;
+mod retention;
 mod rewind;
 mod timer_functions;
 mod timers;
@@ -49,6 +50,7 @@ pub use executor::{
     OrchestratorCall, OrchestratorGuest, ScheduleStatus, TimerCall,
 };
 pub use load::HubLoad;
+pub use retention::Retention;
 
 pub use timer_functions::{NextOccurrence, TimerFunction, TimerRetry};
 
@@ -110,6 +112,8 @@ pub struct HubConfig {
     pub function_timeout: Option<Duration>,
     /// How long a durable HTTP call waits before it asks after accepted work, where the answer names no time.
     pub http_poll_wait: Duration,
+    /// How long ended instances are kept.
+    pub retention: Retention,
 }
 
 /// Figures of a running hub, since it started.
@@ -178,6 +182,7 @@ impl Hub {
             components::collect(recovering).await;
         });
         tokio::spawn(recovery::collect_garbage(inner.clone()));
+        tokio::spawn(retention::run(inner.clone(), config.retention));
         Arc::new(Self { inner })
     }
 

@@ -278,6 +278,7 @@ impl World {
                 due_page: 10,
                 function_timeout: None,
                 http_poll_wait: std::time::Duration::from_secs(30),
+                retention: crate::hub::Retention::default(),
             },
             recorder: recorder.clone(),
             book,

@@ -398,6 +398,46 @@ pub struct Want {
     pub history: bool,
 }
 
+/// Which instances have expired: those that ended so at this time or earlier. `None` is none of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Expiry {
+    /// Completed.
+    pub completed: Option<Timestamp>,
+    /// Failed.
+    pub failed: Option<Timestamp>,
+    /// Terminated or canceled.
+    pub terminated: Option<Timestamp>,
+}
+
+impl Expiry {
+    /// What has this status expired if it ended by then; never what is live.
+    pub fn of(&self, status: RuntimeStatus) -> Option<Timestamp> {
+        match status {
+            RuntimeStatus::Completed => self.completed,
+            RuntimeStatus::Failed => self.failed,
+            RuntimeStatus::Terminated | RuntimeStatus::Canceled => self.terminated,
+            RuntimeStatus::Pending
+            | RuntimeStatus::Running
+            | RuntimeStatus::Suspended
+            | RuntimeStatus::ContinuedAsNew => None,
+        }
+    }
+
+    /// What was created after this has not expired.
+    pub fn latest(&self) -> Option<Timestamp> {
+        self.completed.max(self.failed).max(self.terminated)
+    }
+}
+
+/// A slice of the search for instances that have expired.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expired {
+    /// They, with the generations that have ended.
+    pub instances: Vec<(InstanceKey, GenerationKey)>,
+    /// After which instance the search goes on; `None` once it has found all.
+    pub next: Option<InstanceKey>,
+}
+
 /// How an instance ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {
@@ -570,6 +610,14 @@ pub trait Storage: Send + Sync + 'static {
 
     /// Deletes an ended instance.
     fn purge(&self, fence: Fence, id: InstanceId) -> StorageFuture<'_, Purged>;
+
+    /// Searches the instances after this one, in order of number, for at most `limit` that have expired; it may find fewer,
+    /// even none, and go on. What cannot be read has not expired. Instances that come after the first one which was created
+    /// after [`Expiry::latest`] under an id that was new need not be found: unless the clock was put back, they are younger.
+    fn expired(&self, expiry: Expiry, after: Option<InstanceKey>, limit: usize) -> StorageFuture<'_, Expired>;
+
+    /// Deletes those of these instances that have ended and whose generation it still is, in one commit; how many.
+    fn purge_generations(&self, fence: Fence, instances: Vec<(InstanceKey, GenerationKey)>) -> StorageFuture<'_, u64>;
 
     /// Keeps a component's bytes; does nothing if it has them.
     fn put_component(&self, digest: Digest, bytes: Arc<[u8]>) -> StorageFuture<'_, ()>;

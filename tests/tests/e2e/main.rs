@@ -29,6 +29,7 @@ mod orchestrations;
 mod outbound;
 mod parking;
 mod races;
+mod retention;
 mod retries;
 mod rewind;
 mod samples;

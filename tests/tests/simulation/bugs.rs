@@ -9,11 +9,14 @@ use std::{
 };
 
 use soloist::{
-    durable::{Digest, EntityId, FunctionName, InboxMessage, InstanceId, InstanceKey, MessageNumber, RuntimeStatus},
+    durable::{
+        Digest, EntityId, FunctionName, GenerationKey, InboxMessage, InstanceId, InstanceKey, MessageNumber,
+        RuntimeStatus,
+    },
     storage::{
         Committed, ComponentUse, Due, End, Ended, EntityCommit, EntityCommitted, EntityPage, EntityQuery,
-        EntitySnapshot, Fence, Loaded, OpenInstance, Page, Purged, Put, PutMessage, Query, Rewind, Rewound, Snapshot,
-        Start, Started, Storage, StorageError, StorageFuture, TimerStatus, TurnCommit, Want,
+        EntitySnapshot, Expired, Expiry, Fence, Loaded, OpenInstance, Page, Purged, Put, PutMessage, Query, Rewind,
+        Rewound, Snapshot, Start, Started, Storage, StorageError, StorageFuture, TimerStatus, TurnCommit, Want,
     },
 };
 
@@ -512,6 +515,8 @@ impl Storage for Buggy {
         end(end: End) -> Ended = end_badly;
         rewind(rewind: Rewind) -> Rewound = real.rewind;
         purge(fence: Fence, id: InstanceId) -> Purged = purge_badly;
+        expired(expiry: Expiry, after: Option<InstanceKey>, limit: usize) -> Expired = real.expired;
+        purge_generations(fence: Fence, instances: Vec<(InstanceKey, GenerationKey)>) -> u64 = real.purge_generations;
         put_component(digest: Digest, bytes: Arc<[u8]>) -> () = real.put_component;
         component(digest: Digest) -> Option<Arc<[u8]>> = real.component;
         components() -> Vec<Digest> = real.components;

@@ -17,8 +17,8 @@ use soloist::{
     },
     storage::{
         Committed, ComponentUse, Due, End, Ended, EntityCommit, EntityCommitted, EntityPage, EntityQuery,
-        EntitySnapshot, Fence, Loaded, OpenInstance, Page, Purged, Put, PutMessage, Query, Rewind, Rewound, Snapshot,
-        Start, Started, Storage, StorageError, StorageFuture, TimerStatus, TurnCommit, Want,
+        EntitySnapshot, Expired, Expiry, Fence, Loaded, OpenInstance, Page, Purged, Put, PutMessage, Query, Rewind,
+        Rewound, Snapshot, Start, Started, Storage, StorageError, StorageFuture, TimerStatus, TurnCommit, Want,
     },
 };
 use tokio::sync::Notify;
@@ -564,6 +564,8 @@ impl Storage for Faulty {
         Commit end(end: End) -> Ended = plain;
         Commit rewind(rewind: Rewind) -> Rewound = plain;
         Commit purge(fence: Fence, id: InstanceId) -> Purged = purge_and_bury;
+        Read expired(expiry: Expiry, after: Option<InstanceKey>, limit: usize) -> Expired = plain;
+        Commit purge_generations(fence: Fence, instances: Vec<(InstanceKey, GenerationKey)>) -> u64 = plain;
         Commit put_component(digest: Digest, bytes: Arc<[u8]>) -> () = plain;
         Read component(digest: Digest) -> Option<Arc<[u8]>> = plain;
         Read components() -> Vec<Digest> = plain;

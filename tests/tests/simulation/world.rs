@@ -307,6 +307,7 @@ impl World {
                 concurrent_entities: 1 + dice.below(3) as usize,
                 entity_batch_max: 1 + dice.below(4) as usize,
                 http_poll_wait: Duration::from_secs(30),
+                retention: soloist::hub::Retention::default(),
             },
             recorder: Arc::new(soloist::flight::Recorder::off()),
             book: Book::default(),

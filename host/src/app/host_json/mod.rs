@@ -142,6 +142,20 @@ pub struct SoloistOptions {
     /// `allowedHosts`: names and addresses under which this host may be reached, beside loopback and the address that a
     /// request came in by; web pages of these hosts may send it requests. Default none.
     pub allowed_hosts: Vec<AllowedHost>,
+    /// `retention`: how long instances are kept after their end. Default: for ever.
+    pub retention: RetentionOptions,
+}
+
+/// `extensions.soloist.retention`: how long instances are kept after their end, as `[d.]hh:mm:ss`, at least a second; `None`
+/// (`-1`, and the default) is for ever.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RetentionOptions {
+    /// `completed`.
+    pub completed: Option<Duration>,
+    /// `failed`: those could be rewound.
+    pub failed: Option<Duration>,
+    /// `terminated`.
+    pub terminated: Option<Duration>,
 }
 
 impl Default for SoloistOptions {
@@ -161,6 +175,7 @@ impl Default for SoloistOptions {
             azure_status_codes: false,
             outbound_allow: Vec::new(),
             allowed_hosts: Vec::new(),
+            retention: RetentionOptions::default(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::section::Section;
-use super::{AllowedHost, DurableTaskOptions, HostJson, HttpOptions, OutboundRule, SoloistOptions};
+use super::{AllowedHost, DurableTaskOptions, HostJson, HttpOptions, OutboundRule, RetentionOptions, SoloistOptions};
 use crate::app::error::{AppError, Problem};
 use crate::app::json::{Document, Node, Value};
 use crate::app::settings::Settings;
@@ -90,7 +90,10 @@ const KNOWN_SOLOIST_KEYS: &[&str] = &[
     "azureStatusCodes",
     "outboundAllow",
     "allowedHosts",
+    "retention",
 ];
+
+const KNOWN_RETENTION_KEYS: &[&str] = &["completed", "failed", "terminated"];
 
 /// The longest duration of the original, as it prints it.
 const LONGEST_TIMEOUT: &str = "10675199.02:48:05.4775807";
@@ -301,7 +304,22 @@ fn read_soloist(section: &Section<'_>) -> Result<SoloistOptions, Problem> {
         azure_status_codes: section.bool("azureStatusCodes", default.azure_status_codes)?,
         outbound_allow: read_outbound_allow(section)?,
         allowed_hosts: read_allowed_hosts(section)?,
+        retention: read_retention(&section.section("retention")?)?,
     })
+}
+
+fn read_retention(section: &Section<'_>) -> Result<RetentionOptions, Problem> {
+    let kept = |key| {
+        let Some(node) = section.value(key) else { return Ok(None) };
+        let text = node.scalar_text().unwrap_or_default();
+        if text.trim() == "-1" {
+            return Ok(None);
+        }
+        let kept = time_span::parse(&text).filter(|kept| *kept >= Duration::from_secs(1));
+        let wanted = "a time span of at least a second as [d.]hh:mm:ss (7.00:00:00 is seven days), or -1 for ever";
+        kept.map(Some).ok_or_else(|| section.invalid(key, wanted, node))
+    };
+    Ok(RetentionOptions { completed: kept("completed")?, failed: kept("failed")?, terminated: kept("terminated")? })
 }
 
 fn read_allowed_hosts(section: &Section<'_>) -> Result<Vec<AllowedHost>, Problem> {
@@ -351,6 +369,11 @@ fn unknown_keys(top: &Node) -> Vec<String> {
         ("extensions.http.", extension("http"), KNOWN_HTTP_KEYS),
         ("extensions.durableTask.", extension("durableTask"), KNOWN_DURABLE_TASK_KEYS),
         ("extensions.soloist.", extension("soloist"), KNOWN_SOLOIST_KEYS),
+        (
+            "extensions.soloist.retention.",
+            extension("soloist").and_then(|soloist| soloist.get("retention")),
+            KNOWN_RETENTION_KEYS,
+        ),
     ];
     let unknown_in = |(path, node, known): (&str, Option<&Node>, &[&str])| -> Vec<String> {
         let properties = node.map(Node::properties).unwrap_or_default();
@@ -412,6 +435,7 @@ mod tests {
                           "httpSettings": { "useForwardedHost": true, "defaultAsyncRequestSleepTimeMilliseconds": 5 } },
                 "soloist": { "residentBytes": 0, "guestCpuMilliseconds": 100, "requestQueueSeconds": 0, "jsonDepth": 10,
                              "azureStatusCodes": true,
+                             "retention": { "Completed": "7.00:00:00", "failed": -1, "terminated": 1 },
                              "outboundAllow": ["127.0.0.1:8080", "10.0.0.0/8"] },
               },
             }"#,
@@ -434,6 +458,9 @@ mod tests {
         assert_eq!(host_json.soloist.json_depth, 10);
         let allowed: Vec<String> = host_json.soloist.outbound_allow.iter().map(ToString::to_string).collect();
         assert_eq!(allowed, ["127.0.0.1:8080", "10.0.0.0/8"]);
+        let days = |days: u64| Some(Duration::from_secs(86_400 * days));
+        let retention = RetentionOptions { completed: days(7), failed: None, terminated: days(1) };
+        assert_eq!(host_json.soloist.retention, retention);
         assert!(host_json.unknown_keys.is_empty());
     }
 
@@ -487,6 +514,12 @@ mod tests {
         assert!(outbound.contains("soloist.outboundAllow holds '10.0.0.1/8': ") && outbound.contains("10.0.0.0/8"));
         let hosts = soloist(r#""allowedHosts":["example.org", "http://a"]"#);
         assert!(hosts.contains("soloist.allowedHosts holds 'http://a': "), "{hosts}");
+        for wrong in ["soon", "00:00:00", "00:00:00.9", "-00:01:00", "24:00:00"] {
+            let text = soloist(&format!(r#""retention":{{"failed":"{wrong}"}}"#));
+            assert!(text.contains("retention.failed must be a time span of at least a second"), "{text}");
+            assert!(text.contains(&format!("not '{wrong}'")), "{text}");
+        }
+        assert!(soloist(r#""retention":"7""#).contains("retention must be a JSON object"));
         assert!(soloist(r#""outboundAllow":7"#).contains("soloist.outboundAllow must be an array of strings"));
         assert!(
             message(r#"{"version":"2.0","functionTimeout":"00:00:00"}"#)
@@ -530,8 +563,11 @@ mod tests {
     #[test]
     fn keys_that_nothing_knows_are_collected() {
         let host_json =
-            load(r#"{"version":"2.0","logging":{},"foo":1,"extensions":{"soloist":{"residentByte":1},"x":{}}}"#)
+            load(r#"{"version":"2.0","logging":{},"foo":1,"extensions":{"soloist":{"residentByte":1,"retention":{"done":"1"}},"x":{}}}"#)
                 .expect("unknown keys do not stop the host");
-        assert_eq!(host_json.unknown_keys, ["foo", "extensions.soloist.residentByte"]);
+        assert_eq!(
+            host_json.unknown_keys,
+            ["foo", "extensions.soloist.residentByte", "extensions.soloist.retention.done"]
+        );
     }
 }

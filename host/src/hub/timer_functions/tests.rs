@@ -179,6 +179,7 @@ impl Life {
                 due_page: 1,
                 function_timeout: None,
                 http_poll_wait: Duration::ZERO,
+                retention: crate::hub::Retention::default(),
             },
             recorder: Arc::new(Recorder::off()),
             book: Book::default(),

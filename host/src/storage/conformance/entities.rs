@@ -14,11 +14,11 @@ use crate::{
     },
 };
 
-fn named(name: &str, key: &str) -> EntityId {
+pub(super) fn named(name: &str, key: &str) -> EntityId {
     EntityId::parse(name, key).unwrap()
 }
 
-fn operation(to: &EntityId, name: &str) -> PutMessage {
+pub(super) fn operation(to: &EntityId, name: &str) -> PutMessage {
     let operation = EntityOperation {
         id: name.to_owned(),
         name: name.to_owned(),

@@ -5,13 +5,16 @@ mod entities;
 mod gate;
 mod messages;
 mod reads;
+mod retention;
 mod rewinds;
 mod timers;
 mod turns;
 
 use std::sync::Arc;
 
-pub(super) use self::{continues::*, entities::*, gate::*, messages::*, reads::*, rewinds::*, timers::*, turns::*};
+pub(super) use self::{
+    continues::*, entities::*, gate::*, messages::*, reads::*, retention::*, rewinds::*, timers::*, turns::*,
+};
 use super::{
     Committed, End, Ended, Fence, Loaded, PutMessage, Query, Snapshot, Start, Started, Storage, StorageFuture,
     TurnCommit, Want,
@@ -77,6 +80,8 @@ macro_rules! storage_conformance {
             a_prefix_is_compared_byte_by_byte,
             open_instances_are_read_in_pages,
             a_purge_is_all_or_nothing,
+            what_has_expired_is_found_in_slices_and_nothing_else,
+            what_was_found_expired_is_deleted_only_if_it_is_still_that,
             garbage_is_collected_in_slices,
             components_are_kept_by_digest,
             a_component_is_needed_by_live_and_failed_instances_that_run_on_it,

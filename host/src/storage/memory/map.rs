@@ -12,9 +12,9 @@ use crate::{
         MessageNumber, RuntimeStatus, Sequence, Summary, Timestamp, TurnNumber, TurnRecord,
     },
     storage::{
-        Begun, ChildStart, Committed, ComponentUse, Delivered, Due, Effects, End, Ended, Fence, INBOX_PAGE, Loaded,
-        OpenInstance, Page, Purged, Put, PutMessage, Query, Rewind, Rewound, RewoundInstance, Snapshot, Start, Started,
-        StorageError, TimerStatus, TurnCommit, Unchanged, Want, record, rules,
+        Begun, ChildStart, Committed, ComponentUse, Delivered, Due, Effects, End, Ended, Expired, Expiry, Fence,
+        INBOX_PAGE, Loaded, OpenInstance, Page, Purged, Put, PutMessage, Query, Rewind, Rewound, RewoundInstance,
+        Snapshot, Start, Started, StorageError, TimerStatus, TurnCommit, Unchanged, Want, record, rules,
     },
 };
 
@@ -383,6 +383,36 @@ impl Map {
         self.ids.remove(id);
         self.commits += 1;
         Purged::Done
+    }
+
+    pub(super) fn expired(&self, expiry: Expiry, from: Option<InstanceKey>, limit: usize) -> Expired {
+        let mut expired = Expired::default();
+        let mut last = None;
+        for (&instance, row) in self.instances.range((after(from), Bound::Unbounded)) {
+            if expired.instances.len() >= limit.max(1) {
+                return Expired { next: last, ..expired };
+            }
+            last = Some(instance);
+            let by = if row.entity.is_none() { expiry.of(row.status()) } else { None };
+            if by.is_some_and(|by| row.last().time <= by) {
+                expired.instances.push((instance, row.generation));
+            }
+        }
+        expired
+    }
+
+    pub(super) fn purge_generations(&mut self, instances: &[(InstanceKey, GenerationKey)]) -> u64 {
+        let mut purged = 0;
+        for (instance, generation) in instances {
+            let row = self.instances.get(instance);
+            if row.is_some_and(|row| row.generation == *generation && row.status().is_terminal()) {
+                let row = self.drop_generation(*instance).expect("the row that was just looked at");
+                self.ids.remove(&row.id);
+                purged += 1;
+            }
+        }
+        self.commits += u64::from(purged > 0);
+        purged
     }
 
     /// Takes an instance's row out, with its inbox and due entry; its records become garbage.

@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use self::map::Map;
 use super::{
     Committed, ComponentUse, Due, End, Ended, EntityCommit, EntityCommitted, EntityPage, EntityQuery, EntitySnapshot,
-    Fence, Loaded, OpenInstance, Page, Purged, Put, PutMessage, Query, Rewind, Rewound, Snapshot, Start, Started,
-    Storage, StorageError, StorageFuture, TimerStatus, TurnCommit, Want,
+    Expired, Expiry, Fence, Loaded, OpenInstance, Page, Purged, Put, PutMessage, Query, Rewind, Rewound, Snapshot,
+    Start, Started, Storage, StorageError, StorageFuture, TimerStatus, TurnCommit, Want,
 };
-use crate::durable::{Digest, EntityId, FunctionName, InstanceId, InstanceKey};
+use crate::durable::{Digest, EntityId, FunctionName, GenerationKey, InstanceId, InstanceKey};
 
 /// One handle of a map in memory.
 #[derive(Debug, Default)]
@@ -78,6 +78,14 @@ impl Storage for Memory {
 
     fn purge(&self, _fence: Fence, id: InstanceId) -> StorageFuture<'_, Purged> {
         self.with(|map| Ok(map.purge(&id)))
+    }
+
+    fn expired(&self, expiry: Expiry, after: Option<InstanceKey>, limit: usize) -> StorageFuture<'_, Expired> {
+        self.with(|map| Ok(map.expired(expiry, after, limit)))
+    }
+
+    fn purge_generations(&self, _fence: Fence, instances: Vec<(InstanceKey, GenerationKey)>) -> StorageFuture<'_, u64> {
+        self.with(|map| Ok(map.purge_generations(&instances)))
     }
 
     fn put_component(&self, digest: Digest, bytes: Arc<[u8]>) -> StorageFuture<'_, ()> {

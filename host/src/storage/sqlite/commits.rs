@@ -346,6 +346,20 @@ pub(super) fn purge(batch: &Batch<'_>, id: &InstanceId) -> Decided<Purged> {
     Ok(Purged::Done)
 }
 
+/// The deletion of ended generations, unless others have taken their places.
+pub(super) fn purge_generations(batch: &Batch<'_>, instances: &[(InstanceKey, GenerationKey)]) -> Decided<u64> {
+    let conn = batch.conn();
+    let mut purged = 0;
+    for (instance, generation) in instances {
+        let row = Instance::by_key(conn, *instance)?;
+        let Some(row) = row.filter(|row| row.generation == *generation && row.ended.is_some()) else { continue };
+        drop_generation(conn, &row)?;
+        conn.prepare_cached("DELETE FROM instance WHERE key = ?1")?.execute([row.key.0])?;
+        purged += 1;
+    }
+    Ok(purged)
+}
+
 /// Keeps a component.
 pub(super) fn put_component(batch: &Batch<'_>, digest: Digest, bytes: &Arc<[u8]>) -> Decided<()> {
     batch

@@ -35,10 +35,10 @@ use self::{
 };
 use super::{
     Committed, ComponentUse, Due, End, Ended, EntityCommit, EntityCommitted, EntityPage, EntityQuery, EntitySnapshot,
-    Fence, Loaded, OpenInstance, Page, Purged, Put, PutMessage, Query, Rewind, Rewound, RewoundInstance, Snapshot,
-    Start, Started, Storage, StorageFuture, TimerStatus, TurnCommit, Want, record, rules,
+    Expired, Expiry, Fence, Loaded, OpenInstance, Page, Purged, Put, PutMessage, Query, Rewind, Rewound,
+    RewoundInstance, Snapshot, Start, Started, Storage, StorageFuture, TimerStatus, TurnCommit, Want, record, rules,
 };
-use crate::durable::{Digest, EntityId, FunctionName, InstanceId, InstanceKey};
+use crate::durable::{Digest, EntityId, FunctionName, GenerationKey, InstanceId, InstanceKey};
 
 /// A handle of a database file, with its threads.
 ///
@@ -129,6 +129,14 @@ impl Storage for Sqlite {
 
     fn purge(&self, _fence: Fence, id: InstanceId) -> StorageFuture<'_, Purged> {
         self.writer.submit(move |batch| commits::purge(batch, &id))
+    }
+
+    fn expired(&self, expiry: Expiry, after: Option<InstanceKey>, limit: usize) -> StorageFuture<'_, Expired> {
+        self.readers.submit(move |conn| reads::expired(conn, expiry, after, limit))
+    }
+
+    fn purge_generations(&self, _fence: Fence, instances: Vec<(InstanceKey, GenerationKey)>) -> StorageFuture<'_, u64> {
+        self.writer.submit(move |batch| commits::purge_generations(batch, &instances))
     }
 
     fn put_component(&self, digest: Digest, bytes: Arc<[u8]>) -> StorageFuture<'_, ()> {

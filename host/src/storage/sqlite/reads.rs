@@ -10,7 +10,8 @@ use super::rows::{self, COLUMNS, Instance, Stored};
 use crate::{
     durable::{Digest, GenerationKey, InstanceId, InstanceKey, MessageNumber, Timestamp, TurnNumber},
     storage::{
-        ComponentUse, Due, INBOX_PAGE, Loaded, OpenInstance, Page, Query, Snapshot, StorageError, Want, record, rules,
+        ComponentUse, Due, Expired, Expiry, INBOX_PAGE, Loaded, OpenInstance, Page, Query, Snapshot, StorageError,
+        Want, record, rules,
     },
 };
 
@@ -18,6 +19,10 @@ type Read<T> = Result<T, StorageError>;
 
 /// A page of a list looks at no more rows than this, however few it finds: a read must not hold its moment for long.
 const EXAMINED_MAX: usize = 10_000;
+
+/// A slice of the search for what has expired looks at no more rows than this, each of which may take a read of its last
+/// record.
+const EXPIRED_EXAMINED_MAX: usize = 2_000;
 
 /// A page of a list ends once its inputs have this many bytes.
 const PAGE_BYTES: usize = 16 * 1024 * 1024;
@@ -105,6 +110,37 @@ fn matches(conn: &Connection, query: &Query, row: &Instance) -> Read<bool> {
         && created_to.is_none_or(|to| row.created <= to)
         && prefix.as_ref().is_none_or(|prefix| row.id.as_str().starts_with(prefix))
         && (statuses.is_empty() || statuses.contains(&row.status(conn)?)))
+}
+
+pub(super) fn expired(conn: &Connection, expiry: Expiry, after: Option<InstanceKey>, limit: usize) -> Read<Expired> {
+    let mut expired = Expired::default();
+    let Some(latest) = expiry.latest() else { return Ok(expired) };
+    let mut select = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM instance WHERE key > ?1 ORDER BY key"))?;
+    let mut rows = select.query([after.map_or(i64::MIN, |key| key.0)])?;
+    let (mut last, mut examined) = (None, 0);
+    while let Some(row) = rows.next()? {
+        if examined >= EXPIRED_EXAMINED_MAX || expired.instances.len() >= limit.max(1) {
+            return Ok(Expired { next: last, ..expired });
+        }
+        let row = Instance::read(row)?;
+        // An instance bears the number of its first generation, and numbers ascend with time: what follows was made later.
+        if row.created > latest && row.generation.0 == row.key.0 {
+            break;
+        }
+        (examined, last) = (examined + 1, Some(row.key));
+        let by = row.ended.and_then(|status| expiry.of(status)).filter(|by| row.created <= *by && !row.id.is_entity());
+        let ended = by.map(|_| row.head(conn)).transpose();
+        let has_expired = match ended {
+            Ok(head) => by.zip(head).is_some_and(|(by, head)| head.time <= by),
+            // It stays for whoever looks into it, and keeps no other one.
+            Err(StorageError::Corrupt(_)) => false,
+            Err(error) => return Err(error),
+        };
+        if has_expired {
+            expired.instances.push((row.key, row.generation));
+        }
+    }
+    Ok(expired)
 }
 
 pub(super) fn load(conn: &Connection, instance: InstanceKey) -> Read<Option<Loaded>> {
