@@ -25,6 +25,7 @@ use std::path::PathBuf;
 pub use error::{AppError, Excluded, Origin, Position};
 pub use function::{AuthLevel, ClientBinding, Function, HttpTrigger, Retry, TimerTrigger, Trigger};
 pub use host_json::{AllowedHost, DurableTaskOptions, HostJson, HttpOptions, OutboundRule, SoloistOptions};
+pub use load::is_function_name;
 pub use route::{RouteMatch, RouteTable, RouteTemplate};
 pub use schedule::Schedule;
 pub use settings::Settings;

@@ -53,9 +53,10 @@ pub struct BuildFailure {
 /// is done and what cargo prints, line by line.
 ///
 /// # Errors
-/// The app folder cannot be read. Failing crates are in the report.
+/// The app folder cannot be read, or the SDK's source not be written to it. Failing crates are in the report.
 pub fn build(app_root: &Path, out: &mut dyn FnMut(&str)) -> anyhow::Result<BuildReport> {
     let app_root = app_root.canonicalize().with_context(|| format!("opening app folder {}", app_root.display()))?;
+    super::sdk::provide(&app_root, out)?;
     let mut report = BuildReport::default();
     let mut known = BTreeSet::new();
     for manifest in manifests(&app_root)? {
