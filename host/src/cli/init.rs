@@ -62,7 +62,10 @@ impl Init {
             (PathBuf::from("host.json"), include_str!("templates/host.json").to_owned()),
             (".gitignore".into(), include_str!("templates/gitignore").to_owned()),
             ("local.settings.json".into(), include_str!("templates/local.settings.json").to_owned()),
-            ("Cargo.toml".into(), template::workspace(&sdk)),
+            (
+                "Cargo.toml".into(),
+                template::workspace(&sdk, &FIRST.iter().map(|function| function.name).collect::<Vec<_>>()),
+            ),
             ("Cargo.lock".into(), sdk::lock_file()),
         ];
         for function in FIRST {
@@ -148,7 +151,7 @@ fn join_workspace(app: &Path, folder: &str) -> anyhow::Result<()> {
     let text = match fs::read_to_string(&file) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            write_new(&file, &template::workspace(&sdk::dependency_path()))?;
+            write_new(&file, &template::workspace(&sdk::dependency_path(), &[folder]))?;
             let lock = app.join("Cargo.lock");
             return if lock.exists() { Ok(()) } else { write_new(&lock, &sdk::lock_file()) };
         }
@@ -169,7 +172,7 @@ fn join_workspace(app: &Path, folder: &str) -> anyhow::Result<()> {
     let Some(members) = members.and_then(toml_edit::Item::as_array_mut) else {
         bail!("{} has no list of members in [workspace]: {remedy}", file.display());
     };
-    if members.iter().filter_map(toml_edit::Value::as_str).any(|member| member == folder || member == "*") {
+    if members.iter().filter_map(toml_edit::Value::as_str).any(|member| member == folder) {
         return Ok(());
     }
     let decor = members.iter().last().map(|last| last.decor().clone());
@@ -295,7 +298,7 @@ mod tests {
         // None at all: it is made, as for a new app.
         fs::remove_file(&manifest).expect("remove");
         new(app.path(), Kind::Entity, "C").expect("a workspace is made");
-        assert!(read().contains("members = [\"*\"]"));
+        assert!(read().contains("members = [\n    \"C\",\n]"));
         assert!(app.path().join(".soloist/sdk").is_dir() && app.path().join("Cargo.lock").is_file());
     }
 }

@@ -16,6 +16,7 @@ mod sdk;
 mod start;
 mod template;
 mod toolchain;
+mod watch;
 
 use std::{
     path::{Path, PathBuf},

@@ -96,11 +96,12 @@ impl NewFunction<'_> {
     }
 }
 
-/// The `Cargo.toml` of an app whose crates find the SDK at this path.
-pub(super) fn workspace(sdk: &str) -> String {
+/// The `Cargo.toml` of an app with these functions, whose crates find the SDK at this path.
+pub(super) fn workspace(sdk: &str, functions: &[&str]) -> String {
     let path = toml_edit::Value::from(sdk);
     let dependency = format!("soloist-sdk = {{ path = {} }}", path.to_string().trim());
-    include_str!("templates/workspace.toml").replace("{{sdk}}", &dependency)
+    let members: String = functions.iter().map(|name| format!("    \"{name}\",\n")).collect();
+    include_str!("templates/workspace.toml").replace("{{sdk}}", &dependency).replace("{{members}}", &members)
 }
 
 /// A function's name in Rust.
@@ -252,6 +253,10 @@ mod tests {
                 assert!(!text.contains("{{"), "{kind} {path}: {text}");
             }
         }
-        assert!(workspace("a\"b").contains("path = 'a\"b'"), "{}", workspace("a\"b"));
+        let workspace = workspace("a\"b", &["A", "B"]);
+        assert!(
+            workspace.contains("path = 'a\"b'") && workspace.contains("[\n    \"A\",\n    \"B\",\n]"),
+            "{workspace}"
+        );
     }
 }
