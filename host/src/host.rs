@@ -2,9 +2,10 @@
 //! together, and takes them apart in the right order.
 
 mod admin;
+mod deploy;
+mod live;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
     fs,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
@@ -19,17 +20,18 @@ use tracing::{error, info, warn};
 use crate::{
     ambient::{Ambient, System},
     app::{App, AuthLevel, Excluded, Function, HostJson, Retry, RouteTable, Schedule, Trigger},
-    durable::{Digest, FunctionName, OverridableStates, Timestamp, TraceContext},
+    durable::{FunctionName, Timestamp, TraceContext},
     flight::{self, Book, Recorder},
-    hub::{Functions, Hub, HubConfig, HubParts, Orchestrator, Retention, TimerFunction, TimerRetry},
+    hub::{Hub, HubConfig, HubParts, Retention, TimerFunction, TimerRetry},
     server::keys::{KeyError, KeyId, Keys, Made, Scope},
     server::{self, FunctionMatch, HttpFunctions, HttpInvocation, HttpReply, Server, ServerOptions, Services, Serving},
     storage::{Storage, StorageError, memory::Memory, sqlite::Sqlite},
-    wasm::{
-        AppSettingTokens, ClientGrant, DeployedFunction, FunctionKind, HttpCall, HttpCallError, HttpRequest,
-        TokenProviders, Wasm, WasmConfig,
-    },
+    wasm::{AppSettingTokens, AppSettings, HttpCall, HttpCallError, HttpRequest, TokenProviders, Wasm, WasmConfig},
 };
+use deploy::Deployed;
+use live::{Live, Routes};
+
+pub use live::Reloaded;
 
 /// The file, in the data folder, that holds the task hub.
 pub const DATABASE: &str = "hub.db";
@@ -182,6 +184,7 @@ pub struct Host {
     serving: Serving,
     served: Vec<Served>,
     excluded: Vec<Excluded>,
+    live: Live,
     _data: Option<DataFolder>,
 }
 
@@ -222,7 +225,8 @@ impl Host {
         let server_options = server_options(&app.host_json);
         let template_key = keys.as_ref().map(|keys| keys.template_key());
         let starter = server_options.starter_json(server.local_addr(), template_key.as_ref());
-        let wasm = Wasm::new(wasm_config(&app, data.as_ref(), &storage, &recorder, starter))?;
+        let settings: AppSettings = app.settings.values().into_iter().collect();
+        let wasm = Wasm::new(wasm_config(&app, &settings, data.as_ref(), &storage, &recorder, starter))?;
         info!(
             resident_bytes = app.host_json.soloist.resident_bytes,
             guests_max = wasm.residents_max(),
@@ -230,43 +234,49 @@ impl Host {
             memory_mappings_max = wasm.mappings_max(),
             "orchestrators stay in memory between turns within these bounds"
         );
-        let deployed = deploy(&app, &wasm, &storage).await?;
-        let Deployed { functions, registered, components, unresumable, mut excluded } = deployed;
-        if book.deploy(unresumable)
+        let mut deployed = Deployed::prepare(&app, &wasm, &[]).await;
+        deployed.store(&storage).await?;
+        wasm.activate(deployed.take_prepared());
+        let mut excluded = app.excluded.clone();
+        excluded.append(&mut deployed.excluded);
+        let functions = deployed.functions();
+        if book.deploy(deployed.unresumable())
             && let Err(error) = book.save()
         {
             warn!(file = flight::BOOK, %error, "which components run cannot be kept: a parked entity may stay parked");
         }
         let stored = storage.components().await.context("reading which components are stored")?;
-        wasm.tidy_cache(components.into_iter().chain(stored).collect()).await;
-        let routes = RouteTable::new(&app.host_json.http.route_prefix, &functions);
+        wasm.tidy_cache(deployed.components().into_iter().chain(stored).collect()).await;
         let hub = Hub::start(HubParts {
             storage: storage.clone(),
             executor: wasm.clone(),
             ambient: Arc::new(System) as Arc<dyn Ambient>,
-            functions: registered,
+            functions: deployed.registered(),
             config: hub_config(&app.host_json, &wasm),
             recorder,
             book,
         });
         wasm.set_hub(hub.clone());
         let served = functions.iter().map(|function| served(function, &app.host_json)).collect();
-        excluded.splice(0..0, app.excluded.iter().cloned());
+        let routes = Routes::new(find_route(&app, &functions));
+        let pages = Arc::new(admin::AppPages::new(&app, &functions, &excluded, wasm.clone(), hub.clone()));
         let services = Services {
             client: hub.clone(),
-            routes: find_route(routes, &functions),
-            app: Arc::new(admin::AppPages::new(&app, &functions, &excluded, wasm.clone(), hub.clone())),
+            routes: routes.find(),
+            app: pages.clone(),
             functions: Arc::new(Guests {
-                wasm,
+                wasm: wasm.clone(),
                 hub_name: app.host_json.durable_task.hub_name.clone(),
                 keys: keys.clone(),
             }),
-            keys,
+            keys: keys.clone(),
         };
         // Last: a request must find everything in place. A timer function's may be to this host.
         let serving = server.serve(services, server_options).context("serving")?;
         hub.run_timers(timer_functions(&functions));
-        Ok(Self { hub, storage, serving, served, excluded, _data: data })
+        let parts = live::Parts { wasm, hub: hub.clone(), storage: storage.clone(), keys, routes, pages, settings };
+        let live = Live::new(parts, options, app, deployed.served);
+        Ok(Self { hub, storage, serving, served, excluded, live, _data: data })
     }
 
     /// Where it listens.
@@ -274,14 +284,24 @@ impl Host {
         self.serving.local_addr()
     }
 
-    /// The functions that are served.
+    /// The functions that were served when it started.
     pub fn served(&self) -> &[Served] {
         &self.served
     }
 
-    /// The functions that are in error.
+    /// The functions that were in error when it started.
     pub fn excluded(&self) -> &[Excluded] {
         &self.excluded
+    }
+
+    /// Reads the app's folder again and serves what is there now: functions, routes, settings. No connection ends, no request
+    /// and no orchestration either: each goes on with what it began with. A function that is in error now and was not before
+    /// goes on as it was.
+    ///
+    /// # Errors
+    /// If the app cannot be loaded at all, or storage not be written: then everything is as before.
+    pub async fn reload(&self) -> anyhow::Result<Reloaded> {
+        self.live.reload().await
     }
 
     /// Waits until storage has failed for good.
@@ -319,6 +339,7 @@ fn wanted_keys(functions: &[Function]) -> Vec<KeyId> {
 
 fn wasm_config(
     app: &App,
+    settings: &AppSettings,
     data: Option<&DataFolder>,
     storage: &Arc<dyn Storage>,
     recorder: &Arc<Recorder>,
@@ -347,8 +368,8 @@ fn wasm_config(
         function_timeout: app.host_json.function_timeout,
         outbound_allow: soloist.outbound_allow.clone(),
         tokens: TokenProviders::default()
-            .with(AppSettingTokens::KIND, Arc::new(AppSettingTokens::new(app.settings.values().into_iter().collect()))),
-        settings: app.settings.values().into_iter().collect(),
+            .with(AppSettingTokens::KIND, Arc::new(AppSettingTokens::new(settings.clone()))),
+        settings: settings.clone(),
         durable_client: Some(starter),
         component_bytes: Arc::new(move |digest| {
             let storage = storage.clone();
@@ -397,96 +418,6 @@ fn server_options(host_json: &HostJson) -> ServerOptions {
 
 fn size(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
-}
-
-/// What of an app is in order.
-struct Deployed {
-    functions: Vec<Function>,
-    registered: Functions,
-    components: BTreeSet<Digest>,
-    /// The components of entity and timer functions, by name: whom nobody can resume once they are parked.
-    unresumable: BTreeMap<String, String>,
-    excluded: Vec<Excluded>,
-}
-
-/// Loads every function's component; what does not load is excluded with its reason.
-async fn deploy(app: &App, wasm: &Wasm, storage: &Arc<dyn Storage>) -> anyhow::Result<Deployed> {
-    let enabled: Vec<&Function> = app.functions.iter().filter(|function| !function.disabled).collect();
-    let requests = enabled.iter().map(|function| deployed_function(function)).collect();
-    let results = wasm.deploy(requests).await;
-    let mut deployed = Deployed {
-        functions: vec![],
-        registered: Functions::default(),
-        components: BTreeSet::new(),
-        unresumable: BTreeMap::new(),
-        excluded: vec![],
-    };
-    let mut orchestrators = BTreeMap::new();
-    for (function, result) in enabled.into_iter().zip(results) {
-        let component = match result {
-            Ok(component) => component,
-            Err(error) => {
-                deployed.excluded.push(Excluded {
-                    function: function.name.clone(),
-                    reason: error.to_string(),
-                    file: function.script.clone(),
-                    position: None,
-                });
-                continue;
-            }
-        };
-        deployed.components.insert(component.digest);
-        match &function.trigger {
-            Trigger::Orchestration { name } => {
-                storage
-                    .put_component(component.digest, component.bytes.clone())
-                    .await
-                    .context("keeping a component")?;
-                let name = FunctionName::new(name);
-                let orchestrator = Orchestrator {
-                    name: name.clone(),
-                    handler: function.handler.clone(),
-                    component: component.digest,
-                    contract: component.contract.clone(),
-                };
-                orchestrators.insert(name, Arc::new(orchestrator));
-            }
-            Trigger::Activity { name } => {
-                deployed.registered.activities.insert(FunctionName::new(name));
-            }
-            Trigger::Http(_) => {}
-            Trigger::Timer(_) => {
-                deployed.unresumable.insert(function.name.clone(), component.digest.to_string());
-            }
-            Trigger::Entity { name } => {
-                deployed.unresumable.insert(name.clone(), component.digest.to_string());
-                deployed.registered.entities.insert(FunctionName::new(name));
-            }
-        }
-        deployed.functions.push(function.clone());
-    }
-    deployed.registered.orchestrators = orchestrators;
-    Ok(deployed)
-}
-
-fn deployed_function(function: &Function) -> DeployedFunction {
-    let (kind, name) = match &function.trigger {
-        Trigger::Http(_) => (FunctionKind::Http, &function.name),
-        Trigger::Timer(_) => (FunctionKind::Timer, &function.name),
-        Trigger::Orchestration { name } => (FunctionKind::Orchestrator, name),
-        Trigger::Activity { name } => (FunctionKind::Activity, name),
-        Trigger::Entity { name } => (FunctionKind::Entity, name),
-    };
-    DeployedFunction {
-        name: FunctionName::new(name),
-        handler: function.handler.clone(),
-        kind,
-        component: function.script.clone(),
-        client: function.client.as_ref().map(|client| {
-            let overridable_states: Option<OverridableStates> = client.overridable_existing_instance_states;
-            ClientGrant { overridable_states }
-        }),
-    }
 }
 
 fn served(function: &Function, host_json: &HostJson) -> Served {
@@ -542,7 +473,8 @@ fn timer_retry(retry: Retry) -> TimerRetry {
     }
 }
 
-fn find_route(routes: RouteTable, functions: &[Function]) -> server::FunctionRoutes {
+fn find_route(app: &App, functions: &[Function]) -> server::FunctionRoutes {
+    let routes = RouteTable::new(&app.host_json.http.route_prefix, functions);
     let level = |function: &Function| function.http().map(|http| http.auth_level).unwrap_or_default();
     let served: Vec<(Arc<str>, AuthLevel)> =
         functions.iter().map(|function| (function.name.as_str().into(), level(function))).collect();
@@ -592,6 +524,7 @@ impl HttpFunctions for Guests {
                     error!(function = %invocation.function, reason = %text, "no guest for a request");
                     Err(server::HttpCallError::Unavailable)
                 }
+                Err(HttpCallError::NotDeployed(_)) => Err(server::HttpCallError::NotFound),
             }
         })
     }

@@ -83,7 +83,8 @@ fn is_listed(name: &str, functions: Option<&[String]>) -> bool {
     functions.is_none_or(|functions| functions.iter().any(|listed| listed.eq_ignore_ascii_case(name)))
 }
 
-fn is_function_name(name: &str) -> bool {
+/// Whether a function can have this name: 1 to 128 ASCII letters, digits, `_` and `-`, a letter first, and not `host`.
+pub fn is_function_name(name: &str) -> bool {
     name.len() <= 128
         && name.starts_with(|first: char| first.is_ascii_alphabetic())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')

@@ -15,6 +15,7 @@ mod schedule;
 mod script;
 mod settings;
 mod time_span;
+mod values;
 
 #[cfg(test)]
 mod tests;
@@ -27,9 +28,11 @@ pub use function::{AuthLevel, ClientBinding, Function, HttpTrigger, Retry, Timer
 pub use host_json::{
     AllowedHost, DurableTaskOptions, HostJson, HttpOptions, OutboundRule, RetentionOptions, SoloistOptions,
 };
+pub use load::is_function_name;
 pub use route::{RouteMatch, RouteTable, RouteTemplate};
 pub use schedule::Schedule;
 pub use settings::Settings;
+pub use values::host_json_values;
 
 /// A loaded app: what is served, and what is not and why.
 #[derive(Debug, Clone)]

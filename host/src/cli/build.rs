@@ -53,10 +53,17 @@ pub struct BuildFailure {
 /// is done and what cargo prints, line by line.
 ///
 /// # Errors
-/// The app folder cannot be read. Failing crates are in the report.
+/// The app folder cannot be read, or the SDK's source not be written to it. Failing crates are in the report.
 pub fn build(app_root: &Path, out: &mut dyn FnMut(&str)) -> anyhow::Result<BuildReport> {
     let app_root = app_root.canonicalize().with_context(|| format!("opening app folder {}", app_root.display()))?;
+    super::sdk::provide(&app_root, out)?;
     let mut report = BuildReport::default();
+    let own = app_root.join("Cargo.toml");
+    if let Some(reason) = missing_member(&own) {
+        // One reason, not one for every crate of the workspace.
+        fail(own, reason, &mut report, out);
+        return Ok(report);
+    }
     let mut known = BTreeSet::new();
     for manifest in manifests(&app_root)? {
         if known.contains(&manifest) {
@@ -97,6 +104,17 @@ fn manifests(app_root: &Path) -> anyhow::Result<Vec<PathBuf>> {
     folders.insert(0, app_root.to_owned());
     let manifests = folders.iter().filter_map(|folder| folder.join("Cargo.toml").canonicalize().ok());
     Ok(manifests.filter(|manifest| manifest.starts_with(app_root)).collect())
+}
+
+/// What to do if a workspace lists a member that is not there: a function that was deleted. Cargo reads none of it then.
+fn missing_member(manifest: &Path) -> Option<String> {
+    let document: toml_edit::DocumentMut = fs::read_to_string(manifest).ok()?.parse().ok()?;
+    let members = document.get("workspace")?.get("members")?.as_array()?;
+    let missing = members.iter().filter_map(toml_edit::Value::as_str).find(|member| {
+        let is_pattern = member.contains(['*', '?', '[']);
+        !is_pattern && !folder_of(manifest).join(member).join("Cargo.toml").exists()
+    })?;
+    Some(format!("the workspace's member {missing:?} is not there: remove it from members, or put it back"))
 }
 
 /// What cargo says about the workspace that a manifest belongs to.
@@ -349,6 +367,17 @@ mod tests {
         assert_eq!(text.matches("building ").count(), 1, "{text}");
         assert!(app.path().join("A/a.wasm").is_file() && app.path().join("C/c.wasm").is_file());
         assert!(app.path().join("target").is_dir(), "the caller's target folder is not used");
+    }
+
+    #[test]
+    fn a_member_that_was_deleted_is_named() {
+        let app = tempfile::tempdir().expect("temp folder");
+        write(app.path(), "Cargo.toml", "[workspace]\nmembers = [\"A\", \"B\"]\n");
+        write(app.path(), "A/Cargo.toml", &manifest("a"));
+        write(app.path(), "A/lib.rs", "");
+        let (report, text) = run(app.path());
+        assert!(report.built.is_empty() && report.failed.len() == 1, "{text}");
+        assert!(report.failed[0].reason.contains("\"B\" is not there: remove it from members"), "{text}");
     }
 
     #[test]

@@ -6,12 +6,17 @@
 
 mod backup;
 pub mod build;
+mod completions;
 mod ignored;
+mod init;
 mod keys;
 mod manage;
 mod reset;
+mod sdk;
 mod start;
+mod template;
 mod toolchain;
+mod watch;
 
 use std::{
     path::{Path, PathBuf},
@@ -30,6 +35,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Make a new app, with its first functions
+    Init(init::Init),
+    /// Add a function to an app
+    New(init::New),
     /// Run an app: build its functions, then serve them
     Start(start::Start),
     /// Build the Rust functions of an app, without running it
@@ -52,6 +61,8 @@ enum Command {
     Entities(manage::Entities),
     /// The verbs and flags of Azure's `func durable`
     Durable(manage::Durable),
+    /// Print what a shell needs to complete this program's command line
+    Completions(completions::Completions),
 }
 
 /// Runs the command that the process was called with.
@@ -61,6 +72,8 @@ pub fn run() -> ExitCode {
         Err(error) => return refuse(&error),
     };
     let outcome = match cli.command {
+        Command::Init(init) => init.run(),
+        Command::New(new) => new.run(),
         Command::Start(start) => start.run(),
         Command::Build { app } => run_build(&app),
         Command::Keys(keys) => keys.run(),
@@ -70,6 +83,7 @@ pub fn run() -> ExitCode {
         Command::Instances(instances) => Ok(instances.run()),
         Command::Entities(entities) => Ok(entities.run()),
         Command::Durable(durable) => Ok(durable.run()),
+        Command::Completions(completions) => completions.run(),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -1,6 +1,7 @@
 //! `soloist start`: builds and serves an app until a signal comes.
 
 use std::{
+    convert::Infallible,
     fs,
     net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
@@ -12,7 +13,7 @@ use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
-use super::{build, keys};
+use super::{build, keys, watch};
 use crate::{
     host::{Access, Host, HostOptions},
     server::keys::Made,
@@ -46,6 +47,9 @@ pub(super) struct Start {
     /// Serve components as they are, without building
     #[arg(long)]
     no_build: bool,
+    /// Do not watch the app's folder: what changes there is served by the next start
+    #[arg(long)]
+    no_watch: bool,
     /// For development: no keys are asked for, on loopback addresses only. Without it callers need a key (see `soloist keys`)
     #[arg(long)]
     dev: bool,
@@ -66,8 +70,7 @@ impl Start {
         self.check()?;
         telemetry::init(&self.log_level, self.log_format)?;
         bound_arenas();
-        let is_build_wanted = self.build || !self.no_build;
-        if is_build_wanted {
+        if self.is_build_wanted() {
             build_first(&self.app)?;
         }
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("soloist").build()?;
@@ -75,6 +78,10 @@ impl Start {
         // Guests that ignore the end and threads that wait for a disk are not waited for: what was acknowledged is durable.
         runtime.shutdown_background();
         Ok(code)
+    }
+
+    fn is_build_wanted(&self) -> bool {
+        self.build || !self.no_build
     }
 
     fn check(&self) -> anyhow::Result<()> {
@@ -119,6 +126,7 @@ impl Start {
                 return Ok(ExitCode::FAILURE);
             }
             () = signals.next() => {}
+            never = self.follow(&host, data.as_deref()) => match never {},
         }
         info!("stopping: requests in work may end, orchestrations go on at the next start");
         tokio::select! {
@@ -127,6 +135,14 @@ impl Start {
             () = signals.next() => info!("stopped at once, on a second signal"),
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Serves what changes in the app's folder, if it is watched.
+    async fn follow(&self, host: &Host, data: Option<&Path>) -> Infallible {
+        if self.no_watch {
+            return std::future::pending().await;
+        }
+        watch::follow(host, &self.app, data, self.is_build_wanted()).await
     }
 
     /// Says what is served, and that it is.

@@ -1,6 +1,6 @@
 //! The app as the admin pages need it: what is deployed, and running a function without its trigger.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use futures::future::BoxFuture;
 use tracing::{info, warn};
@@ -16,24 +16,44 @@ use crate::{
 
 /// The server's port to the app.
 pub(super) struct AppPages {
-    infos: Vec<FunctionInfo>,
-    errors: Vec<String>,
-    /// Those that are served.
-    functions: Vec<Function>,
+    deployed: RwLock<Deployed>,
     wasm: Arc<Wasm>,
     hub: Arc<Hub>,
 }
 
-impl AppPages {
-    pub(super) fn new(app: &App, served: &[Function], excluded: &[Excluded], wasm: Arc<Wasm>, hub: Arc<Hub>) -> Self {
+/// What is deployed.
+#[derive(Clone)]
+struct Deployed {
+    infos: Arc<[FunctionInfo]>,
+    errors: Arc<[String]>,
+    /// Those that are served.
+    functions: Arc<[Function]>,
+}
+
+impl Deployed {
+    fn new(app: &App, served: &[Function], excluded: &[Excluded]) -> Self {
         Self {
             infos: app.functions.iter().map(|function| info_of(app, function)).collect(),
             // Without the file: whoever has the master key need not know this machine's paths.
             errors: excluded.iter().map(|excluded| format!("{}: {}", excluded.function, excluded.reason)).collect(),
-            functions: served.to_vec(),
-            wasm,
-            hub,
+            functions: served.into(),
         }
+    }
+}
+
+impl AppPages {
+    pub(super) fn new(app: &App, served: &[Function], excluded: &[Excluded], wasm: Arc<Wasm>, hub: Arc<Hub>) -> Self {
+        Self { deployed: RwLock::new(Deployed::new(app, served, excluded)), wasm, hub }
+    }
+
+    /// Shows another app from here on.
+    pub(super) fn replace(&self, app: &App, served: &[Function], excluded: &[Excluded]) {
+        let deployed = Deployed::new(app, served, excluded);
+        *self.deployed.write().unwrap_or_else(PoisonError::into_inner) = deployed;
+    }
+
+    fn deployed(&self) -> Deployed {
+        self.deployed.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn run_activity(&self, name: &str, input: Json) {
@@ -84,17 +104,18 @@ impl AppPages {
 }
 
 impl AppAdmin for AppPages {
-    fn functions(&self) -> &[FunctionInfo] {
-        &self.infos
+    fn functions(&self) -> Arc<[FunctionInfo]> {
+        self.deployed().infos
     }
 
-    fn errors(&self) -> &[String] {
-        &self.errors
+    fn errors(&self) -> Arc<[String]> {
+        self.deployed().errors
     }
 
     fn invoke<'a>(&'a self, function: &'a str, input: Json) -> BoxFuture<'a, Result<(), InvokeError>> {
         Box::pin(async move {
-            let found = self.functions.iter().find(|served| served.name.eq_ignore_ascii_case(function));
+            let functions = self.deployed().functions;
+            let found = functions.iter().find(|served| served.name.eq_ignore_ascii_case(function));
             let found = found.ok_or(InvokeError::NotFound)?;
             match &found.trigger {
                 Trigger::Activity { name } => {

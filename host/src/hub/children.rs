@@ -70,8 +70,8 @@ impl Inner {
     ) -> Result<Start, Failure> {
         let fatal = |kind, text| Failure { non_retriable: true, ..Failure::new(kind, text) };
         let name = FunctionName::new(&child.name);
-        let Some(function) = self.functions.orchestrators.get(&name) else {
-            return Err(fatal("UnknownFunction", unknown_orchestrator(&name, &self.functions)));
+        let Some(function) = self.deployed_orchestrator(&name) else {
+            return Err(fatal("UnknownFunction", unknown_orchestrator(&name, &self.functions())));
         };
         let execution = parent.execution();
         let id = InstanceId::parse(&child.attempt_id(&execution.execution_id, attempt))

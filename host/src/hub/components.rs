@@ -1,8 +1,8 @@
 //! Deletes stored components that no instance needs any more.
 //!
 //! Only what is deployed can come into use: starts, children, restarts, executions that continue as new and replaced
-//! components take it. So of every other stored component its users only become fewer, and what is deployed does not change
-//! while a process lives. Each search therefore goes on at the instance that needed the component last time: all searches
+//! components take it. So of every other stored component its users only become fewer. What was deployed at any time of a
+//! process is left to the next one. Each search therefore goes on at the instance that needed the component last time: all searches
 //! together look at every instance once per such component, and at none where everything stored is deployed.
 //!
 //! Needed is what a live instance runs on, and what a Failed one ran on: it could be rewound.
@@ -35,7 +35,7 @@ const RETRY: Duration = Duration::from_secs(5);
 
 /// Searches whenever an instance may have given up its component, until nothing is stored but what is deployed.
 pub(super) async fn collect(inner: Arc<Inner>) {
-    let deployed: BTreeSet<Digest> = inner.functions.orchestrators.values().map(|known| known.component).collect();
+    let deployed: BTreeSet<Digest> = inner.deployment.kept.lock().await.clone();
     let stored = loop {
         match inner.storage.components().await {
             Ok(stored) => break stored,
@@ -56,7 +56,6 @@ pub(super) async fn collect(inner: Arc<Inner>) {
                 }
                 Ok(None) => {
                     old.remove(&digest);
-                    info!(component = %digest, "component deleted: it is not deployed and no instance needs it");
                 }
                 Err(error) => failed(&inner, &error, "cannot delete a component, trying again").await,
             }
@@ -70,14 +69,19 @@ pub(super) async fn collect(inner: Arc<Inner>) {
 }
 
 /// The first instance from this one on that needs the component; if there is none the component is deleted, in a commit of
-/// its own.
+/// its own, unless it has been deployed meanwhile.
 async fn look(inner: &Inner, digest: Digest, mut from: InstanceKey) -> Result<Option<InstanceKey>, StorageError> {
     loop {
         match inner.storage.component_use(digest, from, SLICE).await? {
             ComponentUse::By(user) => return Ok(Some(user)),
             ComponentUse::SearchFrom(next) => from = next,
             ComponentUse::Nobody => {
-                inner.storage.drop_component(Fence::default(), digest).await?;
+                // Held until it is gone: a deployment of the same component waits, and stores it again.
+                let kept = inner.deployment.kept.lock().await;
+                if !kept.contains(&digest) {
+                    inner.storage.drop_component(Fence::default(), digest).await?;
+                    info!(component = %digest, "component deleted: it is not deployed and no instance needs it");
+                }
                 return Ok(None);
             }
         }

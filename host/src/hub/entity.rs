@@ -74,7 +74,7 @@ impl Inner {
     /// Waits for a place among the batches that run, and runs one. An error is the text of why nothing could be run now.
     async fn run_batch(&self, entity: &Entity, batch: &Batch, text: &ExecutionId) -> Result<EntityRan, String> {
         let function = entity.id().function();
-        if !self.functions.entities.contains(&function) {
+        if !self.functions().entities.contains(&function) {
             return Err(self.unknown_entity(&function));
         }
         let alone = self.parking.alone_if_suspect(text).await;
@@ -209,8 +209,8 @@ impl Inner {
             warn!(%entity, orchestrator = %start.name, %reason, "an entity's start of an orchestration is dropped");
         };
         let name = FunctionName::new(&start.name);
-        let Some(function) = self.functions.orchestrators.get(&name) else {
-            refuse(unknown_orchestrator(&name, &self.functions));
+        let Some(function) = self.deployed_orchestrator(&name) else {
+            refuse(unknown_orchestrator(&name, &self.functions()));
             return None;
         };
         let id = match InstanceId::parse(start.instance_id.as_deref().unwrap_or(id)) {
@@ -238,12 +238,12 @@ impl Inner {
     }
 
     pub(super) fn knows_entity(&self, id: &EntityId) -> bool {
-        self.functions.entities.contains(&id.function())
+        self.functions().entities.contains(&id.function())
     }
 
     /// Durable Functions' text for an entity function that does not exist.
     pub(super) fn unknown_entity(&self, name: &FunctionName) -> String {
-        let known: Vec<String> = self.functions.entities.iter().map(|name| format!("'{name}'")).collect();
+        let known: Vec<String> = self.functions().entities.iter().map(|name| format!("'{name}'")).collect();
         let known = if known.is_empty() {
             "No entity functions are currently registered!".to_owned()
         } else {

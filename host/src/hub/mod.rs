@@ -12,6 +12,7 @@ mod cell;
 mod children;
 mod client;
 mod components;
+mod deployment;
 mod endings;
 mod entity;
 mod entity_client;
@@ -134,6 +135,7 @@ pub struct HubFigures {
 /// A running task hub.
 pub struct Hub {
     inner: Arc<Inner>,
+    timer_functions: timer_functions::Running,
 }
 
 impl Hub {
@@ -144,7 +146,7 @@ impl Hub {
             storage,
             executor,
             ambient,
-            functions,
+            deployment: deployment::Deployment::new(functions),
             policy: config.policy,
             limits: TurnLimits { actions_max: config.actions_max },
             cells: std::sync::Mutex::default(),
@@ -183,7 +185,7 @@ impl Hub {
         });
         tokio::spawn(recovery::collect_garbage(inner.clone()));
         tokio::spawn(retention::run(inner.clone(), config.retention));
-        Arc::new(Self { inner })
+        Arc::new(Self { inner, timer_functions: timer_functions::Running::default() })
     }
 
     /// Starts an orchestration through the singleton gate. Returns once the decision is durable: of any number of callers
@@ -199,10 +201,8 @@ impl Hub {
             Some(id) => InstanceId::parse(id).map_err(|error| ClientError::InvalidArgument(error.to_string()))?,
         };
         let function = inner
-            .functions
-            .orchestrators
-            .get(&start.name)
-            .ok_or_else(|| ClientError::UnknownFunction(unknown_orchestrator(&start.name, &inner.functions)))?;
+            .deployed_orchestrator(&start.name)
+            .ok_or_else(|| ClientError::UnknownFunction(unknown_orchestrator(&start.name, &inner.functions())))?;
         let execution_id = ExecutionId(inner.ambient.fresh_id().into());
         let started = Arc::new(ExecutionStarted {
             name: function.name.as_str().to_owned(),

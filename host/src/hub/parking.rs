@@ -5,7 +5,7 @@
 //! but one check of a number is skipped while nothing is counted, which is nearly always.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     future::Future,
     sync::{
         Arc, Mutex, MutexGuard,
@@ -190,6 +190,20 @@ impl Parking {
         let execution_id = self.lock().executions.remove(&instance);
         if let Some(execution_id) = execution_id {
             self.forget(|key| key.execution == execution_id.as_str());
+        }
+    }
+
+    /// Takes note of the components that entity and timer functions run on from here, by function name.
+    pub fn deployed(self: &Arc<Self>, components: BTreeMap<String, String>) {
+        let changed = {
+            let mut state = self.lock();
+            let changed = state.book.deploy(components);
+            self.counted.store(state.book.len(), Ordering::Relaxed);
+            changed
+        };
+        if changed {
+            let parking = Arc::clone(self);
+            tokio::spawn(async move { parking.save().await });
         }
     }
 

@@ -37,7 +37,7 @@ impl Inner {
     ) -> Tried {
         let instance = held.instance.as_deref().expect("it has been loaded");
         let execution = instance.execution();
-        let Some(deployed) = self.functions.orchestrators.get(&FunctionName::new(&execution.name)) else {
+        let Some(deployed) = self.deployed_orchestrator(&FunctionName::new(&execution.name)) else {
             return Tried::Same;
         };
         if (deployed.component, &deployed.handler) == (execution.component, &execution.handler) {

@@ -184,8 +184,8 @@ impl Inner {
 
     /// What an execution goes on with: what is deployed now, or if that is gone what it had.
     fn deployed(&self, execution: &ExecutionStarted) -> ComponentReplaced {
-        let deployed = self.functions.orchestrators.get(&FunctionName::new(&execution.name));
-        let (component, handler, contract) = match deployed {
+        let deployed = self.deployed_orchestrator(&FunctionName::new(&execution.name));
+        let (component, handler, contract) = match &deployed {
             Some(deployed) => (deployed.component, &deployed.handler, &deployed.contract),
             None => (execution.component, &execution.handler, &execution.contract),
         };

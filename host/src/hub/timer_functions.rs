@@ -4,12 +4,21 @@
 //! process cut short was due and has not happened, so the next start makes up for it, once, and says so. What is not
 //! monitored is remembered nowhere. Nobody else fires: a data folder has one host.
 //!
-//! Each function has a tokio task, which sleeps until the next occurrence and looks at the clock in between, as that may be
-//! set. What became due while the function ran, or while the machine slept, fires once or not at all, never in a burst.
+//! Each function has a tokio task, until the hub stops or another definition takes its place; it sleeps until
+//! the next occurrence and looks at the clock in between, as that may be set. What became due while the function ran, or while the machine slept, fires once or not at all, never in a burst.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use futures::FutureExt as _;
+use tokio::task::JoinHandle;
 use tracing::{debug, error, info, warn};
 
 use super::{Hub, ScheduleStatus, TimerCall, worker::Inner};
@@ -123,25 +132,86 @@ impl TimerFunction {
     }
 }
 
+/// The timer functions that have a task, by name.
+#[derive(Default)]
+pub(super) struct Running(Mutex<BTreeMap<FunctionName, Task>>);
+
+/// A timer function's task.
+struct Task {
+    function: TimerFunction,
+    /// It begins no further run.
+    retired: Arc<AtomicBool>,
+    handle: JoinHandle<()>,
+}
+
+/// What a timer function's task looks at.
+struct Turns<'a> {
+    inner: &'a Inner,
+    retired: &'a AtomicBool,
+}
+
+impl Turns<'_> {
+    /// True once no run may begin any more.
+    fn are_over(&self) -> bool {
+        self.inner.is_stopping() || self.retired.load(Ordering::Relaxed)
+    }
+}
+
 impl Hub {
-    /// Begins to fire timer functions, each as its schedule says, until the hub stops. To be called once, when functions can
-    /// be run.
+    /// Fires these timer functions, each as its schedule says, in place of those before, until the hub stops. One whose
+    /// definition is as before goes on; another begins as at a start, once the run of the one before has ended.
     pub fn run_timers(&self, functions: Vec<TimerFunction>) {
+        let mut running = self.timer_functions.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut before = std::mem::take(&mut *running);
         for function in functions {
-            let inner = self.inner.clone();
-            tokio::spawn(async move {
-                let name = function.name.clone();
-                if AssertUnwindSafe(run(inner, function)).catch_unwind().await.is_err() {
-                    error!(function = %name, "the host panicked while it fired a timer function, which fires no more");
-                }
-            });
+            let name = function.name.clone();
+            let task = match before.remove(&name) {
+                Some(task) if task.goes_on(&function) => task,
+                old => Task::begin(self.inner.clone(), function, old),
+            };
+            running.insert(name, task);
+        }
+        // Kept: should the function come back, it waits for the end of the run that may be under way.
+        for (name, task) in before {
+            task.retired.store(true, Ordering::Relaxed);
+            running.insert(name, task);
         }
     }
 }
 
-async fn run(inner: Arc<Inner>, function: TimerFunction) {
-    let stored = if function.is_monitored { stored(&inner, &function.name).await } else { None };
-    if inner.is_stopping() {
+impl Task {
+    fn begin(inner: Arc<Inner>, function: TimerFunction, old: Option<Self>) -> Self {
+        let retired = Arc::new(AtomicBool::new(false));
+        let (own, timer) = (retired.clone(), function.clone());
+        let handle = tokio::spawn(async move {
+            if let Some(old) = old {
+                old.retired.store(true, Ordering::Relaxed);
+                // However it ended, it runs no more.
+                let _ = old.handle.await;
+            }
+            let name = timer.name.clone();
+            let turns = Turns { inner: &inner, retired: &own };
+            if AssertUnwindSafe(run(&turns, timer)).catch_unwind().await.is_err() {
+                error!(function = %name, "the host panicked while it fired a timer function, which fires no more");
+            }
+        });
+        Self { function, retired, handle }
+    }
+
+    /// True if it fires a function of this definition, and will.
+    fn goes_on(&self, function: &TimerFunction) -> bool {
+        let TimerFunction { name, next: _, schedule, is_monitored, run_on_startup, adjust_for_dst, retry } = function;
+        let own = &self.function;
+        let is_same = (&own.name, own.schedule, own.is_monitored) == (name, *schedule, *is_monitored)
+            && (own.run_on_startup, own.adjust_for_dst, own.retry) == (*run_on_startup, *adjust_for_dst, *retry);
+        is_same && !self.retired.load(Ordering::Relaxed)
+    }
+}
+
+async fn run(turns: &Turns<'_>, function: TimerFunction) {
+    let inner = turns.inner;
+    let stored = if function.is_monitored { stored(turns, &function.name).await } else { None };
+    if turns.are_over() {
         return;
     }
     let (mut standing, mut firing) = function.on_start(stored, inner.ambient.now());
@@ -154,26 +224,27 @@ async fn run(inner: Arc<Inner>, function: TimerFunction) {
     }
     // Written before the first firing, too: one that a down time swallows is missed from here on.
     if stored != Some(function.status(standing)) {
-        store(&inner, &function, standing).await;
+        store(inner, &function, standing).await;
     }
-    while !inner.is_stopping() {
+    while !turns.are_over() {
         if let Some(firing) = firing {
             let began = inner.ambient.now();
-            fire(&inner, &function, firing, standing, began).await;
-            if inner.is_stopping() {
+            fire(turns, &function, firing, standing, began).await;
+            if turns.are_over() {
                 return;
             }
             standing = function.after(firing, began, inner.ambient.now());
-            store(&inner, &function, standing).await;
+            store(inner, &function, standing).await;
         }
-        firing = occurrence(&inner, &function, &mut standing).await;
+        firing = occurrence(turns, &function, &mut standing).await;
     }
 }
 
-/// Waits for the next occurrence; none once the hub stops, or where the schedule had to begin anew.
-async fn occurrence(inner: &Inner, function: &TimerFunction, standing: &mut Standing) -> Option<Firing> {
+/// Waits for the next occurrence; none once no run may begin, or where the schedule had to begin anew.
+async fn occurrence(turns: &Turns<'_>, function: &TimerFunction, standing: &mut Standing) -> Option<Firing> {
+    let inner = turns.inner;
     let mut before = inner.ambient.now();
-    while !inner.is_stopping() {
+    while !turns.are_over() {
         let now = inner.ambient.now();
         if now.until(before) > SET_BACK_MAX {
             warn!(function = %function.name, "the clock was set back: the schedule begins anew");
@@ -196,7 +267,8 @@ async fn occurrence(inner: &Inner, function: &TimerFunction, standing: &mut Stan
 }
 
 /// Runs the function, and again if it failed and its policy says so. A failure is logged and does not stop the schedule.
-async fn fire(inner: &Inner, function: &TimerFunction, firing: Firing, standing: Standing, began: Timestamp) {
+async fn fire(turns: &Turns<'_>, function: &TimerFunction, firing: Firing, standing: Standing, began: Timestamp) {
+    let inner = turns.inner;
     let next = function.after(firing, began, began).next;
     let text = ExecutionId(timer_text(&function.name).into());
     if let Some(diagnostics) = inner.parking.why_parked(&text) {
@@ -230,14 +302,15 @@ async fn fire(inner: &Inner, function: &TimerFunction, firing: Firing, standing:
             is_repeated = wait.is_some(), "a timer function failed"
         );
         match wait {
-            Some(wait) if !inner.is_stopping() => inner.ambient.sleep(wait).await,
+            Some(wait) if !turns.are_over() => inner.ambient.sleep(wait).await,
             Some(_) | None => return,
         }
     }
 }
 
-async fn stored(inner: &Inner, function: &FunctionName) -> Option<TimerStatus> {
-    while !inner.is_stopping() {
+async fn stored(turns: &Turns<'_>, function: &FunctionName) -> Option<TimerStatus> {
+    let inner = turns.inner;
+    while !turns.are_over() {
         match inner.storage.timer_status(function.clone()).await {
             Ok(status) => return status,
             Err(error @ StorageError::Corrupt(_)) => {

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tracing::{Instrument, debug, debug_span, error, info, warn};
 
 use super::{
-    Executor, Functions,
+    Executor,
     activity::ActivityQueue,
     cell::{Cell, Control, Held, HoldError, State},
     children::outcome_of,
@@ -49,7 +49,7 @@ pub(super) struct Inner {
     pub storage: Arc<dyn Storage>,
     pub executor: Arc<dyn Executor>,
     pub ambient: Arc<dyn Ambient>,
-    pub functions: Functions,
+    pub deployment: super::deployment::Deployment,
     pub policy: OverridableStates,
     pub limits: TurnLimits,
     pub cells: Mutex<HashMap<InstanceKey, Arc<Cell>>>,
@@ -512,7 +512,7 @@ impl Inner {
     fn successor(&self, instance: &Instance) -> Successor {
         let execution = instance.execution();
         let execution_id = ExecutionId(self.ambient.fresh_id().into());
-        match self.functions.orchestrators.get(&FunctionName::new(&execution.name)) {
+        match self.deployed_orchestrator(&FunctionName::new(&execution.name)) {
             Some(deployed) => Successor {
                 execution_id,
                 component: deployed.component,

@@ -251,6 +251,7 @@ impl From<HttpCallError> for ApiError {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, Body::Empty).retry_after(retry_after)
             }
             HttpCallError::Failed => Self::internal(),
+            HttpCallError::NotFound => Self::not_found(),
             HttpCallError::Unavailable => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, Body::Empty).retry_after(Duration::from_secs(1))
             }

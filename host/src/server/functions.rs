@@ -77,6 +77,9 @@ pub enum HttpCallError {
     /// The function cannot be run now, through no fault of its own.
     #[error("the function cannot be run now")]
     Unavailable,
+    /// It was taken away since the request was routed to it.
+    #[error("there is no such function any more")]
+    NotFound,
 }
 
 /// Runs HTTP functions.

@@ -75,12 +75,12 @@ struct Host {
 struct NoApp;
 
 impl AppAdmin for NoApp {
-    fn functions(&self) -> &[FunctionInfo] {
-        &[]
+    fn functions(&self) -> Arc<[FunctionInfo]> {
+        Arc::default()
     }
 
-    fn errors(&self) -> &[String] {
-        &[]
+    fn errors(&self) -> Arc<[String]> {
+        Arc::default()
     }
 
     fn invoke<'a>(&'a self, _: &'a str, _: Json) -> BoxFuture<'a, Result<(), InvokeError>> {

@@ -139,6 +139,14 @@ impl Components {
         compiled.await.cloned()
     }
 
+    /// Forgets every other component than these that is compiled. One that is needed again is taken from the cache, or
+    /// compiled once more.
+    pub(super) fn forget_others(&self, keep: &BTreeSet<Digest>) {
+        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        // One without a value is just being compiled.
+        compiled.retain(|digest, cell| keep.contains(digest) || cell.get().is_none());
+    }
+
     fn cell(&self, digest: Digest) -> Arc<OnceCell<Arc<Compiled>>> {
         let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(compiled.entry(digest).or_default())

@@ -76,6 +76,9 @@ pub enum HttpCallError {
     /// No guest can be had.
     #[error("{0}")]
     Unavailable(String),
+    /// There is no such function: it was taken away since the request was routed to it.
+    #[error("http function {:?} is not deployed", .0.as_str())]
+    NotDeployed(FunctionName),
 }
 
 impl Wasm {
@@ -85,10 +88,7 @@ impl Wasm {
     /// [`HttpCallError`].
     pub async fn call_http(&self, call: HttpCall) -> Result<HttpReply, HttpCallError> {
         let Some(function) = self.deployment().http.get(&call.function).cloned() else {
-            return Err(HttpCallError::Unavailable(format!(
-                "http function {:?} is not deployed",
-                call.function.as_str()
-            )));
+            return Err(HttpCallError::NotDeployed(call.function));
         };
         let _outstanding = match &self.outstanding {
             Some((most, requests)) => Some(requests.try_acquire().map_err(|_| HttpCallError::Outstanding(*most))?),
@@ -99,7 +99,7 @@ impl Wasm {
         let console = Arc::new(Console::new(Arc::clone(&function.name), call.invocation_id.as_str().into()));
         let meter = Arc::new(Meter::new(self.cpu_limit));
         let role = Role::Effects {
-            settings: Arc::clone(&self.settings),
+            settings: self.settings.get(),
             client: function.client,
             urls: call.urls,
             trace_context: call.request.trace_context.clone(),

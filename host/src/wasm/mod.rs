@@ -18,6 +18,7 @@ mod component;
 mod console;
 mod contract;
 mod cpu;
+mod deployment;
 mod durable_client;
 mod engine;
 mod entity;
@@ -32,12 +33,13 @@ mod tests;
 mod timer;
 mod wasi;
 
+pub use deployment::{AppSettings, Prepared};
 pub use http_function::{HttpCall, HttpCallError, HttpReply, HttpRequest};
 pub use inspect::{ComponentInfo, LoadError};
 pub use outbound::{AppSettingTokens, TokenFuture, TokenProvider, TokenProviders};
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     future::Future,
     path::{Path, PathBuf},
     pin::Pin,
@@ -58,6 +60,7 @@ use crate::{
 };
 use component::{Compiled, Components};
 use cpu::{Lanes, Meter, Overrun};
+use deployment::{Callable, Deployment};
 use engine::Slots;
 use fault::Fault;
 use guest::GuestLimits;
@@ -134,7 +137,7 @@ pub struct WasmConfig {
     /// Where bearer tokens of durable HTTP calls come from.
     pub tokens: TokenProviders,
     /// The app's settings: the environment of functions with effects.
-    pub settings: Vec<(String, String)>,
+    pub settings: AppSettings,
     /// What functions with a `durableClient` binding find in [`DURABLE_CLIENT_VARIABLE`]: the starter JSON, which clients of other
     /// processes and languages need.
     pub durable_client: Option<String>,
@@ -166,7 +169,7 @@ impl Default for WasmConfig {
             function_timeout: None,
             outbound_allow: Vec::new(),
             tokens: TokenProviders::default(),
-            settings: Vec::new(),
+            settings: AppSettings::default(),
             durable_client: None,
             component_bytes: Arc::new(|_| Box::pin(async { None })),
             history_json: None,
@@ -281,22 +284,6 @@ struct Shared {
     durable_http: DurableHttp,
 }
 
-/// A function that can be called by name.
-struct Callable {
-    name: Arc<str>,
-    handler: String,
-    component: Arc<Compiled>,
-    client: Option<ClientGrant>,
-}
-
-#[derive(Default)]
-struct Deployment {
-    http: BTreeMap<FunctionName, Arc<Callable>>,
-    activities: BTreeMap<FunctionName, Arc<Callable>>,
-    timers: BTreeMap<FunctionName, Arc<Callable>>,
-    entities: BTreeMap<FunctionName, Arc<Callable>>,
-}
-
 /// Runs guests. One per process.
 pub struct Wasm {
     shared: Arc<Shared>,
@@ -307,7 +294,7 @@ pub struct Wasm {
     response_limits: GuestLimits,
     request_wait: Duration,
     function_timeout: Option<Duration>,
-    settings: Arc<[(String, String)]>,
+    settings: AppSettings,
     requests: Arc<Semaphore>,
     requests_max: usize,
     /// How many requests run or wait, at most.
@@ -365,7 +352,7 @@ impl Wasm {
             response_limits: limits(config.response_bytes_max, "maxResponseBytes"),
             request_wait: config.request_wait,
             function_timeout: config.function_timeout,
-            settings: config.settings.into(),
+            settings: config.settings,
             requests: Arc::new(Semaphore::new(slots.requests)),
             requests_max: slots.requests,
             outstanding: config.outstanding_max.map(|most| (most, Semaphore::new(most.min(Semaphore::MAX_PERMITS)))),
@@ -409,31 +396,6 @@ impl Wasm {
         inspect::inspect(path, &file.bytes)
     }
 
-    /// Deploys functions in place of those before: from now on HTTP calls and activities run these. Components are
-    /// compiled in parallel, each once. A function that cannot be loaded does not stop the others. One result per function,
-    /// in the same order.
-    pub async fn deploy(&self, functions: Vec<DeployedFunction>) -> Vec<Result<DeployedComponent, LoadError>> {
-        let mut by_path: BTreeMap<PathBuf, Vec<DeployedFunction>> = BTreeMap::new();
-        for function in &functions {
-            by_path.entry(function.component.clone()).or_default().push(function.clone());
-        }
-        let loads = by_path.into_iter().map(|(path, functions)| async move {
-            let loaded = self.load(&path, &functions).await;
-            (path, loaded)
-        });
-        let loaded: BTreeMap<_, _> = futures::future::join_all(loads).await.into_iter().collect();
-        let mut deployment = Deployment::default();
-        let results = functions.iter().map(|function| {
-            let (compiled, deployed) = loaded[&function.component].as_ref().map_err(Clone::clone)?;
-            inspect::check_function(&function.component, &compiled.info, function)?;
-            deployment.add(function, Arc::clone(compiled));
-            Ok(deployed.clone())
-        });
-        let results = results.collect();
-        *self.deployment.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(deployment);
-        results
-    }
-
     async fn load(
         &self,
         path: &Path,
@@ -473,26 +435,6 @@ impl Wasm {
             Ok(outcome) => outcome,
             Err(Overrun) => Err(Fault::Cpu(budget, String::new())),
         }
-    }
-}
-
-impl Deployment {
-    fn add(&mut self, function: &DeployedFunction, component: Arc<Compiled>) {
-        let functions = match function.kind {
-            FunctionKind::Http => &mut self.http,
-            FunctionKind::Activity => &mut self.activities,
-            FunctionKind::Timer => &mut self.timers,
-            FunctionKind::Entity => &mut self.entities,
-            // Orchestrators are called by digest.
-            FunctionKind::Orchestrator => return,
-        };
-        let callable = Callable {
-            name: function.name.as_str().into(),
-            handler: function.handler.clone(),
-            component,
-            client: function.client,
-        };
-        functions.insert(function.name.clone(), Arc::new(callable));
     }
 }
 

@@ -25,12 +25,8 @@ impl Wasm {
         let permit = Arc::clone(&self.activities).acquire_owned().await.expect("the semaphore is never closed");
         let console = Arc::new(Console::new(Arc::clone(&function.name), call.invocation_id.as_str().into()));
         let meter = Arc::new(Meter::new(self.cpu_limit));
-        let role = Role::Effects {
-            settings: Arc::clone(&self.settings),
-            client: function.client,
-            urls: None,
-            trace_context: None,
-        };
+        let role =
+            Role::Effects { settings: self.settings.get(), client: function.client, urls: None, trace_context: None };
         let (shared, printed, metered) = (Arc::clone(&self.shared), Arc::clone(&console), Arc::clone(&meter));
         let (limits, timeout, name) = (self.call_limits, self.function_timeout, Arc::clone(&function.name));
         let run = self.run(meter, async move {

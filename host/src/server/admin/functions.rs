@@ -1,6 +1,6 @@
 //! What is deployed, and running a function without its trigger.
 
-use std::future::Future;
+use std::{future::Future, sync::Arc};
 
 use futures::future::BoxFuture;
 use http::StatusCode;
@@ -48,10 +48,10 @@ pub enum InvokeError {
 /// The app, as the admin pages need it.
 pub trait AppAdmin: Send + Sync + 'static {
     /// The functions, in the order of their names.
-    fn functions(&self) -> &[FunctionInfo];
+    fn functions(&self) -> Arc<[FunctionInfo]>;
 
     /// What is wrong with the functions that are not served.
-    fn errors(&self) -> &[String];
+    fn errors(&self) -> Arc<[String]>;
 
     /// Runs a function with an input, without waiting for its end. The name compares without regard to case.
     fn invoke<'a>(&'a self, function: &'a str, input: Json) -> BoxFuture<'a, Result<(), InvokeError>>;
@@ -65,18 +65,19 @@ struct Invocation {
 
 impl Admin {
     pub(super) fn list_functions(&self, origin: &Origin) -> Reply {
-        let functions = self.app.functions().iter().map(|function| function_json(function, origin));
-        reply::json(StatusCode::OK, array(functions))
+        let functions = self.app.functions();
+        reply::json(StatusCode::OK, array(functions.iter().map(|function| function_json(function, origin))))
     }
 
     pub(super) fn show_function(&self, name: &str, origin: &Origin) -> Result<Reply, ApiError> {
         let function = self.function(name)?;
-        Ok(reply::json(StatusCode::OK, function_json(function, origin)))
+        Ok(reply::json(StatusCode::OK, function_json(&function, origin)))
     }
 
-    pub(super) fn function(&self, name: &str) -> Result<&FunctionInfo, ApiError> {
-        let found = self.app.functions().iter().find(|function| function.name.eq_ignore_ascii_case(name));
-        found.ok_or_else(ApiError::not_found)
+    pub(super) fn function(&self, name: &str) -> Result<FunctionInfo, ApiError> {
+        let functions = self.app.functions();
+        let found = functions.iter().find(|function| function.name.eq_ignore_ascii_case(name));
+        found.cloned().ok_or_else(ApiError::not_found)
     }
 
     /// Runs a function. The input is a text: JSON, or else itself.

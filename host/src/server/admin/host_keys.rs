@@ -55,9 +55,9 @@ impl Admin {
         origin: &Origin,
         body: impl Future<Output = Result<Body, BodyError>>,
     ) -> Result<Reply, ApiError> {
-        let function = &self.function(function)?.name;
+        let function = self.function(function)?.name;
         let path = format!("{origin}/admin/functions/{function}/keys");
-        self.keys(method, &Collection { scope: Scope::function(function), path }, rest, body).await
+        self.keys(method, &Collection { scope: Scope::function(&function), path }, rest, body).await
     }
 
     async fn keys(

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc};
 
-use crate::durable::{Failure, TokenSource};
+use crate::{
+    durable::{Failure, TokenSource},
+    wasm::AppSettings,
+};
 
 /// A token, or why there is none (text for the developer; it must not hold a secret).
 pub type TokenFuture<'a> = Pin<Box<dyn Future<Output = Result<String, String>> + Send + 'a>>;
@@ -51,7 +54,7 @@ impl TokenProviders {
 /// Only settings of `Values` in local.settings.json are given out, as to functions: the rest of the host's environment is
 /// nobody's token.
 pub struct AppSettingTokens {
-    settings: Arc<[(String, String)]>,
+    settings: AppSettings,
 }
 
 impl AppSettingTokens {
@@ -59,14 +62,15 @@ impl AppSettingTokens {
     pub const KIND: &'static str = "AppSetting";
 
     /// Tokens from these settings.
-    pub fn new(settings: Arc<[(String, String)]>) -> Self {
+    pub fn new(settings: AppSettings) -> Self {
         Self { settings }
     }
 }
 
 impl TokenProvider for AppSettingTokens {
     fn token<'a>(&'a self, source: &'a TokenSource) -> TokenFuture<'a> {
-        let found = self.settings.iter().find(|(name, _)| name.eq_ignore_ascii_case(&source.resource));
+        let settings = self.settings.get();
+        let found = settings.iter().find(|(name, _)| name.eq_ignore_ascii_case(&source.resource));
         let token = match found.map(|(_, value)| value.trim()) {
             Some(token) if !token.is_empty() => Ok(token.to_owned()),
             Some(_) => Err("the app setting is empty".to_owned()),

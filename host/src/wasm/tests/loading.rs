@@ -116,7 +116,7 @@ async fn one_bad_function_does_not_stop_the_others() {
     let results = fixture.wasm.deploy(functions).await;
     assert!(results[0].is_ok() && results[1].is_err());
     assert_eq!(fixture.call("Good").await.unwrap().status, 200);
-    assert!(matches!(fixture.call("Bad").await, Err(HttpCallError::Unavailable(_))));
+    assert!(matches!(fixture.call("Bad").await, Err(HttpCallError::NotDeployed(_))));
 }
 
 #[tokio::test]

@@ -89,7 +89,7 @@ async fn a_token_is_sent_to_the_calls_own_origin_and_to_no_other() {
     let (own, own_heads) = recording_server().await;
     let (other, other_heads) = recording_server().await;
     let settings = [("My_Token".to_owned(), " s3cret ".to_owned()), ("EMPTY".to_owned(), String::new())];
-    let provider = Arc::new(AppSettingTokens::new(Arc::new(settings)));
+    let provider = Arc::new(AppSettingTokens::new(settings.into_iter().collect()));
     let http = DurableHttp {
         tokens: TokenProviders::default().with(AppSettingTokens::KIND, provider),
         content_bytes_max: 100,

@@ -1,0 +1,300 @@
+//! Watches an app's folder while it is served: what changes there is built and served without a restart.
+//!
+//! Only folders that can hold something of the app are watched: not `target`, not the data folder, nothing hidden. What
+//! editors leave beside a file while they save it means nothing. Crates outside of the folder that functions depend on are
+//! not watched.
+
+use std::{
+    convert::Infallible,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use notify_debouncer_full::{
+    DebounceEventResult, Debouncer, RecommendedCache, new_debouncer,
+    notify::{EventKind, RecommendedWatcher, RecursiveMode, event::ModifyKind},
+};
+use tokio::sync::Notify;
+use tracing::{error, info, warn};
+
+use super::build;
+use crate::host::{Host, Reloaded};
+
+/// How long a file must be left alone: an editor's save is several changes, and one of many files takes its time.
+const QUIET: Duration = Duration::from_millis(200);
+
+/// The deepest folder that is watched, below the app's: a link to a folder above ends somewhere.
+const DEPTH_MAX: usize = 16;
+
+/// What a changed file asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    /// A build, and then what [`Change::Deployed`] asks for.
+    Sources,
+    /// Reading the app again.
+    Deployed,
+}
+
+/// Which files are the app's.
+#[derive(Clone, Debug)]
+struct Scope {
+    /// The app's folder, without symbolic links.
+    app: PathBuf,
+    data: Option<PathBuf>,
+}
+
+impl Scope {
+    /// What a change of this file or folder asks for; none if it is not the app's.
+    fn change(&self, path: &Path) -> Option<Change> {
+        let inside = path.strip_prefix(&self.app).ok().filter(|inside| !inside.as_os_str().is_empty())?;
+        if self.data.as_ref().is_some_and(|data| path.starts_with(data)) {
+            return None;
+        }
+        let mut names = inside.iter().map(|name| name.to_string_lossy());
+        if names.any(|name| name.starts_with('.') || name == "target") {
+            return None;
+        }
+        let name = path.file_name()?.to_string_lossy();
+        let is_editors = name.ends_with('~')
+            || name.starts_with('#')
+            || name == "4913"
+            || [".tmp", ".swp", ".swx", ".bak"].iter().any(|end| name.ends_with(end));
+        if is_editors {
+            return None;
+        }
+        let is_deployed =
+            name.ends_with(".wasm") || ["function.json", "host.json", "local.settings.json"].contains(&&*name);
+        Some(if is_deployed { Change::Deployed } else { Change::Sources })
+    }
+
+    /// The folders that hold files of the app, its own first.
+    fn folders(&self) -> Vec<PathBuf> {
+        let mut folders = vec![self.app.clone()];
+        let mut at = 0;
+        while let Some(folder) = folders.get(at).cloned() {
+            at += 1;
+            let is_deep = folder.strip_prefix(&self.app).is_ok_and(|inside| inside.iter().count() >= DEPTH_MAX);
+            let entries = if is_deep { None } else { std::fs::read_dir(&folder).ok() };
+            let inside = entries.into_iter().flatten().flatten().map(|entry| entry.path());
+            folders.extend(inside.filter(|path| self.change(path).is_some() && path.is_dir()));
+        }
+        folders
+    }
+}
+
+/// What has changed and was not taken yet.
+#[derive(Default)]
+struct Pending {
+    noted: Notify,
+    is_source: AtomicBool,
+}
+
+/// Tells of changes.
+struct Watcher {
+    debouncer: Debouncer<RecommendedWatcher, RecommendedCache>,
+    scope: Scope,
+    pending: Arc<Pending>,
+    has_warned: bool,
+}
+
+impl Watcher {
+    fn new(scope: Scope) -> anyhow::Result<Self> {
+        let pending = Arc::<Pending>::default();
+        let (noted, own) = (pending.clone(), scope.clone());
+        let debouncer = new_debouncer(QUIET, None, move |events: DebounceEventResult| {
+            let changes = match &events {
+                Ok(events) => events
+                    .iter()
+                    .filter(|event| is_change(event.kind))
+                    .flat_map(|event| event.paths.iter().filter_map(|path| own.change(path)))
+                    .collect(),
+                // Events were lost: anything may have changed.
+                Err(_) => vec![Change::Sources],
+            };
+            if changes.contains(&Change::Sources) {
+                noted.is_source.store(true, Ordering::Relaxed);
+            }
+            if !changes.is_empty() {
+                noted.noted.notify_one();
+            }
+        })?;
+        let mut watcher = Self { debouncer, scope, pending, has_warned: false };
+        watcher.watch_folders();
+        Ok(watcher)
+    }
+
+    /// Watches every folder that there is now. What is watched already stays so.
+    fn watch_folders(&mut self) {
+        for folder in self.scope.folders() {
+            let watched = self.debouncer.watch(&folder, RecursiveMode::NonRecursive);
+            // One that is gone again is nobody's loss.
+            if let Err(error) = watched
+                && folder.exists()
+                && !std::mem::replace(&mut self.has_warned, true)
+            {
+                warn!(
+                    folder = %folder.display(), %error,
+                    "a folder cannot be watched: restart the host when something changes there, or raise \
+                     fs.inotify.max_user_watches and max_user_instances"
+                );
+            }
+        }
+    }
+
+    /// Waits for a change, which may have been made before.
+    async fn changed(&mut self) -> Change {
+        self.pending.noted.notified().await;
+        let is_source = self.pending.is_source.swap(false, Ordering::Relaxed);
+        // Before anything is read: what is written into a new folder from here on is noticed.
+        self.watch_folders();
+        if is_source { Change::Sources } else { Change::Deployed }
+    }
+}
+
+/// False for what changes nothing in a file: cargo reads all of them.
+fn is_change(kind: EventKind) -> bool {
+    match kind {
+        EventKind::Access(_) | EventKind::Modify(ModifyKind::Metadata(_)) => false,
+        EventKind::Any | EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_) | EventKind::Other => true,
+    }
+}
+
+/// Serves what changes in the app's folder, until it is dropped. `is_built`: sources are built first.
+pub(super) async fn follow(host: &Host, app: &Path, data: Option<&Path>, is_built: bool) -> Infallible {
+    let watcher = app.canonicalize().map_err(anyhow::Error::from).and_then(|app| {
+        let data = data.and_then(|data| data.canonicalize().ok()).filter(|data| data.starts_with(&app) && *data != app);
+        Watcher::new(Scope { app, data })
+    });
+    let mut watcher = match watcher {
+        Ok(watcher) => watcher,
+        Err(error) => {
+            warn!(%error, "the app's folder cannot be watched: restart the host when something changes there");
+            return std::future::pending().await;
+        }
+    };
+    loop {
+        let change = watcher.changed().await;
+        if is_built && change == Change::Sources {
+            build_again(app).await;
+        }
+        match host.reload().await {
+            Ok(reloaded) => tell(&reloaded),
+            Err(error) => {
+                error!(
+                    reason = format!("{error:#}"),
+                    "the app cannot be reloaded: the host goes on with what it serves"
+                );
+            }
+        }
+    }
+}
+
+async fn build_again(app: &Path) {
+    let app = app.to_owned();
+    let built = tokio::task::spawn_blocking(move || build::build(&app, &mut |line| eprintln!("{line}"))).await;
+    match built {
+        Ok(Ok(report)) => {
+            for failure in report.failed {
+                error!(
+                    manifest = %failure.manifest.display(), reason = failure.reason,
+                    "not built: the last component that was built goes on"
+                );
+            }
+        }
+        Ok(Err(error)) => error!(reason = format!("{error:#}"), "not built: the host goes on with what it serves"),
+        Err(error) => error!(%error, "not built: the host goes on with what it serves"),
+    }
+}
+
+fn tell(reloaded: &Reloaded) {
+    let Reloaded { added, changed, removed, kept, excluded, needs_restart, settings_changed } = reloaded;
+    for error in kept {
+        warn!(
+            function = error.function, reason = error.reason, file = %error.file.display(),
+            "a function is in error: it goes on as it was before"
+        );
+    }
+    for error in excluded {
+        warn!(
+            function = error.function, reason = error.reason, file = %error.file.display(),
+            "a function is in error and not served"
+        );
+    }
+    if !needs_restart.is_empty() {
+        warn!(
+            values = needs_restart.join(", "),
+            "host.json has changed in values that only a start reads: restart the host"
+        );
+    }
+    if *settings_changed || ![added, changed, removed].iter().all(|names| names.is_empty()) {
+        info!(
+            added = added.join(", "),
+            changed = changed.join(", "),
+            removed = removed.join(", "),
+            settings_changed,
+            "the app was reloaded"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_the_apps_counts() {
+        let scope = Scope { app: "/app".into(), data: Some("/app/data".into()) };
+        let change = |path: &str| scope.change(Path::new(path));
+        for source in ["/app/F", "/app/F/src/lib.rs", "/app/Cargo.toml", "/app/notes.txt"] {
+            assert_eq!(change(source), Some(Change::Sources), "{source}");
+        }
+        for deployed in ["/app/host.json", "/app/F/function.json", "/app/F/f.wasm", "/app/local.settings.json"] {
+            assert_eq!(change(deployed), Some(Change::Deployed), "{deployed}");
+        }
+        for other in [
+            "/app",
+            "/elsewhere/host.json",
+            "/app/target/x",
+            "/app/F/target/release/f.wasm",
+            "/app/.git/index",
+            "/app/.soloist/hub.db",
+            "/app/data/hub.db",
+            "/app/F/.f.wasm.12.tmp",
+            "/app/F/src/lib.rs~",
+            "/app/F/src/4913",
+            "/app/F/src/.lib.rs.swp",
+        ] {
+            assert_eq!(change(other), None, "{other}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_save_by_renaming_and_a_new_folder_are_noticed() {
+        let app = tempfile::tempdir().expect("temp folder");
+        let root = app.path().canonicalize().expect("it exists");
+        let write = |path: &str, text: &str| {
+            let path = root.join(path);
+            std::fs::create_dir_all(path.parent().expect("has a folder")).expect("create folder");
+            std::fs::write(path, text).expect("write file");
+        };
+        write("F/src/lib.rs", "old");
+        write("target/debug/x", "");
+        let mut watcher = Watcher::new(Scope { app: root.clone(), data: None }).expect("it can be watched");
+        write("F/src/.lib.rs.new", "new");
+        std::fs::rename(root.join("F/src/.lib.rs.new"), root.join("F/src/lib.rs")).expect("rename");
+        assert_eq!(watcher.changed().await, Change::Sources);
+        write("F/function.json", "{}");
+        assert_eq!(watcher.changed().await, Change::Deployed);
+        // The folder is new; what comes into it later is noticed, too.
+        write("G/src/lib.rs", "");
+        assert_eq!(watcher.changed().await, Change::Sources);
+        write("G/function.json", "{}");
+        while watcher.changed().await != Change::Deployed {}
+        std::fs::remove_dir_all(root.join("G")).expect("remove");
+        assert_eq!(watcher.changed().await, Change::Sources);
+    }
+}
