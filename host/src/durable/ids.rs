@@ -246,6 +246,17 @@ impl fmt::Debug for Digest {
     }
 }
 
+/// Which start an instance stems from: kept by continue-as-new, rewind and a restart of the host, and another one after each
+/// start, replacement or restart under the id. The number is never given twice to different ids, the time tells apart the
+/// starts under one id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Creation {
+    /// The instance's number.
+    pub instance: InstanceKey,
+    /// When it was started.
+    pub time: Timestamp,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

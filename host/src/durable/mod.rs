@@ -34,8 +34,8 @@ pub use history::{
 };
 pub use http::{HttpAnswer, HttpOutcome, HttpRetry, HttpScheduled, TokenSource};
 pub use ids::{
-    Digest, ExecutionId, FunctionName, GenerationKey, InstanceId, InstanceIdError, InstanceKey, MessageNumber,
-    Sequence, Timestamp, TurnNumber,
+    Creation, Digest, ExecutionId, FunctionName, GenerationKey, InstanceId, InstanceIdError, InstanceKey,
+    MessageNumber, Sequence, Timestamp, TurnNumber,
 };
 pub use instance::{Instance, NotAHistory, OpenChild, OpenTask, Work};
 pub use json::{DEPTH_MAX, Json, JsonError};

@@ -14,8 +14,8 @@ use tokio::sync::{Notify, oneshot};
 use super::OrchestratorGuest;
 use crate::{
     durable::{
-        Entity, GenerationKey, Hold, InboxMessage, Instance, InstanceKey, Message, MessageNumber, RuntimeStatus,
-        Sequence,
+        Creation, Entity, GenerationKey, Hold, InboxMessage, Instance, InstanceKey, Message, MessageNumber,
+        RuntimeStatus, Sequence,
     },
     storage::{INBOX_PAGE, StorageError},
 };
@@ -51,6 +51,8 @@ pub(super) enum Dispatched {
 /// An operator's wish, and where the answer goes.
 pub(super) struct Control {
     pub hold: Hold,
+    /// Only for the instance that this start made.
+    pub creation: Option<Creation>,
     pub reason: String,
     pub answer: oneshot::Sender<Result<(), HoldError>>,
 }

@@ -1,10 +1,10 @@
 //! The durable client: what callers outside of orchestrations may ask of the hub. Served over HTTP and to guests.
 
 use crate::durable::{
-    ExecutionId, FunctionName, InstanceId, InstanceKey, Json, OverridableStates, RuntimeStatus, Tag, Timestamp,
-    TraceContext, TurnRecord,
+    Creation, ExecutionId, FunctionName, InstanceId, InstanceKey, Json, OverridableStates, RuntimeStatus, Tag,
+    Timestamp, TraceContext, TurnRecord,
 };
-use crate::storage::{Output, StorageError};
+use crate::storage::{Fence, Output, Snapshot, StorageError};
 use std::sync::Arc;
 
 /// A start.
@@ -28,15 +28,43 @@ pub struct StartNew {
     pub trace_context: Option<TraceContext>,
 }
 
-/// Which start an instance stems from: kept by continue-as-new, rewind and a restart of the host, and another one after each
-/// start, replacement or restart under the id. The number is never given twice to different ids, the time tells apart the
-/// starts under one id.
+/// The instance that a caller means. A bare id means whichever has it at the decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Creation {
-    /// The instance's number.
-    pub instance: InstanceKey,
-    /// When it was started.
-    pub time: Timestamp,
+pub struct Target<'a> {
+    /// The id.
+    pub id: &'a str,
+    /// Only the one that this start made: to a later one of the id nothing is done, as if there were no instance. It counts
+    /// where the decision is made durable, not before.
+    pub creation: Option<Creation>,
+}
+
+impl Target<'_> {
+    /// Whether what stems from this start is meant.
+    pub(crate) fn admits(self, creation: Creation) -> bool {
+        self.creation.is_none_or(|only| only == creation)
+    }
+
+    /// Whether this instance is meant.
+    pub(super) fn is(self, found: &Snapshot) -> bool {
+        self.admits(Creation { instance: found.instance, time: found.created })
+    }
+
+    /// The instance's id, and the right to write to it alone.
+    pub(super) fn fenced(self) -> (InstanceId, Fence) {
+        (InstanceId::from_stored(self.id), Fence { creation: self.creation, ..Fence::default() })
+    }
+}
+
+impl<'a> From<&'a str> for Target<'a> {
+    fn from(id: &'a str) -> Self {
+        Self { id, creation: None }
+    }
+}
+
+impl<'a> From<&'a String> for Target<'a> {
+    fn from(id: &'a String) -> Self {
+        Self::from(id.as_str())
+    }
 }
 
 /// A restarted instance.

@@ -41,9 +41,10 @@ use std::{
 use tokio::sync::{oneshot, watch};
 use tracing::info;
 
+pub use crate::durable::Creation;
 pub use client::{
-    ClientError, Creation, HistoryDetail, OrchestrationStatus, PurgeFilter, Restarted, StartNew, StartOutcome,
-    StatusPage, StatusQuery, StatusWant,
+    ClientError, HistoryDetail, OrchestrationStatus, PurgeFilter, Restarted, StartNew, StartOutcome, StatusPage,
+    StatusQuery, StatusWant, Target,
 };
 pub use entity_client::{EntityStatus, EntityStatusPage, EntityStatusQuery, SignalEntity};
 pub use executor::{
@@ -194,6 +195,12 @@ impl Hub {
     /// # Errors
     /// [`ClientError::InvalidArgument`] for an illegal id, [`ClientError::UnknownFunction`], storage's errors.
     pub async fn start_new(&self, start: StartNew) -> Result<StartOutcome, ClientError> {
+        let outcome = self.start_in_place(start, None).await?;
+        Ok(outcome.expect("a start that is to take no certain instance's place always passes the gate"))
+    }
+
+    /// [`Hub::start_new`], in place of that instance only: none if it is not there any more.
+    async fn start_in_place(&self, start: StartNew, of: Option<Creation>) -> Result<Option<StartOutcome>, ClientError> {
         self.check_running()?;
         let inner = &self.inner;
         let id = match start.instance_id.as_deref() {
@@ -219,7 +226,8 @@ impl Hub {
         });
         let time = inner.ambient.now();
         let policy = start.policy.unwrap_or(inner.policy);
-        let request = Start { fence: Fence::default(), id: id.clone(), policy, time, started: started.clone() };
+        let fence = Fence { creation: of, ..Fence::default() };
+        let request = Start { fence, id: id.clone(), policy, time, started: started.clone() };
         // Not on the caller's task: a start that is durable must run although its caller has gone.
         let inner = self.inner.clone();
         let task = tokio::spawn(async move {
@@ -233,9 +241,10 @@ impl Hub {
                     let state = Instance::started(instance, id.clone(), generation, started, time);
                     inner.begin(instance, state, messages_to);
                     let creation = Creation { instance, time };
-                    StartOutcome::Started { instance_id: id, execution_id, creation }
+                    Some(StartOutcome::Started { instance_id: id, execution_id, creation })
                 }
-                Started::Exists { status, .. } => StartOutcome::AlreadyExists { instance_id: id, status },
+                Started::Exists { status, .. } => Some(StartOutcome::AlreadyExists { instance_id: id, status }),
+                Started::Changed => None,
             })
         });
         joined(task).await
@@ -285,17 +294,24 @@ impl Hub {
     ///
     /// # Errors
     /// [`ClientError::NotFound`], [`ClientError::Gone`] if it has ended, storage's.
-    pub async fn raise_event(&self, id: &str, name: &str, input: Json) -> Result<(), ClientError> {
+    pub async fn raise_event<'a>(
+        &self,
+        target: impl Into<Target<'a>>,
+        name: &str,
+        input: Json,
+    ) -> Result<(), ClientError> {
         self.check_running()?;
+        let target = target.into();
         if name.is_empty() {
             return Err(ClientError::InvalidArgument("the name of an external event must not be empty".into()));
         }
-        if id.starts_with('@') {
-            return Err(ClientError::NotFound(id.to_owned()));
+        if target.id.starts_with('@') {
+            return Err(ClientError::NotFound(target.id.to_owned()));
         }
+        let (id, fence) = target.fenced();
         let body = InboxMessage::EventRaised { name: name.to_owned(), input };
-        let put = PutMessage { fence: Fence::default(), id: InstanceId::from_stored(id), body: body.clone() };
-        let (inner, id) = (self.inner.clone(), id.to_owned());
+        let put = PutMessage { fence, id, body: body.clone() };
+        let (inner, id) = (self.inner.clone(), target.id.to_owned());
         // Not on the caller's task: see `start_new`.
         let task = tokio::spawn(async move {
             match inner.storage.put_message(put).await.inspect_err(|error| inner.note(error))? {
@@ -317,11 +333,12 @@ impl Hub {
     ///
     /// # Errors
     /// [`ClientError::NotFound`], [`ClientError::Gone`] if it has ended before, storage's.
-    pub async fn terminate(&self, id: &str, reason: &str) -> Result<(), ClientError> {
+    pub async fn terminate<'a>(&self, target: impl Into<Target<'a>>, reason: &str) -> Result<(), ClientError> {
         self.check_running()?;
-        let time = self.inner.ambient.now();
-        let end = End { fence: Fence::default(), id: InstanceId::from_stored(id), time, reason: reason.to_owned() };
-        let (inner, id) = (self.inner.clone(), id.to_owned());
+        let target = target.into();
+        let (id, fence) = target.fenced();
+        let end = End { fence, id, time: self.inner.ambient.now(), reason: reason.to_owned() };
+        let (inner, id) = (self.inner.clone(), target.id.to_owned());
         let task = tokio::spawn(async move {
             match inner.storage.end(end).await.inspect_err(|error| inner.note(error))? {
                 Ended::Done { instance, generation, delivered } => {
@@ -348,7 +365,7 @@ impl Hub {
         self.terminate(id, reason).await?;
         while let Some(child) = children.pop() {
             children.extend(self.open_children(&child).await?);
-            match self.terminate(&child, reason).await {
+            match self.terminate(child.as_str(), reason).await {
                 Ok(()) | Err(ClientError::NotFound(_) | ClientError::Gone(_)) => {}
                 Err(error) => return Err(error),
             }
@@ -372,8 +389,8 @@ impl Hub {
     ///
     /// # Errors
     /// [`ClientError::NotFound`], [`ClientError::Gone`] if it has ended, [`ClientError::Conflict`] if it is suspended; storage's.
-    pub async fn suspend(&self, id: &str, reason: &str) -> Result<(), ClientError> {
-        self.hold(Hold::Suspend, id, reason).await
+    pub async fn suspend<'a>(&self, target: impl Into<Target<'a>>, reason: &str) -> Result<(), ClientError> {
+        self.hold(Hold::Suspend, target.into(), reason).await
     }
 
     /// Lets a suspended instance go on: what waited is taken in the order of its arrival. One that stalls or is parked is tried
@@ -381,21 +398,23 @@ impl Hub {
     ///
     /// # Errors
     /// As [`Hub::suspend`]; [`ClientError::Conflict`] if it is neither suspended nor parked, nor stalls.
-    pub async fn resume(&self, id: &str, reason: &str) -> Result<(), ClientError> {
-        self.hold(Hold::Resume, id, reason).await
+    pub async fn resume<'a>(&self, target: impl Into<Target<'a>>, reason: &str) -> Result<(), ClientError> {
+        self.hold(Hold::Resume, target.into(), reason).await
     }
 
-    async fn hold(&self, hold: Hold, id: &str, reason: &str) -> Result<(), ClientError> {
+    async fn hold(&self, hold: Hold, target: Target<'_>, reason: &str) -> Result<(), ClientError> {
         self.check_running()?;
+        let id = target.id;
         let snapshot = self.inner.storage.snapshot(InstanceId::from_stored(id), Want::default()).await;
-        let Some(snapshot) = snapshot.inspect_err(|error| self.inner.note(error))? else {
+        let snapshot = snapshot.inspect_err(|error| self.inner.note(error))?.filter(|found| target.is(found));
+        let Some(snapshot) = snapshot else {
             return Err(ClientError::NotFound(id.to_owned()));
         };
         if snapshot.summary.status.is_terminal() {
             return Err(ClientError::Gone(snapshot.summary.status));
         }
         let (answer, answered) = oneshot::channel();
-        let control = cell::Control { hold, reason: reason.to_owned(), answer };
+        let control = cell::Control { hold, creation: target.creation, reason: reason.to_owned(), answer };
         if self.inner.deliver(snapshot.instance, |state| state.controls.push_back(control)) {
             self.inner.spawn_worker(snapshot.instance);
         }
@@ -413,6 +432,7 @@ impl Hub {
             }
             Ok(Err(HoldError::Ended)) => {
                 let now = self.inner.storage.snapshot(InstanceId::from_stored(id), Want::default()).await?;
+                let now = now.filter(|now| target.is(now));
                 Err(now.map_or(ClientError::NotFound(id.to_owned()), |now| ClientError::Gone(now.summary.status)))
             }
             Ok(Err(HoldError::Storage(error))) => Err(error.into()),
@@ -425,24 +445,40 @@ impl Hub {
     ///
     /// # Errors
     /// [`ClientError::NotFound`]; [`ClientError::Conflict`] if the same id is live; as [`Hub::start_new`].
-    pub async fn restart(&self, id: &str, with_new_id: bool) -> Result<Restarted, ClientError> {
+    pub async fn restart<'a>(
+        &self,
+        target: impl Into<Target<'a>>,
+        with_new_id: bool,
+    ) -> Result<Restarted, ClientError> {
+        let target = target.into();
         let want = StatusWant { input: true, history: false };
-        let Some(before) = self.status(id, want).await? else { return Err(ClientError::NotFound(id.to_owned())) };
-        let start = StartNew {
-            name: crate::durable::FunctionName::new(&before.name),
-            instance_id: (!with_new_id).then(|| id.to_owned()),
-            input: before.input.unwrap_or_else(Json::null),
-            policy: Some(OverridableStates::NonRunningStates),
-            version: None,
-            scheduled_start: None,
-            tags: before.tags,
-            trace_context: None,
-        };
-        match self.start_new(start).await? {
-            StartOutcome::Started { instance_id, creation, .. } => Ok(Restarted { instance_id, creation }),
-            StartOutcome::AlreadyExists { status, .. } => Err(ClientError::Conflict(format!(
-                "An Orchestration instance with the status {status} already exists."
-            ))),
+        loop {
+            let before = self.status(target.id, want).await?.filter(|before| target.admits(before.creation()));
+            let Some(before) = before else { return Err(ClientError::NotFound(target.id.to_owned())) };
+            // Under its own id it takes the place of what was read here, or of nothing.
+            let in_place = (!with_new_id).then(|| before.creation());
+            let start = StartNew {
+                name: crate::durable::FunctionName::new(&before.name),
+                instance_id: (!with_new_id).then(|| target.id.to_owned()),
+                input: before.input.unwrap_or_else(Json::null),
+                policy: Some(OverridableStates::NonRunningStates),
+                version: None,
+                scheduled_start: None,
+                tags: before.tags,
+                trace_context: None,
+            };
+            match self.start_in_place(start, in_place).await? {
+                Some(StartOutcome::Started { instance_id, creation, .. }) => {
+                    return Ok(Restarted { instance_id, creation });
+                }
+                Some(StartOutcome::AlreadyExists { status, .. }) => {
+                    return Err(ClientError::Conflict(format!(
+                        "An Orchestration instance with the status {status} already exists."
+                    )));
+                }
+                // Purged or started anew since it was read: looked at once more.
+                None => {}
+            }
         }
     }
 
@@ -490,11 +526,13 @@ impl Hub {
     ///
     /// # Errors
     /// [`ClientError::NotFound`]; [`ClientError::Conflict`] while it is live; storage's.
-    pub async fn purge(&self, id: &str) -> Result<(), ClientError> {
+    pub async fn purge<'a>(&self, target: impl Into<Target<'a>>) -> Result<(), ClientError> {
         self.check_running()?;
-        let (inner, id) = (self.inner.clone(), id.to_owned());
+        let target = target.into();
+        let (instance_id, fence) = target.fenced();
+        let (inner, id) = (self.inner.clone(), target.id.to_owned());
         let task = tokio::spawn(async move {
-            let purged = inner.storage.purge(Fence::default(), InstanceId::from_stored(&id)).await;
+            let purged = inner.storage.purge(fence, instance_id).await;
             match purged.inspect_err(|error| inner.note(error))? {
                 Purged::Done => {
                     inner.endings.tell(&InstanceId::from_stored(&id));

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use tracing::info;
 
-use super::{ClientError, Hub, joined, worker::Inner};
+use super::{ClientError, Hub, Target, joined, worker::Inner};
 use crate::{
     durable::{
         self, ComponentReplaced, ExecutionStarted, FunctionName, Instance, InstanceId, InstanceKey, OpenChild,
@@ -32,11 +32,12 @@ impl Hub {
     /// # Errors
     /// [`ClientError::NotFound`]; [`ClientError::Gone`] if it has ended and not failed; [`ClientError::Conflict`] while it is
     /// live, or if it or one of its children failed in a critical section; [`ClientError::Unavailable`] if its children do not rest for long enough; storage's.
-    pub async fn rewind(&self, id: &str, reason: &str) -> Result<(), ClientError> {
+    pub async fn rewind<'a>(&self, target: impl Into<Target<'a>>, reason: &str) -> Result<(), ClientError> {
         self.check_running()?;
-        let (inner, id, reason) = (self.inner.clone(), InstanceId::from_stored(id), reason.to_owned());
+        let Target { id, creation } = target.into();
+        let (inner, id, reason) = (self.inner.clone(), id.to_owned(), reason.to_owned());
         // Not on the caller's task: see `start_new`.
-        let task = tokio::spawn(async move { inner.rewind(&id, &reason).await });
+        let task = tokio::spawn(async move { inner.rewind(Target { id: &id, creation }, &reason).await });
         joined(task).await
     }
 }
@@ -54,13 +55,13 @@ enum Fate {
 }
 
 impl Inner {
-    async fn rewind(self: &Arc<Self>, id: &InstanceId, reason: &str) -> Result<(), ClientError> {
+    async fn rewind(self: &Arc<Self>, target: Target<'_>, reason: &str) -> Result<(), ClientError> {
         for _ in 0..TRIES {
-            let rewind = self.plan(id, reason).await?;
+            let rewind = self.plan(target, reason).await?;
             let instances: Vec<InstanceKey> = rewind.instances.iter().map(|rewound| rewound.instance).collect();
             let decided = self.storage.rewind(rewind).await.inspect_err(|error| self.note(error))?;
             if let Rewound::Done { generations, effects } = decided {
-                info!(instance_id = %id, instances = instances.len(), "orchestration rewound");
+                info!(instance_id = %target.id, instances = instances.len(), "orchestration rewound");
                 for (instance, generation) in instances.into_iter().zip(generations) {
                     self.begin_again(instance, generation);
                 }
@@ -68,7 +69,7 @@ impl Inner {
                 return Ok(());
             }
         }
-        Err(ClientError::Unavailable(format!("the children of instance {id} change all the time: try again")))
+        Err(ClientError::Unavailable(format!("the children of instance {} change all the time: try again", target.id)))
     }
 
     async fn read(&self, id: &InstanceId) -> Result<Option<Snapshot>, ClientError> {
@@ -76,9 +77,10 @@ impl Inner {
         Ok(self.storage.snapshot(id.clone(), want).await.inspect_err(|error| self.note(error))?)
     }
 
-    /// Decides upon what storage shows now.
-    async fn plan(&self, id: &InstanceId, reason: &str) -> Result<Rewind, ClientError> {
-        let Some(root) = self.read(id).await? else { return Err(ClientError::NotFound(id.as_str().to_owned())) };
+    /// Decides upon what storage shows now. (What is meant stays the same: the commit depends on the generation read here.)
+    async fn plan(&self, target: Target<'_>, reason: &str) -> Result<Rewind, ClientError> {
+        let root = self.read(&InstanceId::from_stored(target.id)).await?.filter(|root| target.is(root));
+        let Some(root) = root else { return Err(ClientError::NotFound(target.id.to_owned())) };
         match root.summary.status {
             RuntimeStatus::Failed => {}
             status if status.is_terminal() => return Err(ClientError::Gone(status)),

@@ -692,3 +692,62 @@ async fn a_lock_request_goes_on_to_an_entity_whose_function_is_gone() {
     world.until("both are free", async |world| entity(world, "@went@k").await.is_none()).await;
     world.until("both are free", async |world| entity(world, "@counter@k").await.is_none()).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_meant_for_one_start_is_not_done_to_a_later_one() {
+    let world = World::new();
+    let hub = world.hub();
+    for way in ["replaced", "purged"] {
+        world.start("Collects", "a", "0-9").await;
+        let creation = world.status("a").await.creation();
+        let first = Target { id: "a", creation: Some(creation) };
+        hub.suspend(first, "").await.unwrap();
+        hub.resume(first, "").await.unwrap();
+        hub.raise_event(first, "e", Json::parse("0").unwrap()).await.unwrap();
+        // The system's clock goes on.
+        std::thread::sleep(Duration::from_millis(1));
+        if way == "purged" {
+            hub.terminate(first, "").await.unwrap();
+            hub.purge(first).await.unwrap();
+        }
+        world.start("Collects", "a", "0-9").await;
+        let now = world.status("a").await;
+        assert_ne!(now.creation(), creation, "{way}");
+        let refused = [
+            hub.suspend(first, "").await,
+            hub.raise_event(first, "e", Json::null()).await,
+            hub.terminate(first, "").await,
+            hub.rewind(first, "").await,
+            hub.purge(first).await,
+            hub.restart(first, true).await.map(drop),
+            hub.restart(first, false).await.map(drop),
+        ];
+        assert!(refused.iter().all(|answer| matches!(answer, Err(ClientError::NotFound(_)))), "{way} {refused:?}");
+        hub.suspend("a", "").await.unwrap();
+        assert!(matches!(hub.resume(first, "").await, Err(ClientError::NotFound(_))), "{way}");
+        assert_eq!(world.status("a").await.runtime_status, RuntimeStatus::Suspended, "{way}");
+        hub.terminate("a", "").await.unwrap();
+        assert!(matches!(hub.purge(first).await, Err(ClientError::NotFound(_))), "{way}");
+        assert!(matches!(hub.restart(first, false).await, Err(ClientError::NotFound(_))), "{way}");
+        // The system's clock goes on.
+        std::thread::sleep(Duration::from_millis(1));
+        let restarted = hub.restart("a", false).await.unwrap();
+        assert_eq!(world.status("a").await.creation(), restarted.creation);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_that_waits_for_a_turn_does_not_suspend_what_took_its_instances_place() {
+    let world = World::new();
+    world.start("PoisonTurn", "a", "Step").await;
+    world.until("it runs", async |world| world.runs("a")).await;
+    let creation = Some(world.status("a").await.creation());
+    let hub = world.hub();
+    let suspend = tokio::spawn(async move { hub.suspend(Target { id: "a", creation }, "").await });
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert!(!suspend.is_finished(), "it was checked, and waits for the turn's end");
+    world.start("Collects", "a", "0-9").await;
+    let answer = suspend.await.unwrap();
+    assert!(matches!(answer, Err(ClientError::NotFound(_))), "{answer:?}");
+    world.hub().suspend("a", "").await.expect("it is not suspended");
+}

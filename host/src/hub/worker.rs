@@ -30,11 +30,11 @@ use super::{
 use crate::{
     ambient::Ambient,
     durable::{
-        BatchLimits, EndedTurn, ExecutionId, Failure, FunctionName, GuestTurn, HistoryEvent, HistorySize, Hold,
-        Instance, InstanceKey, Message, OverridableStates, RuntimeStatus, Stall, Successor, TaskScheduled, Turn,
+        BatchLimits, Creation, EndedTurn, ExecutionId, Failure, FunctionName, GuestTurn, HistoryEvent, HistorySize,
+        Hold, Instance, InstanceKey, Message, OverridableStates, RuntimeStatus, Stall, Successor, TaskScheduled, Turn,
         TurnLimits, TurnRecord,
     },
-    storage::{Committed, Fence, Loaded, Storage, StorageError, TurnCommit, child_ended},
+    storage::{Committed, Fence, Loaded, Storage, StorageError, TurnCommit, Want, child_ended},
 };
 
 /// A guest whose instance only waits for a timer that is farther away than this is not kept.
@@ -93,6 +93,14 @@ impl Counters {
     pub fn add(counter: &AtomicU64, by: u64) {
         counter.fetch_add(by, Ordering::Relaxed);
     }
+}
+
+/// Whether what is held of an instance stems from a certain start.
+enum Stems {
+    Yes,
+    /// What storage has does, but that is another generation.
+    Outdated,
+    No,
 }
 
 /// What a worker does next.
@@ -422,6 +430,24 @@ impl Inner {
                 }
             }
         }
+        match self.stems_from(held.instance.as_deref(), control.creation).await {
+            Ok(Stems::Yes) => {}
+            // Storage has a later generation of it than what is held.
+            Ok(Stems::Outdated) => {
+                self.start_over(cell, held, vec![]);
+                cell.lock().controls.push_front(control);
+                return Round::Again;
+            }
+            Ok(Stems::No) => {
+                self.start_over(cell, held, vec![]);
+                let _ = control.answer.send(Err(HoldError::Ended));
+                return Round::Again;
+            }
+            Err(error) => {
+                let _ = control.answer.send(Err(HoldError::Storage(error.clone())));
+                return self.storage_failed(error, vec![]);
+            }
+        }
         let instance = held.instance.as_deref().expect("it was held or has been loaded");
         let resumes = control.hold == Hold::Resume;
         let was_parked = resumes && self.parking.unpark(&instance.execution().execution_id).await;
@@ -431,7 +457,8 @@ impl Inner {
                 // An instance that stalls is let go on by trying again.
                 let was_stalled = resumes && {
                     let mut state = cell.lock();
-                    let was_stalled = state.stalled.take().is_some();
+                    let is_gone = state.is_gone(instance.generation());
+                    let was_stalled = !is_gone && state.stalled.take().is_some();
                     state.try_deployed |= was_stalled;
                     was_stalled
                 };
@@ -457,6 +484,19 @@ impl Inner {
             cell.lock().controls.push_front(control);
         }
         round
+    }
+
+    /// Whether what is held stems from this start. If so it does for as long as its generation is open, which is what the
+    /// commit of whatever is decided upon it depends on.
+    async fn stems_from(&self, held: Option<&Instance>, creation: Option<Creation>) -> Result<Stems, StorageError> {
+        let (Some(creation), Some(instance)) = (creation, held) else { return Ok(Stems::Yes) };
+        let now = self.storage.snapshot(instance.id().clone(), Want::default()).await?;
+        let now = now.filter(|now| now.instance == creation.instance && now.created == creation.time);
+        Ok(match now {
+            Some(now) if now.generation == instance.generation() => Stems::Yes,
+            Some(_) => Stems::Outdated,
+            None => Stems::No,
+        })
     }
 
     /// Takes what was loaded into hands: state, messages, activities that must run again. Returns the records.

@@ -18,9 +18,9 @@ pub use rules::child_ended;
 use std::{collections::BTreeSet, future::Future, pin::Pin, sync::Arc};
 
 use crate::durable::{
-    Digest, EntityId, EntityRecord, ExecutionId, ExecutionStarted, Failure, FunctionName, GenerationKey, InboxMessage,
-    InstanceId, InstanceKey, Json, MessageNumber, NextExecution, OverridableStates, RuntimeStatus, Sequence, Summary,
-    Timestamp, TurnNumber, TurnRecord,
+    Creation, Digest, EntityId, EntityRecord, ExecutionId, ExecutionStarted, Failure, FunctionName, GenerationKey,
+    InboxMessage, InstanceId, InstanceKey, Json, MessageNumber, NextExecution, OverridableStates, RuntimeStatus,
+    Sequence, Summary, Timestamp, TurnNumber, TurnRecord,
 };
 
 /// A future that storage returns. Dropping it does not undo what it asked for.
@@ -52,6 +52,16 @@ pub struct Fence {
     pub partition: u32,
     /// The owner's epoch.
     pub epoch: i64,
+    /// Only to the instance that this start made: a message, an end or a purge finds no other one, and a start takes no other
+    /// one's place.
+    pub creation: Option<Creation>,
+}
+
+impl Fence {
+    /// Whether an instance of this number and creation time may be written to.
+    pub(crate) fn admits(&self, instance: InstanceKey, created: Timestamp) -> bool {
+        self.creation.is_none_or(|only| only == Creation { instance, time: created })
+    }
 }
 
 /// A start, to be decided by the gate.
@@ -94,6 +104,8 @@ pub enum Started {
         /// Its execution id.
         execution_id: ExecutionId,
     },
+    /// The instance whose place it was to take ([`Fence::creation`]) is not there any more: nothing was stored.
+    Changed,
 }
 
 /// A child that a turn starts, through the gate and in the turn's commit.

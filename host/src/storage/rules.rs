@@ -53,6 +53,9 @@ pub(super) fn start_decided(
             "OrchestrationAlreadyExists",
             format!("An Orchestration instance with the status {status} already exists."),
         )),
+        (Ok(_), Some(Started::Changed)) => {
+            Err(Failure::new("OrchestrationAlreadyExists", "The instance whose place it was to take is gone."))
+        }
     };
     Some(InboxMessage::ChildEnded { execution_id: parent.clone(), sequence: child.sequence, outcome })
 }

@@ -5,7 +5,7 @@ use futures::future::BoxFuture;
 use crate::durable::{EntityId, Json};
 use crate::hub::{
     ClientError, EntityStatus, EntityStatusPage, EntityStatusQuery, Hub, OrchestrationStatus, PurgeFilter, Restarted,
-    SignalEntity, StartNew, StartOutcome, StatusPage, StatusQuery, StatusWant,
+    SignalEntity, StartNew, StartOutcome, StatusPage, StatusQuery, StatusWant, Target,
 };
 
 /// What the management API asks of the hub. Implemented by [`Hub`]; tests script it.
@@ -29,19 +29,24 @@ pub trait DurableClient: Send + Sync + 'static {
     /// [`Hub::list`].
     fn list(&self, query: StatusQuery) -> BoxFuture<'_, Result<StatusPage, ClientError>>;
     /// [`Hub::raise_event`].
-    fn raise_event<'a>(&'a self, id: &'a str, name: &'a str, input: Json) -> BoxFuture<'a, Result<(), ClientError>>;
+    fn raise_event<'a>(
+        &'a self,
+        target: Target<'a>,
+        name: &'a str,
+        input: Json,
+    ) -> BoxFuture<'a, Result<(), ClientError>>;
     /// [`Hub::terminate`].
-    fn terminate<'a>(&'a self, id: &'a str, reason: &'a str) -> BoxFuture<'a, Result<(), ClientError>>;
+    fn terminate<'a>(&'a self, target: Target<'a>, reason: &'a str) -> BoxFuture<'a, Result<(), ClientError>>;
     /// [`Hub::suspend`].
-    fn suspend<'a>(&'a self, id: &'a str, reason: &'a str) -> BoxFuture<'a, Result<(), ClientError>>;
+    fn suspend<'a>(&'a self, target: Target<'a>, reason: &'a str) -> BoxFuture<'a, Result<(), ClientError>>;
     /// [`Hub::resume`].
-    fn resume<'a>(&'a self, id: &'a str, reason: &'a str) -> BoxFuture<'a, Result<(), ClientError>>;
+    fn resume<'a>(&'a self, target: Target<'a>, reason: &'a str) -> BoxFuture<'a, Result<(), ClientError>>;
     /// [`Hub::rewind`].
-    fn rewind<'a>(&'a self, id: &'a str, reason: &'a str) -> BoxFuture<'a, Result<(), ClientError>>;
+    fn rewind<'a>(&'a self, target: Target<'a>, reason: &'a str) -> BoxFuture<'a, Result<(), ClientError>>;
     /// [`Hub::restart`].
-    fn restart<'a>(&'a self, id: &'a str, with_new_id: bool) -> BoxFuture<'a, Result<Restarted, ClientError>>;
+    fn restart<'a>(&'a self, target: Target<'a>, with_new_id: bool) -> BoxFuture<'a, Result<Restarted, ClientError>>;
     /// [`Hub::purge`].
-    fn purge<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), ClientError>>;
+    fn purge<'a>(&'a self, target: Target<'a>) -> BoxFuture<'a, Result<(), ClientError>>;
     /// [`Hub::purge_by`].
     fn purge_by(&self, filter: PurgeFilter) -> BoxFuture<'_, Result<u64, ClientError>>;
     /// [`Hub::signal_entity`].
@@ -89,32 +94,37 @@ impl DurableClient for Hub {
         Box::pin(Hub::list(self, query))
     }
 
-    fn raise_event<'a>(&'a self, id: &'a str, name: &'a str, input: Json) -> BoxFuture<'a, Result<(), ClientError>> {
-        Box::pin(Hub::raise_event(self, id, name, input))
+    fn raise_event<'a>(
+        &'a self,
+        target: Target<'a>,
+        name: &'a str,
+        input: Json,
+    ) -> BoxFuture<'a, Result<(), ClientError>> {
+        Box::pin(Hub::raise_event(self, target, name, input))
     }
 
-    fn terminate<'a>(&'a self, id: &'a str, reason: &'a str) -> BoxFuture<'a, Result<(), ClientError>> {
-        Box::pin(Hub::terminate(self, id, reason))
+    fn terminate<'a>(&'a self, target: Target<'a>, reason: &'a str) -> BoxFuture<'a, Result<(), ClientError>> {
+        Box::pin(Hub::terminate(self, target, reason))
     }
 
-    fn suspend<'a>(&'a self, id: &'a str, reason: &'a str) -> BoxFuture<'a, Result<(), ClientError>> {
-        Box::pin(Hub::suspend(self, id, reason))
+    fn suspend<'a>(&'a self, target: Target<'a>, reason: &'a str) -> BoxFuture<'a, Result<(), ClientError>> {
+        Box::pin(Hub::suspend(self, target, reason))
     }
 
-    fn resume<'a>(&'a self, id: &'a str, reason: &'a str) -> BoxFuture<'a, Result<(), ClientError>> {
-        Box::pin(Hub::resume(self, id, reason))
+    fn resume<'a>(&'a self, target: Target<'a>, reason: &'a str) -> BoxFuture<'a, Result<(), ClientError>> {
+        Box::pin(Hub::resume(self, target, reason))
     }
 
-    fn rewind<'a>(&'a self, id: &'a str, reason: &'a str) -> BoxFuture<'a, Result<(), ClientError>> {
-        Box::pin(Hub::rewind(self, id, reason))
+    fn rewind<'a>(&'a self, target: Target<'a>, reason: &'a str) -> BoxFuture<'a, Result<(), ClientError>> {
+        Box::pin(Hub::rewind(self, target, reason))
     }
 
-    fn restart<'a>(&'a self, id: &'a str, with_new_id: bool) -> BoxFuture<'a, Result<Restarted, ClientError>> {
-        Box::pin(Hub::restart(self, id, with_new_id))
+    fn restart<'a>(&'a self, target: Target<'a>, with_new_id: bool) -> BoxFuture<'a, Result<Restarted, ClientError>> {
+        Box::pin(Hub::restart(self, target, with_new_id))
     }
 
-    fn purge<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), ClientError>> {
-        Box::pin(Hub::purge(self, id))
+    fn purge<'a>(&'a self, target: Target<'a>) -> BoxFuture<'a, Result<(), ClientError>> {
+        Box::pin(Hub::purge(self, target))
     }
 
     fn purge_by(&self, filter: PurgeFilter) -> BoxFuture<'_, Result<u64, ClientError>> {

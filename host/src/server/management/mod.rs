@@ -30,7 +30,7 @@ use super::query::Query;
 use super::reply::{self, Reply};
 use super::starter::starter_json;
 use crate::durable::{InstanceId, Json, JsonError, RuntimeStatus};
-use crate::hub::{HistoryDetail, OrchestrationStatus, PurgeFilter, StatusQuery, StatusWant};
+use crate::hub::{Creation, HistoryDetail, OrchestrationStatus, PurgeFilter, StatusQuery, StatusWant, Target};
 use operation::Operation;
 use start::StartRequest;
 use status::{raw_status_json, status_json};
@@ -69,6 +69,8 @@ struct Call<'a> {
     query: Query,
     url: String,
     urls: ManagementUrls,
+    /// By a link: only what this start made may be touched.
+    creation: Option<Creation>,
 }
 
 impl Management {
@@ -121,22 +123,24 @@ impl Management {
     ) -> Result<Reply, ApiError> {
         let Reached { origin, base, tail, is_secret } = reached;
         let operation = Operation::parse(&parts.method, tail);
-        if let Some(keys) = self.keys.as_ref().filter(|_| !is_secret) {
-            self.authorise(keys, &Presented::by(parts), operation.as_ref()).await?;
-        }
+        let creation = match self.keys.as_ref().filter(|_| !is_secret) {
+            Some(keys) => self.authorise(keys, &Presented::by(parts), operation.as_ref()).await?,
+            None => None,
+        };
         let operation = operation.ok_or_else(ApiError::not_found)?;
         let query = parts.uri.query();
         let call = Call {
             headers: &parts.headers,
             query: query.map(Query::parse).unwrap_or_default(),
             url: query.map_or_else(|| format!("{origin}{base}{tail}"), |query| format!("{origin}{base}{tail}?{query}")),
+            creation,
             urls: ManagementUrls::new(origin, &self.hub_name, self.keys.as_ref().map(|keys| keys.signer())),
         };
         match operation {
             Operation::Start { name, id } => self.start(&call, StartRequest { name, id }, body).await,
             Operation::Status(id) => self.status(&call, &id).await,
             Operation::List => self.list(&call).await,
-            Operation::Purge(id) => self.purge(&id).await,
+            Operation::Purge(id) => self.purge(&call, &id).await,
             Operation::RaiseEvent { id, name } => self.raise_event(&call, &id, &name, body).await,
             Operation::PurgeBy => self.purge_by(&call).await,
             Operation::Terminate(id) => self.terminate(&call, &id).await,
@@ -157,23 +161,25 @@ impl Management {
     }
 
     /// Lets a caller do what the path asks for: who has the key, anything; who has a signed link, what that is for, to the start
-    /// that it was made for.
+    /// that it was made for, which is returned. By the time that it is done another one may have the id: whoever does it looks
+    /// again.
     async fn authorise(
         &self,
         keys: &Keys,
         presented: &Presented,
         operation: Option<&Operation>,
-    ) -> Result<(), ApiError> {
+    ) -> Result<Option<Creation>, ApiError> {
         let code = presented.key().ok_or_else(ApiError::unauthorized)?;
         if keys.open_for(code, Demand::DurableTask) {
-            return Ok(());
+            return Ok(None);
         }
         let (id, verb) = operation.and_then(Operation::linked).ok_or_else(ApiError::unauthorized)?;
         let signer = keys.signer();
         let token = signer.verified(code, id, verb).ok_or_else(ApiError::unauthorized)?;
         // 404 if it is gone: its holder knew of it, and clients that wait for that end.
-        let now = self.existing(id, StatusWant::default()).await?;
-        if signer.token(id, now.creation()) == token { Ok(()) } else { Err(ApiError::unauthorized()) }
+        let now = self.client.status(known_form(id)?, StatusWant::default()).await?.ok_or_else(ApiError::not_found)?;
+        let creation = now.creation();
+        if signer.token(id, creation) == token { Ok(Some(creation)) } else { Err(ApiError::unauthorized()) }
     }
 
     async fn status(&self, call: &Call<'_>, id: &str) -> Result<Reply, ApiError> {
@@ -181,7 +187,7 @@ impl Management {
         let flag = |name| call.query.flag(name).unwrap_or(false);
         let raw = flag("showRawHistory");
         let want = StatusWant { input: detail.input, history: raw || flag("showHistory") };
-        let status = self.existing(id, want).await?;
+        let status = self.existing(call.target(id)?, want).await?;
         let body = if raw { raw_status_json(&status, detail) } else { status_json(&status, detail) };
         let reply = reply::json(call.status_code(&status), body);
         Ok(if status.runtime_status.is_terminal() {
@@ -215,8 +221,8 @@ impl Management {
         Ok(reply::with_header(reply, CONTINUATION, page.continuation.as_deref().unwrap_or("")))
     }
 
-    async fn purge(&self, id: &str) -> Result<Reply, ApiError> {
-        self.client.purge(known_form(id)?).await?;
+    async fn purge(&self, call: &Call<'_>, id: &str) -> Result<Reply, ApiError> {
+        self.client.purge(call.target(id)?).await?;
         Ok(deleted(1))
     }
 
@@ -235,47 +241,54 @@ impl Management {
         body: impl Future<Output = Result<Body, BodyError>>,
     ) -> Result<Reply, ApiError> {
         // Durable Functions' order: an ended instance is 410 whatever the body is.
-        self.live(id).await?;
+        let target = call.target(id)?;
+        self.live(target).await?;
         if !is_json(call.headers) {
             return Err(ApiError::not_json());
         }
         let input = json_body(self.json_depth_max, body).await?;
-        self.client.raise_event(id, name, input).await?;
+        self.client.raise_event(target, name, input).await?;
         Ok(reply::empty(StatusCode::ACCEPTED))
     }
 
     async fn terminate(&self, call: &Call<'_>, id: &str) -> Result<Reply, ApiError> {
-        self.client.terminate(known_form(id)?, call.reason()).await?;
+        self.client.terminate(call.target(id)?, call.reason()).await?;
         Ok(reply::empty(StatusCode::ACCEPTED))
     }
 
     async fn suspend(&self, call: &Call<'_>, id: &str) -> Result<Reply, ApiError> {
-        self.client.suspend(known_form(id)?, call.reason()).await?;
+        self.client.suspend(call.target(id)?, call.reason()).await?;
         Ok(reply::empty(StatusCode::ACCEPTED))
     }
 
     async fn resume(&self, call: &Call<'_>, id: &str) -> Result<Reply, ApiError> {
-        self.client.resume(known_form(id)?, call.reason()).await?;
+        self.client.resume(call.target(id)?, call.reason()).await?;
         Ok(reply::empty(StatusCode::ACCEPTED))
     }
 
     async fn rewind(&self, call: &Call<'_>, id: &str) -> Result<Reply, ApiError> {
-        self.client.rewind(known_form(id)?, call.reason()).await?;
+        self.client.rewind(call.target(id)?, call.reason()).await?;
         Ok(reply::empty(StatusCode::ACCEPTED))
     }
 
-    async fn existing(&self, id: &str, want: StatusWant) -> Result<OrchestrationStatus, ApiError> {
-        self.client.status(known_form(id)?, want).await?.ok_or_else(ApiError::not_found)
+    async fn existing(&self, target: Target<'_>, want: StatusWant) -> Result<OrchestrationStatus, ApiError> {
+        let found = self.client.status(target.id, want).await?;
+        found.filter(|found| target.admits(found.creation())).ok_or_else(ApiError::not_found)
     }
 
     /// Refuses an instance that has ended.
-    async fn live(&self, id: &str) -> Result<(), ApiError> {
-        let status = self.existing(id, StatusWant::default()).await?.runtime_status;
+    async fn live(&self, target: Target<'_>) -> Result<(), ApiError> {
+        let status = self.existing(target, StatusWant::default()).await?.runtime_status;
         if status.is_terminal() { Err(ApiError::gone()) } else { Ok(()) }
     }
 }
 
 impl Call<'_> {
+    /// The instance that the caller means, if one could have this id: of any other there is none.
+    fn target<'a>(&self, id: &'a str) -> Result<Target<'a>, ApiError> {
+        Ok(Target { id: known_form(id)?, creation: self.creation })
+    }
+
     fn reason(&self) -> &str {
         self.query.text("reason").unwrap_or("")
     }

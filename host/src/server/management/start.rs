@@ -9,7 +9,7 @@ use super::super::body::{Body, BodyError};
 use super::super::error::ApiError;
 use super::super::reply::{self, Reply};
 use super::status::status_json;
-use super::{Call, Management, json_body, known_form};
+use super::{Call, Management, json_body};
 use crate::durable::{FunctionName, Json, RuntimeStatus};
 use crate::hub::{ClientError, HistoryDetail, OrchestrationStatus, Restarted, StartNew, StartOutcome, StatusWant};
 
@@ -56,7 +56,7 @@ impl Management {
     pub(super) async fn restart(&self, call: &Call<'_>, id: &str) -> Result<Reply, ApiError> {
         let wait = Wait::asked_for(call)?;
         let unknown = || ApiError::restart_of_unknown(id);
-        let known = known_form(id).map_err(|_| unknown())?;
+        let known = call.target(id).map_err(|_| unknown())?;
         let with_new_id = call.query.flag("restartWithNewInstanceId").unwrap_or(true);
         let restarted = self.client.restart(known, with_new_id).await.map_err(|error| match error {
             ClientError::NotFound(_) => unknown(),
@@ -68,18 +68,18 @@ impl Management {
     /// The answer to a start, after the wait that the caller asked for.
     async fn started(&self, call: &Call<'_>, started: &Restarted, wait: Option<Wait>) -> Result<Reply, ApiError> {
         if let Some(wait) = wait
-            && let Some(ended) = self.wait_for_end(started.instance_id.as_str(), wait).await?
+            && let Some(ended) = self.wait_for_end(started, wait).await?
         {
             return Ok(ended_reply(call, &ended));
         }
         Ok(check_status(call, started))
     }
 
-    /// Waits until the instance has ended or the time is up; none if it has not ended (or is gone).
-    async fn wait_for_end(&self, id: &str, wait: Wait) -> Result<Option<OrchestrationStatus>, ApiError> {
+    /// Waits until the instance has ended or the time is up; none if it has not ended (or is gone, or another one is there).
+    async fn wait_for_end(&self, started: &Restarted, wait: Wait) -> Result<Option<OrchestrationStatus>, ApiError> {
         let want = StatusWant { input: true, history: false };
-        match timeout(wait.timeout, self.client.wait_for_end(id, want)).await {
-            Ok(ended) => Ok(ended?),
+        match timeout(wait.timeout, self.client.wait_for_end(started.instance_id.as_str(), want)).await {
+            Ok(ended) => Ok(ended?.filter(|ended| ended.creation() == started.creation)),
             Err(_) => Ok(None),
         }
     }

@@ -1,7 +1,10 @@
 //! The API's answers, against a scripted hub.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{
+    Mutex,
+    atomic::{AtomicU32, Ordering},
+};
 
 use futures::future::BoxFuture;
 use http_body_util::BodyExt;
@@ -12,7 +15,7 @@ use crate::durable::EntityId;
 use crate::durable::{ExecutionId, Failure, InstanceKey, Timestamp};
 use crate::hub::{
     ClientError, Creation, EntityStatus, EntityStatusPage, EntityStatusQuery, PurgeFilter, Restarted, SignalEntity,
-    StartNew, StartOutcome, StatusPage,
+    StartNew, StartOutcome, StatusPage, Target,
 };
 use crate::server::body::Body;
 use crate::storage::Output;
@@ -45,6 +48,11 @@ pub(in crate::server) fn status(runtime_status: RuntimeStatus) -> OrchestrationS
 pub(in crate::server) struct ScriptedHub {
     instances: BTreeMap<&'static str, OrchestrationStatus>,
     asked: Mutex<Vec<String>>,
+    /// Once an instance was looked at, a later start has its id.
+    swaps: bool,
+    looks: AtomicU32,
+    /// How often an operation found its instance.
+    reached: AtomicU32,
 }
 
 impl ScriptedHub {
@@ -59,15 +67,18 @@ impl ScriptedHub {
             let id = InstanceId::from_stored(runtime_status.as_str());
             (runtime_status.as_str(), OrchestrationStatus { instance_id: id, output, ..status(runtime_status) })
         });
-        Self { instances: instances.into(), asked: Mutex::default() }
+        Self { instances: instances.into(), ..Self::default() }
     }
 
     fn ask(&self, what: String) {
         self.asked.lock().unwrap().push(what);
     }
 
-    fn live(&self, id: &str) -> Result<(), ClientError> {
-        let status = self.instances.get(id).ok_or_else(|| ClientError::NotFound(id.into()))?.runtime_status;
+    fn live(&self, target: Target<'_>) -> Result<(), ClientError> {
+        let Target { id, creation } = target;
+        let found = self.instances.get(id).filter(|_| !self.swaps || creation.is_none());
+        let status = found.ok_or_else(|| ClientError::NotFound(id.into()))?.runtime_status;
+        self.reached.fetch_add(1, Ordering::SeqCst);
         if status.is_terminal() { Err(ClientError::Gone(status)) } else { Ok(()) }
     }
 
@@ -90,7 +101,7 @@ impl DurableClient for ScriptedHub {
                 Ok(StartOutcome::Started { instance_id, execution_id: ExecutionId("x".into()), creation: CREATION })
             }
         };
-        Box::pin(async { outcome })
+        Box::pin(async move { outcome })
     }
 
     fn status<'a>(
@@ -102,9 +113,12 @@ impl DurableClient for ScriptedHub {
         let status = self.instances.get(id).cloned().map(|mut status| {
             status.input = status.input.filter(|_| want.input);
             status.history = want.history.then(Vec::new);
+            if self.swaps && self.looks.fetch_add(1, Ordering::SeqCst) > 0 {
+                status.created = Timestamp(CREATION.time.0 + 1);
+            }
             status
         });
-        Box::pin(async { Ok(status) })
+        Box::pin(async move { Ok(status) })
     }
 
     fn wait_for_end<'a>(
@@ -124,23 +138,31 @@ impl DurableClient for ScriptedHub {
         self.ask(format!("{query:?}"));
         let instances = self.instances.values().take(query.top.unwrap_or(100)).cloned().collect();
         let continuation = query.continuation.is_none().then(|| "next".to_owned());
-        Box::pin(async { Ok(StatusPage { instances, continuation }) })
+        Box::pin(async move { Ok(StatusPage { instances, continuation }) })
     }
 
-    fn raise_event<'a>(&'a self, id: &'a str, name: &'a str, input: Json) -> BoxFuture<'a, Result<(), ClientError>> {
+    fn raise_event<'a>(
+        &'a self,
+        target: Target<'a>,
+        name: &'a str,
+        input: Json,
+    ) -> BoxFuture<'a, Result<(), ClientError>> {
+        let id = target.id;
         self.ask(format!("raise {id} {name} {}", input.as_str()));
-        Box::pin(async { self.live(id) })
+        Box::pin(async move { self.live(target) })
     }
 
-    fn terminate<'a>(&'a self, id: &'a str, reason: &'a str) -> BoxFuture<'a, Result<(), ClientError>> {
+    fn terminate<'a>(&'a self, target: Target<'a>, reason: &'a str) -> BoxFuture<'a, Result<(), ClientError>> {
+        let id = target.id;
         self.ask(format!("terminate {id} {reason:?}"));
-        Box::pin(async { self.live(id) })
+        Box::pin(async move { self.live(target) })
     }
 
-    fn rewind<'a>(&'a self, id: &'a str, reason: &'a str) -> BoxFuture<'a, Result<(), ClientError>> {
+    fn rewind<'a>(&'a self, target: Target<'a>, reason: &'a str) -> BoxFuture<'a, Result<(), ClientError>> {
+        let id = target.id;
         self.ask(format!("rewind {id} {reason:?}"));
-        Box::pin(async {
-            match self.live(id) {
+        Box::pin(async move {
+            match self.live(target) {
                 Ok(()) => Err(ClientError::Conflict("it is live".into())),
                 Err(ClientError::Gone(RuntimeStatus::Failed)) => Ok(()),
                 Err(error) => Err(error),
@@ -148,24 +170,27 @@ impl DurableClient for ScriptedHub {
         })
     }
 
-    fn suspend<'a>(&'a self, id: &'a str, reason: &'a str) -> BoxFuture<'a, Result<(), ClientError>> {
+    fn suspend<'a>(&'a self, target: Target<'a>, reason: &'a str) -> BoxFuture<'a, Result<(), ClientError>> {
+        let id = target.id;
         self.ask(format!("suspend {id} {reason:?}"));
-        Box::pin(async {
-            self.live(id).and_then(|()| self.held(id, "suspend", |status| status != RuntimeStatus::Suspended))
+        Box::pin(async move {
+            self.live(target).and_then(|()| self.held(id, "suspend", |status| status != RuntimeStatus::Suspended))
         })
     }
 
-    fn resume<'a>(&'a self, id: &'a str, reason: &'a str) -> BoxFuture<'a, Result<(), ClientError>> {
+    fn resume<'a>(&'a self, target: Target<'a>, reason: &'a str) -> BoxFuture<'a, Result<(), ClientError>> {
+        let id = target.id;
         self.ask(format!("resume {id} {reason:?}"));
-        Box::pin(async {
-            self.live(id).and_then(|()| self.held(id, "resume", |status| status == RuntimeStatus::Suspended))
+        Box::pin(async move {
+            self.live(target).and_then(|()| self.held(id, "resume", |status| status == RuntimeStatus::Suspended))
         })
     }
 
-    fn restart<'a>(&'a self, id: &'a str, with_new_id: bool) -> BoxFuture<'a, Result<Restarted, ClientError>> {
+    fn restart<'a>(&'a self, target: Target<'a>, with_new_id: bool) -> BoxFuture<'a, Result<Restarted, ClientError>> {
+        let id = target.id;
         self.ask(format!("restart {id} {with_new_id}"));
         Box::pin(async move {
-            match self.live(id) {
+            match self.live(target) {
                 Err(ClientError::NotFound(id)) => Err(ClientError::NotFound(id)),
                 Ok(()) if !with_new_id => Err(ClientError::Conflict("it is live".into())),
                 _ => {
@@ -176,9 +201,9 @@ impl DurableClient for ScriptedHub {
         })
     }
 
-    fn purge<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), ClientError>> {
+    fn purge<'a>(&'a self, target: Target<'a>) -> BoxFuture<'a, Result<(), ClientError>> {
         Box::pin(async move {
-            match self.live(id) {
+            match self.live(target) {
                 Ok(()) => Err(ClientError::Conflict("it is live".into())),
                 Err(ClientError::Gone(_)) => Ok(()),
                 Err(error) => Err(error),
@@ -233,8 +258,17 @@ fn send(request: &str, headers: &[(&str, &str)], body: &str) -> Answer {
 }
 
 fn send_to(options: &ServerOptions, request: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-    let hub = Arc::new(ScriptedHub::new());
-    let management = Management::new(hub.clone(), None, options);
+    send_with(options, (Arc::new(ScriptedHub::new()), None), request, headers, body)
+}
+
+fn send_with(
+    options: &ServerOptions,
+    (hub, keys): (Arc<ScriptedHub>, Option<Arc<Keys>>),
+    request: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Answer {
+    let management = Management::new(hub.clone(), keys, options);
     let (method, target) = request.split_once(' ').unwrap();
     let mut builder = http::Request::builder().method(method).uri(format!("/base{target}"));
     for (name, value) in headers {
@@ -566,5 +600,40 @@ fn a_conflict_is_500_where_the_app_says_so() {
 fn the_only_host_is_the_primary_one() {
     for (request, code) in [("POST /makeprimary", 200), ("GET /orchestrators/E1", 404)] {
         assert_eq!(send(request, &[], "").code, code, "{request}");
+    }
+}
+
+#[test]
+fn a_link_does_nothing_to_a_start_that_comes_between_its_check_and_its_deed() {
+    let keys = Arc::new(Keys::in_memory().unwrap());
+    let origin = Origin::of_address("127.0.0.1:7071".parse().unwrap());
+    let urls = ManagementUrls::new(&origin, "Hub", Some(keys.signer()));
+    for status in RuntimeStatus::ALL {
+        let links = urls.for_instance(status.as_str(), Some(CREATION));
+        for (method, link) in [
+            ("GET", &links.status_query_get_uri),
+            ("POST", &links.send_event_post_uri),
+            ("POST", &links.terminate_post_uri),
+            ("POST", &links.suspend_post_uri),
+            ("POST", &links.resume_post_uri),
+            ("POST", &links.rewind_post_uri),
+            ("POST", &links.restart_post_uri),
+            ("DELETE", &links.purge_history_delete_uri),
+        ] {
+            let tail = link.split_once("/durabletask").unwrap().1.replace("{eventName}", "E").replace("{text}", "");
+            let send = |swaps| {
+                let hub = Arc::new(ScriptedHub { swaps, ..ScriptedHub::new() });
+                let request = format!("{method} {tail}");
+                let door = (hub.clone(), Some(keys.clone()));
+                let answer = send_with(&ServerOptions::default(), door, &request, &JSON, "1");
+                (answer.code, answer.body, hub.reached.load(Ordering::SeqCst) > 0)
+            };
+            let (code, _, is_done) = send(false);
+            assert!(!matches!(code, 401 | 404), "{method} {tail}: {code}");
+            assert!(is_done || method == "GET" || code == 410, "{method} {tail}: {code}");
+            let (code, body, is_done) = send(true);
+            let restart = method == "POST" && tail.contains("/restart");
+            assert_eq!((code, is_done), (if restart { 400 } else { 404 }, false), "{method} {tail}: {body}");
+        }
     }
 }

@@ -270,7 +270,7 @@ pub(crate) fn a_lock_ends_with_its_generation(backend: &Backend) {
             },
             "replaced" => match ok(storage.start(start_of(text, OverridableStates::AnyState, 3))) {
                 Started::Started { delivered, .. } => delivered,
-                exists @ Started::Exists { .. } => panic!("{exists:?}"),
+                other => panic!("{other:?}"),
             },
             "continued" => match ok(storage.commit_turn(live.next(3, &[]))) {
                 Committed::Continued(_, effects) => effects.delivered,

@@ -3,6 +3,10 @@
 use std::sync::{Arc, Barrier};
 
 use super::*;
+use crate::{
+    durable::Creation,
+    storage::{Purged, Put},
+};
 
 const POLICIES: [OverridableStates; 3] =
     [OverridableStates::NonRunningStates, OverridableStates::AnyState, OverridableStates::None];
@@ -110,7 +114,7 @@ pub(crate) fn racing_starts_under_any_state_all_win_and_one_remains(backend: &Ba
                 assert_eq!(instance, stored.instance);
                 (generation, replaced, time)
             }
-            exists @ Started::Exists { .. } => panic!("{exists:?}"),
+            other => panic!("{other:?}"),
         })
         .collect();
     chain.sort_unstable();
@@ -149,6 +153,51 @@ pub(crate) fn a_purged_id_starts_afresh(backend: &Backend) {
     let result = ok(storage.start(start_of("a", OverridableStates::None, 3)));
     let Started::Started { instance, generation, replaced: None, .. } = result else { panic!("{result:?}") };
     assert!(instance > old.instance && generation > old.generation, "numbers are never used again");
+}
+
+pub(crate) fn what_is_meant_for_one_start_reaches_no_later_one(backend: &Backend) {
+    let storage = &*(backend.open)();
+    let fence = |text| {
+        let found = see(storage, text).unwrap();
+        let creation = Some(Creation { instance: found.instance, time: found.created });
+        Fence { creation, ..Fence::default() }
+    };
+    let end = |fence| End { fence, id: id("a"), time: Timestamp(50), reason: String::new() };
+    let again = |fence, time| {
+        let start = Start { fence, ..start_of("a", OverridableStates::AnyState, time) };
+        ok(storage.start(start))
+    };
+    begin(storage, "other", 1);
+    let other = fence("other");
+    let mut times = 10..;
+    // By another start in its place, and by one after a purge.
+    for is_purged in [false, true] {
+        begin_under(storage, "a", OverridableStates::AnyState, times.next().unwrap());
+        let first = fence("a");
+        assert!(matches!(
+            ok(storage.put_message(PutMessage { fence: first, ..event("a", "x") })),
+            Put::Accepted { .. }
+        ));
+        if is_purged {
+            terminate(storage, "a", times.next().unwrap());
+            assert_eq!(ok(storage.purge(other, id("a"))), Purged::NotFound);
+            assert_eq!(ok(storage.purge(first, id("a"))), Purged::Done);
+            assert_eq!(again(first, 90), Started::Changed, "it is gone");
+            assert!(see(storage, "a").is_none());
+        }
+        let second = begin_under(storage, "a", OverridableStates::AnyState, times.next().unwrap());
+        for gone in [first, other] {
+            assert_eq!(ok(storage.put_message(PutMessage { fence: gone, ..event("a", "y") })), Put::NotFound);
+            assert_eq!(ok(storage.end(end(gone))), Ended::NotFound);
+            assert_eq!(again(gone, 91), Started::Changed);
+        }
+        assert_eq!(load(storage, &second).unwrap().inbox, [], "nothing came");
+        // What it stems from it keeps as it goes on.
+        ok(storage.commit_turn(second.next(40, &[])));
+        assert!(matches!(ok(storage.end(end(fence("a")))), Ended::Done { .. }));
+        assert_eq!(ok(storage.purge(first, id("a"))), Purged::NotFound);
+        assert!(matches!(again(fence("a"), 45), Started::Started { .. }));
+    }
 }
 
 pub(crate) fn ids_are_case_sensitive(backend: &Backend) {

@@ -41,6 +41,7 @@ macro_rules! storage_conformance {
             a_replaced_instance_keeps_its_number_and_nothing_else,
             a_purged_id_starts_afresh,
             ids_are_case_sensitive,
+            what_is_meant_for_one_start_reaches_no_later_one,
             turns_are_committed_in_order_and_once,
             a_turn_of_a_generation_that_is_gone_is_fenced,
             an_end_is_the_last_turn,
@@ -159,7 +160,7 @@ pub(super) fn begin_under(storage: &dyn Storage, text: &str, policy: Overridable
         Started::Started { instance, generation, .. } => {
             Live { instance, generation, number: TurnNumber::START, due: None }
         }
-        exists @ Started::Exists { .. } => panic!("{text} exists: {exists:?}"),
+        other => panic!("{text} is not started: {other:?}"),
     }
 }
 

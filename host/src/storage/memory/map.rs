@@ -103,6 +103,10 @@ impl Row {
 impl Map {
     pub(super) fn start(&mut self, start: &Start) -> Result<Started, StorageError> {
         let taken = self.ids.get(&start.id).copied();
+        let is_other = || !taken.is_some_and(|instance| self.admits(start.fence, instance));
+        if start.fence.creation.is_some() && is_other() {
+            return Ok(Started::Changed);
+        }
         if let Some(instance) = taken {
             let row = &self.instances[&instance];
             if !start.policy.admits(row.status()) {
@@ -278,7 +282,8 @@ impl Map {
         if message.id.is_entity() && !self.reach_entity(&message) {
             return Put::NotFound;
         }
-        let Some(&instance) = self.ids.get(&message.id) else { return Put::NotFound };
+        let found = self.ids.get(&message.id).filter(|instance| self.admits(message.fence, **instance));
+        let Some(&instance) = found else { return Put::NotFound };
         let row = self.instances.get_mut(&instance).expect("every id names an instance");
         if row.status().is_terminal() {
             if rules::keeps_message(row.status(), &message.body) {
@@ -294,9 +299,18 @@ impl Map {
         Put::Accepted { instance, generation: row.generation, number }
     }
 
+    /// The instance that an operator means.
+    fn meant(&self, fence: Fence, id: &InstanceId) -> Option<InstanceKey> {
+        let instance = *self.ids.get(id).filter(|_| !id.is_entity())?;
+        self.admits(fence, instance).then_some(instance)
+    }
+
+    fn admits(&self, fence: Fence, instance: InstanceKey) -> bool {
+        fence.admits(instance, self.instances[&instance].created)
+    }
+
     pub(super) fn end(&mut self, end: &End) -> Result<Ended, StorageError> {
-        let found = self.ids.get(&end.id).filter(|_| !end.id.is_entity());
-        let Some(&instance) = found else { return Ok(Ended::NotFound) };
+        let Some(instance) = self.meant(end.fence, &end.id) else { return Ok(Ended::NotFound) };
         let row = self.instances.get_mut(&instance).expect("every id names an instance");
         let last = row.summary();
         if last.status.is_terminal() {
@@ -373,8 +387,8 @@ impl Map {
         generation
     }
 
-    pub(super) fn purge(&mut self, id: &InstanceId) -> Purged {
-        let Some(&instance) = self.ids.get(id).filter(|_| !id.is_entity()) else { return Purged::NotFound };
+    pub(super) fn purge(&mut self, fence: Fence, id: &InstanceId) -> Purged {
+        let Some(instance) = self.meant(fence, id) else { return Purged::NotFound };
         let status = self.instances[&instance].status();
         if !status.is_terminal() {
             return Purged::Live(status);

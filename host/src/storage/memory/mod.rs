@@ -76,8 +76,8 @@ impl Storage for Memory {
         self.with(|map| map.rewind(rewind))
     }
 
-    fn purge(&self, _fence: Fence, id: InstanceId) -> StorageFuture<'_, Purged> {
-        self.with(|map| Ok(map.purge(&id)))
+    fn purge(&self, fence: Fence, id: InstanceId) -> StorageFuture<'_, Purged> {
+        self.with(|map| Ok(map.purge(fence, &id)))
     }
 
     fn expired(&self, expiry: Expiry, after: Option<InstanceKey>, limit: usize) -> StorageFuture<'_, Expired> {

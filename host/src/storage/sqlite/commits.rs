@@ -28,6 +28,10 @@ type Decided<T> = Result<T, StorageError>;
 pub(super) fn start(batch: &Batch<'_>, start: &Start, record: &Encoded) -> Decided<Started> {
     let conn = batch.conn();
     let taken = Instance::by_id(conn, &start.id)?;
+    let is_other = || !taken.as_ref().is_some_and(|taken| start.fence.admits(taken.key, taken.created));
+    if start.fence.creation.is_some() && is_other() {
+        return Ok(Started::Changed);
+    }
     if let Some(taken) = &taken {
         let status = taken.status(conn)?;
         if !start.policy.admits(status) {
@@ -297,7 +301,8 @@ pub(super) fn put_message(batch: &Batch<'_>, message: &PutMessage, body: &[u8]) 
         // An entity bears its one generation's number.
         return Ok(Put::Accepted { instance, generation: GenerationKey(instance.0), number });
     }
-    let Some(row) = Instance::by_id(conn, &message.id)? else { return Ok(Put::NotFound) };
+    let row = Instance::by_id(conn, &message.id)?.filter(|row| message.fence.admits(row.key, row.created));
+    let Some(row) = row else { return Ok(Put::NotFound) };
     if let Some(status) = row.ended {
         if rules::keeps_message(status, &message.body) {
             put(conn, &row, body)?;
@@ -308,10 +313,16 @@ pub(super) fn put_message(batch: &Batch<'_>, message: &PutMessage, body: &[u8]) 
     Ok(Put::Accepted { instance: row.key, generation: row.generation, number })
 }
 
+/// The instance that an operator means.
+fn meant(conn: &Connection, fence: Fence, id: &InstanceId) -> Decided<Option<Instance>> {
+    let row = Instance::by_id(conn, id)?;
+    Ok(row.filter(|row| !row.id.is_entity() && fence.admits(row.key, row.created)))
+}
+
 /// An operator's end.
 pub(super) fn end(batch: &Batch<'_>, end: &End) -> Decided<Ended> {
     let conn = batch.conn();
-    let row = Instance::by_id(conn, &end.id)?.filter(|row| !row.id.is_entity());
+    let row = meant(conn, end.fence, &end.id)?;
     let Some(row) = row else { return Ok(Ended::NotFound) };
     if let Some(status) = row.ended {
         return Ok(Ended::Already(status));
@@ -334,10 +345,9 @@ pub(super) fn end(batch: &Batch<'_>, end: &End) -> Decided<Ended> {
 }
 
 /// The deletion of an ended instance.
-pub(super) fn purge(batch: &Batch<'_>, id: &InstanceId) -> Decided<Purged> {
+pub(super) fn purge(batch: &Batch<'_>, fence: Fence, id: &InstanceId) -> Decided<Purged> {
     let conn = batch.conn();
-    let row = Instance::by_id(conn, id)?.filter(|row| !row.id.is_entity());
-    let Some(row) = row else { return Ok(Purged::NotFound) };
+    let Some(row) = meant(conn, fence, id)? else { return Ok(Purged::NotFound) };
     if row.ended.is_none() {
         return Ok(Purged::Live(row.status(conn)?));
     }

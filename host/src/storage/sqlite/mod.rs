@@ -127,8 +127,8 @@ impl Storage for Sqlite {
         self.writer.submit(move |batch| rewinds::rewind(batch, &rewind, &records))
     }
 
-    fn purge(&self, _fence: Fence, id: InstanceId) -> StorageFuture<'_, Purged> {
-        self.writer.submit(move |batch| commits::purge(batch, &id))
+    fn purge(&self, fence: Fence, id: InstanceId) -> StorageFuture<'_, Purged> {
+        self.writer.submit(move |batch| commits::purge(batch, fence, &id))
     }
 
     fn expired(&self, expiry: Expiry, after: Option<InstanceKey>, limit: usize) -> StorageFuture<'_, Expired> {
