@@ -16,11 +16,7 @@ pub use host::{Host, HostBuilder};
 pub use peer::Peer;
 pub use server::{Answer, Server};
 
-use std::{
-    fmt::Debug,
-    future::Future,
-    time::Duration,
-};
+use std::{fmt::Debug, future::Future, time::Duration};
 
 use tokio::time::Instant;
 
