@@ -9,7 +9,7 @@ use hyper_util::{client::legacy, rt::TokioExecutor};
 use serde_json::Value;
 
 /// How long one request may take.
-const DEADLINE: Duration = Duration::from_secs(120);
+const DEADLINE: Duration = Duration::from_secs(240);
 
 /// A client of one host.
 #[derive(Clone, Debug)]

@@ -2,14 +2,20 @@
 
 use std::{
     fs,
-    net::TcpListener,
+    hash::{BuildHasher as _, RandomState},
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
-    sync::{Arc, Once},
+    sync::{
+        Arc, Once, OnceLock,
+        atomic::{AtomicU16, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use crate::{Client, PATIENCE, artifacts};
+use tokio::net::TcpSocket;
+
+use crate::{Client, PATIENCE, artifacts, eventually};
 
 /// Keeps no guest resident in hosts that do not say otherwise: the value of `residentBytes`.
 pub const RESIDENT_BYTES: &str = "SOLOIST_TEST_RESIDENT_BYTES";
@@ -123,6 +129,8 @@ impl HostBuilder {
             .arg(ready_file)
             .args(&self.arguments)
             .stdin(Stdio::null());
+        // A slow machine may need long for all that a test asks at once: that is no reason to refuse any of it.
+        command.env("AzureFunctionsJobHost__extensions__soloist__requestQueueSeconds", "200");
         if let Ok(bytes) = std::env::var(RESIDENT_BYTES) {
             command.env("AzureFunctionsJobHost__extensions__soloist__residentBytes", bytes);
         }
@@ -230,6 +238,15 @@ impl Host {
         String::from_utf8_lossy(&fs::read(self.file("log")).expect("the log is a file")).into_owned()
     }
 
+    /// Waits until its log holds a text; returns the log.
+    ///
+    /// # Panics
+    /// If it does not come to that.
+    pub async fn wait_for_log(&self, text: &str) -> String {
+        eventually(&format!("the log tells {text:?}"), || async { Some(self.log()).filter(|log| log.contains(text)) })
+            .await
+    }
+
     /// The logs of every run in this data folder, the first to the last, this host's own included.
     ///
     /// # Panics
@@ -304,7 +321,7 @@ impl Host {
             if let Some(status) = self.child.try_wait().expect("the host's state is known") {
                 return Ended { status, log: self.log() };
             }
-            assert!(Instant::now() < deadline, "the host does not end");
+            assert!(Instant::now() < deadline, "the host does not end:\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -339,13 +356,46 @@ impl Drop for Host {
     }
 }
 
-/// A port that was free a moment ago.
+/// A port for a host that is to have the same one again. It is below those that the system gives to whoever asks for any, so
+/// that nobody gets it while the host is down; and no other test of this process gets it.
 ///
 /// # Panics
 /// If there is none.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    listener.local_addr().expect("a listener has an address").port()
+    const FIRST: u16 = 12_000;
+    const COUNT: u16 = 18_000;
+    static NEXT: OnceLock<AtomicU16> = OnceLock::new();
+    // Test processes that run at once begin at different ports.
+    let random = || (RandomState::new().hash_one(std::process::id()) % u64::from(COUNT)) as u16;
+    let next = NEXT.get_or_init(|| AtomicU16::new(random()));
+    let mut ports = (0..COUNT).map(|_| FIRST + next.fetch_add(1, Ordering::Relaxed) % COUNT);
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a port is free")
+}
+
+/// A port of 127.0.0.1 on which nobody listens for as long as this value lives.
+#[derive(Debug)]
+pub struct DeadPort {
+    socket: TcpSocket,
+}
+
+impl DeadPort {
+    /// Takes a port.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn take() -> Self {
+        let socket = TcpSocket::new_v4().expect("there are sockets");
+        socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port is free");
+        Self { socket }
+    }
+
+    /// `http://127.0.0.1:<port>`.
+    ///
+    /// # Panics
+    /// Never.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.socket.local_addr().expect("it is bound"))
+    }
 }
 
 /// A thousand clients need more files than many systems give by default. Hosts inherit what is allowed here.

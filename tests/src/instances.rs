@@ -47,6 +47,15 @@ impl Client {
         reply.json()["historyEvents"].as_array().unwrap_or_else(|| panic!("{id}: {reply:?}")).clone()
     }
 
+    /// Reads everything that is recorded of an instance, with the times at which attempts and polls are due.
+    ///
+    /// # Panics
+    /// If there is no such instance.
+    pub async fn raw_history(&self, id: &str) -> Vec<Value> {
+        let reply = self.get(&format!("{}?showRawHistory=true", path(id))).await;
+        reply.json()["historyEvents"].as_array().unwrap_or_else(|| panic!("{id}: {reply:?}")).clone()
+    }
+
     /// How many events its history shows: none before its first turn.
     pub async fn history_len(&self, id: &str) -> usize {
         let reply = self.get(&format!("{}?showHistory=true", path(id))).await;
@@ -61,10 +70,22 @@ impl Client {
         eventually(&format!("instance {id} becomes {wanted}"), || async {
             let status = self.status(id).await;
             if status["runtimeStatus"] == wanted {
-                return Some(status);
+                return Ok(status);
             }
             assert!(!is_final(&status), "instance {id} should become {wanted}: {status}");
-            None
+            Err(status.to_string())
+        })
+        .await
+    }
+
+    /// Waits until the first turn of an instance; returns its status, which may be final.
+    ///
+    /// # Panics
+    /// If it does not begin in time.
+    pub async fn wait_for_begin(&self, id: &str) -> Value {
+        eventually(&format!("instance {id} begins"), || async {
+            let status = self.status(id).await;
+            if status["runtimeStatus"] == "Pending" { Err(status.to_string()) } else { Ok(status) }
         })
         .await
     }

@@ -16,24 +16,56 @@ pub use host::{Host, HostBuilder};
 pub use peer::Peer;
 pub use server::{Answer, Server};
 
-use std::{future::Future, time::Duration};
+use std::{fmt::Debug, future::Future, time::Duration};
 
 use tokio::time::Instant;
 
 /// How long a test waits for what must happen. Far more than it takes: tests run beside each other on slow machines.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Asks again and again until there is an answer.
+/// Spans in milliseconds, each longer than the one before, for tests that must do something before a span is over: where the
+/// machine was too slow for one they begin anew with the next.
+pub const SPANS_MS: [u64; 4] = [400, 1_600, 6_400, 25_600];
+
+/// What a look told: what was looked for, or what was there instead.
+pub trait Look {
+    /// What was looked for.
+    type Found;
+
+    /// The one, or a text about the other.
+    ///
+    /// # Errors
+    /// What was there instead.
+    fn found(self) -> Result<Self::Found, String>;
+}
+
+impl<T> Look for Option<T> {
+    type Found = T;
+
+    fn found(self) -> Result<T, String> {
+        self.ok_or_else(|| "nothing of the kind".to_owned())
+    }
+}
+
+impl<T, E: Debug> Look for Result<T, E> {
+    type Found = T;
+
+    fn found(self) -> Result<T, String> {
+        self.map_err(|seen| format!("{seen:?}"))
+    }
+}
+
+/// Looks again and again until it finds something.
 ///
 /// # Panics
-/// If there is none within [`PATIENCE`].
-pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
+/// If there is nothing within [`PATIENCE`]; the message has what was there instead, if the look tells.
+pub async fn eventually<L: Look, F: Future<Output = L>>(what: &str, mut look: impl FnMut() -> F) -> L::Found {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        if let Some(answer) = ask().await {
-            return answer;
+        match look().await.found() {
+            Ok(found) => return found,
+            Err(seen) => assert!(Instant::now() < deadline, "waited in vain: {what}; there was {seen}"),
         }
-        assert!(Instant::now() < deadline, "waited in vain: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -129,7 +129,7 @@ impl Peer {
         async move {
             eventually(&format!("{count} requests for {target}"), || async {
                 let seen = self.seen(&target);
-                (seen.len() >= count).then_some(seen)
+                if seen.len() >= count { Ok(seen) } else { Err(seen) }
             })
             .await
         }

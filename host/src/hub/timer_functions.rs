@@ -331,10 +331,13 @@ async fn store(inner: &Inner, function: &TimerFunction, standing: Standing) {
     if !function.is_monitored {
         return;
     }
-    if let Err(error) = inner.storage.put_timer_status(function.name.clone(), function.status(standing)).await {
-        inner.note(&error);
-        // The next firing writes it; after a crash before that, this one fires once more.
-        error!(function = %function.name, %error, "cannot keep where a timer's schedule stands");
+    match inner.storage.put_timer_status(function.name.clone(), function.status(standing)).await {
+        Ok(()) => debug!(function = %function.name, "it is kept where a timer's schedule stands"),
+        Err(error) => {
+            inner.note(&error);
+            // The next firing writes it; after a crash before that, this one fires once more.
+            error!(function = %function.name, %error, "cannot keep where a timer's schedule stands");
+        }
     }
 }
 

@@ -48,7 +48,7 @@ function adapt() {
 const { client, start, status, statusBy, purgeBy, wait } = adapt();
 
 async function eventually(what, ask) {
-    const deadline = Date.now() + 60_000;
+    const deadline = Date.now() + 120_000;
     for (;;) {
         const answer = await ask();
         if (answer) return answer;

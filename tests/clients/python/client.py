@@ -24,7 +24,7 @@ LINKS = ["statusQueryGetUri", "sendEventPostUri", "terminatePostUri", "rewindPos
 
 
 async def eventually(what, ask):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while True:
         answer = await ask()
         if answer:

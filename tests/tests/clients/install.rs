@@ -16,7 +16,7 @@ use crate::source;
 const REQUIRED: &str = "SOLOIST_TEST_CLIENTS";
 
 /// How long one step of an installation may take.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A language's clients.
 #[derive(Clone, Copy)]

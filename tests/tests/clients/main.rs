@@ -12,7 +12,7 @@ use soloist_tests::{Host, HostBuilder};
 use tokio::{io::AsyncWriteExt as _, process::Command};
 
 /// How long one client may take over all of its methods.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// How a client reaches the host.
 #[derive(Clone, Copy)]

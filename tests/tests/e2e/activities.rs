@@ -1,9 +1,12 @@
 //! What activities see, and how long they may take.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
-use soloist_tests::{Answer, Host, Server, eventually, folder::AppCopy};
+use soloist_tests::{Answer, Host, Server, eventually, folder::AppCopy, instances::MANAGEMENT};
 
 /// The CPU time that a process has used, in clock ticks (of 10 ms).
 fn cpu_ticks(pid: u32) -> u64 {
@@ -30,16 +33,25 @@ async fn an_activity_knows_who_asks_and_how_often() {
     assert_eq!((&second["sequence"], &second["attempt"], &second["tags"]), (&json!(1), &json!(2), &json!([])));
     assert_ne!(first["idempotencyKey"], second["idempotencyKey"]);
     // Each attempt has a key of its own, and so has each instance and each execution.
-    let mut asked: Vec<String> = keys_asked(&host);
-    assert_eq!(asked.len(), 3, "{asked:?}");
+    wait_for_keys(&host, 3).await;
     host.start("Callers", "d", "0").await;
     host.output("d").await;
     host.start("Callers", "c", "0").await;
     host.output("c").await;
-    asked = keys_asked(&host);
+    let mut asked = wait_for_keys(&host, 9).await;
     asked.sort();
     asked.dedup();
     assert_eq!(asked.len(), 9, "{asked:?}");
+}
+
+/// Waits until the log has so many idempotency keys, and no more.
+async fn wait_for_keys(host: &Host, wanted: usize) -> Vec<String> {
+    eventually(&format!("{wanted} runs"), || async {
+        let asked = keys_asked(host);
+        assert!(asked.len() <= wanted, "{asked:?}");
+        if asked.len() == wanted { Ok(asked) } else { Err(asked) }
+    })
+    .await
 }
 
 /// The idempotency keys of every run of `WhoAsks`, over every run of the host.
@@ -52,9 +64,9 @@ fn keys_asked(host: &Host) -> Vec<String> {
 #[tokio::test]
 async fn a_repetition_after_kill_9_has_the_same_key_and_attempt() {
     let mut host = Host::start_default().await;
-    host.start("Callers", "c", "3000").await;
+    host.start("Callers", "c", "6000").await;
     for runs in 1..=3 {
-        eventually("it runs", || async { (keys_asked(&host).len() == runs).then_some(()) }).await;
+        wait_for_keys(&host, runs).await;
         if runs < 3 {
             host.kill9();
             host.restart().await;
@@ -85,7 +97,9 @@ async fn settings_of_the_app_are_the_environment_and_the_hosts_are_not() {
 
 /// Runs `Timeouts` and returns the kind and the message of what its activity ended with.
 async fn timed(host: &Host, id: &str, input: Value) -> (String, String) {
-    host.start("Timeouts", id, &input.to_string()).await;
+    // Not by a function, whose own time may be bounded here.
+    let start = format!("{MANAGEMENT}/orchestrators/Timeouts/{id}");
+    assert_eq!(host.post(&start, input.to_string()).await.status, 202);
     let output = host.output(id).await;
     (output["kind"].as_str().unwrap().to_owned(), output["message"].as_str().unwrap().to_owned())
 }
@@ -102,16 +116,21 @@ async fn an_activity_that_takes_too_long_is_stopped_and_fails() {
     };
     assert_eq!(timed(&host, "in-time", json!({"ms": 1, "timeout_ms": 60_000})).await.0, "None");
     assert_eq!(timed(&host, "sleeps", json!({"ms": 30_000, "timeout_ms": 400})).await, exceeded("Sleep"));
-    let fetches = json!({"ms": 1_500, "timeout_ms": 400, "url": server.url()});
+    let fetches = json!({"ms": 4_000, "timeout_ms": 400, "url": server.url()});
     assert_eq!(timed(&host, "fetches", fetches).await, exceeded("SleepThenFetch"));
+    let fetched = Instant::now() + Duration::from_secs(4);
     let spins = json!({"ms": 0, "timeout_ms": 400, "activity": "SpinStep"});
     assert_eq!(timed(&host, "spins", spins).await, exceeded("SpinStep"));
     // Each attempt is bounded by itself, and a timeout is a failure like any other for a retry policy.
     let retried = json!({"ms": 30_000, "timeout_ms": 400, "attempts": 2});
     assert_eq!(timed(&host, "retried", retried).await, exceeded("Sleep"));
-    assert_eq!(host.log().matches("activity stopped").count(), 5, "{}", host.log());
+    eventually("five are stopped", || async {
+        let log = host.log();
+        if log.matches("activity stopped").count() == 5 { Ok(()) } else { Err(log) }
+    })
+    .await;
     // Whatever they were at is over: no CPU is used, no request is sent.
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    tokio::time::sleep(Duration::from_millis(500).max(fetched.saturating_duration_since(Instant::now()))).await;
     let before = cpu_ticks(host.pid());
     tokio::time::sleep(Duration::from_secs(2)).await;
     let used = cpu_ticks(host.pid()) - before;
@@ -125,7 +144,8 @@ async fn an_activity_that_takes_too_long_is_stopped_and_fails() {
 #[tokio::test]
 async fn the_timeout_of_functions_bounds_every_activity() {
     let host = Host::builder().set("functionTimeout", "00:00:01").start().await;
-    host.start("Sleepers", "s", r#"{"n":3,"ms":60000}"#).await;
+    let start = format!("{MANAGEMENT}/orchestrators/Sleepers/s");
+    assert_eq!(host.post(&start, r#"{"n":3,"ms":60000}"#).await.status, 202);
     let failed = host.wait_for_status("s", "Failed").await;
     let text = "Orchestrator function 'Sleepers' failed: Timeout value of 00:00:01 exceeded by function 'Sleep'";
     assert_eq!(failed["output"], text);
@@ -135,7 +155,8 @@ async fn the_timeout_of_functions_bounds_every_activity() {
     let (_, message) = timed(&host, "shorter", json!({"ms": 60_000, "timeout_ms": 250})).await;
     assert!(message.contains("00:00:00.2500000 "), "{message}");
     // Its slot is free again, its orchestrator is bounded by nothing of the kind.
-    host.start("Timer", "t", r#"{"token":1,"ms":1500}"#).await;
+    let start = format!("{MANAGEMENT}/orchestrators/Timer/t");
+    assert_eq!(host.post(&start, r#"{"token":1,"ms":1500}"#).await.status, 202);
     host.output("t").await;
 }
 

@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use serde_json::json;
@@ -34,6 +35,8 @@ async fn keep_starting(client: Client, stop: Arc<AtomicBool>, starter: usize) ->
         };
         let id = format!("load-{starter}-{number}");
         client.start(function, &id, &input.to_string()).await;
+        // So that all of it can be looked at in the end, in every copy.
+        tokio::time::sleep(Duration::from_millis(5)).await;
         if function == "Collect" {
             assert_eq!(client.raise(&id, "Evt", "1").await.status, 202);
         }

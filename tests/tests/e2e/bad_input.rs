@@ -5,7 +5,6 @@ use std::{fs, path::Path, process::Output};
 use soloist_tests::{
     Host, artifacts, eventually,
     folder::{AppCopy, COMPONENT, component},
-    host::free_port,
 };
 
 /// What a host said that refused to start: exit code 1 and one line.
@@ -56,7 +55,7 @@ async fn a_missing_app_folder_is_named() {
 
 #[tokio::test]
 async fn a_port_in_use_names_the_port_its_holder_and_the_remedy() {
-    let holder = Host::builder().port(free_port()).start().await;
+    let holder = Host::start_default().await;
     let port: u16 = holder.address().rsplit_once(':').unwrap().1.parse().unwrap();
     let text = refusal(&Host::builder().port(port).refused().await);
     assert!(text.contains(&format!("port {port} is in use by")) && text.contains("--port"), "{text}");

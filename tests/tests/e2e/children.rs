@@ -1,6 +1,12 @@
 //! Orchestrations that start others: as children whose results they wait for, or on their own.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use soloist::{
+    ambient::{Ambient as _, System},
+    durable::Timestamp,
+};
 use soloist_tests::{Host, eventually, instances::path};
 
 fn parent(child: &str, inputs: Value) -> String {
@@ -42,6 +48,7 @@ async fn a_child_that_fails_fails_its_parent_once_its_attempts_are_used_up() {
 async fn children_pass_the_gate() {
     let host = Host::start_default().await;
     host.start("Eternal", "taken", "").await;
+    host.wait_for_status("taken", "Running").await;
     let input = json!({ "child": "Noop", "inputs": [null], "id": "taken" });
     host.start("Parent", "p", &input.to_string()).await;
     host.wait_for_status("p", "Failed").await;
@@ -143,18 +150,26 @@ async fn a_child_with_an_id_of_its_own_is_attempted_again_under_it() {
     assert_eq!(ends[0]["EventType"], "SubOrchestrationInstanceCompleted");
 }
 
+/// Checks that `later` has not begun if it is too early for that.
+async fn never_early(host: &Host, earliest: Timestamp) {
+    let status = host.status("later").await;
+    assert!(status["runtimeStatus"] == "Pending" || System.now() >= earliest, "{status}");
+}
+
 #[tokio::test]
 async fn a_detached_start_may_lie_ahead() {
     let mut host = Host::start_default().await;
+    let earliest = System.now().plus(Duration::from_millis(2_500));
     host.start("Schedules", "s", r#"{"id":"later","inMs":2500}"#).await;
     assert_eq!(host.output("s").await, "later");
-    assert_eq!(host.status("later").await["runtimeStatus"], "Pending");
+    never_early(&host, earliest).await;
     host.kill9();
     host.restart().await;
-    assert_eq!(host.status("later").await["runtimeStatus"], "Pending");
+    never_early(&host, earliest).await;
     // Its starter's end means nothing to it.
     host.raise("later", "Approval", "1").await;
     assert_eq!(host.output("later").await, 1);
+    assert!(System.now() >= earliest, "it has ended early");
     let history = host.history("later").await;
     assert!(history[0]["ScheduledStartTime"].is_string(), "{history:?}");
     host.start("Schedules", "never", &json!({"id": "far", "inMs": u64::MAX}).to_string()).await;

@@ -1,9 +1,13 @@
 //! What the tests of the commands share: running one against a host, and reading what it says.
 
 use std::{
+    ffi::CStr,
     fs::File,
     io::{Read as _, Write as _},
-    os::fd::{FromRawFd as _, OwnedFd},
+    os::{
+        fd::{AsRawFd as _, FromRawFd as _},
+        unix::fs::OpenOptionsExt as _,
+    },
     process::{Command, Output, Stdio},
 };
 
@@ -80,15 +84,26 @@ pub(crate) fn on_terminal(host: &Host, arguments: &[&str], typed: &str, variable
     (child.wait().unwrap().code().unwrap(), String::from_utf8(shown).unwrap())
 }
 
-/// A terminal: the end of who types and reads, and the program's.
-fn terminal() -> (File, OwnedFd) {
-    let (mut master, mut slave) = (0, 0);
-    let (name, settings, size) = (std::ptr::null_mut(), std::ptr::null(), std::ptr::null());
-    // SAFETY: two valid places for the descriptors; the rest may be null.
-    let opened = unsafe { libc::openpty(&raw mut master, &raw mut slave, name, settings, size) };
-    assert_eq!(opened, 0, "{}", std::io::Error::last_os_error());
-    // SAFETY: both were opened just now and belong to nobody else.
-    unsafe { (File::from(OwnedFd::from_raw_fd(master)), OwnedFd::from_raw_fd(slave)) }
+/// A terminal: the end of who types and reads, and the program's. No host that a test beside this one starts inherits either:
+/// with the latter, reading would end only with that host.
+fn terminal() -> (File, File) {
+    // SAFETY: a plain system call.
+    let master = unsafe { libc::posix_openpt(libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC) };
+    assert!(master >= 0, "{}", std::io::Error::last_os_error());
+    // SAFETY: it was opened just now and belongs to nobody else.
+    let master = unsafe { File::from_raw_fd(master) };
+    let mut name = [0; 64];
+    // SAFETY: the descriptor is a terminal's; the name has a place of the length that is told.
+    let made = unsafe {
+        libc::grantpt(master.as_raw_fd()) == 0
+            && libc::unlockpt(master.as_raw_fd()) == 0
+            && libc::ptsname_r(master.as_raw_fd(), name.as_mut_ptr(), name.len()) == 0
+    };
+    assert!(made, "{}", std::io::Error::last_os_error());
+    // SAFETY: the call succeeded: it has put a text with its end there.
+    let name = unsafe { CStr::from_ptr(name.as_ptr()) }.to_str().unwrap();
+    let slave = File::options().read(true).write(true).custom_flags(libc::O_NOCTTY).open(name).unwrap();
+    (master, slave)
 }
 
 /// Runs a command against a host.

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use soloist_tests::{Answer, Host, Server, host::free_port};
+use soloist_tests::{Answer, Host, Server, host::DeadPort};
 
 use crate::cli::{Said, on, soloist};
 
@@ -66,10 +66,13 @@ async fn each_way_to_fail_has_its_exit_code() {
 
 #[tokio::test]
 async fn a_host_that_is_not_there_silent_or_another_is_told_apart() {
-    let nobody = format!("http://127.0.0.1:{}", free_port());
+    let dead = DeadPort::take();
+    let nobody = dead.url();
     let said = at(&nobody, &["instances", "list", "--format", "json"], &[]).await.with(5);
     assert!(said.error()["message"].as_str().unwrap().contains(&nobody), "{said:?}");
-    at("http://no-such-host.invalid", &["entities", "list"], &[]).await.with(5);
+    // However long it takes to learn that there is none.
+    let patient = ["entities", "list", "--request-timeout", "1000s"];
+    at("http://no-such-host.invalid", &patient, &[]).await.with(5);
     let silent = Server::start(Answer::Silence).await;
     let said = at(&silent.url(), &["instances", "list", "--request-timeout", "300ms"], &[]).await.with(8);
     assert!(said.err.contains("did not answer within 0.3 s"), "{said:?}");

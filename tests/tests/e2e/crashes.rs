@@ -8,7 +8,8 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use soloist_tests::{Client, Host};
+use soloist_tests::{Client, Host, eventually};
+use tokio::task::JoinHandle;
 
 /// How often the host is killed; `SOLOIST_TEST_KILLS` says otherwise.
 const KILLS: usize = 10;
@@ -73,23 +74,25 @@ impl Kind {
     }
 }
 
-/// Starts one orchestration after the other until the host is gone.
-async fn keep_starting(client: Client, orders: Orders, round: usize, starter: usize) {
+/// Starts one orchestration after the other until the host is gone; returns those who send events meanwhile.
+async fn keep_starting(client: Client, orders: Orders, round: usize, starter: usize) -> Vec<JoinHandle<()>> {
+    let mut senders = Vec::new();
     for number in 0.. {
         let kind = Kind::of(number + starter);
         let id = format!("{kind:?}-{round}-{starter}-{number}");
         let order = Order { kind, is_started: false, next_event: 0, acknowledged: vec![] };
         orders.lock().unwrap().insert(id.clone(), order);
         let target = format!("/api/orchestrators/{kind:?}/{id}");
-        let Ok(reply) = client.try_post(&target, kind.input(&id).to_string()).await else { return };
+        let Ok(reply) = client.try_post(&target, kind.input(&id).to_string()).await else { break };
         assert_eq!(reply.status, 202, "{reply:?}");
         orders.lock().unwrap().get_mut(&id).unwrap().is_started = true;
         if kind == Kind::Collect {
-            tokio::spawn(send_events(client.clone(), orders.clone(), id));
+            senders.push(tokio::spawn(send_events(client.clone(), orders.clone(), id)));
         }
         // So that the host keeps up, and its kill meets orchestrations in every state.
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    senders
 }
 
 /// Sends a `Collect` its events, one after the other, until the host is gone.
@@ -121,12 +124,17 @@ fn random(bound: u64) -> u64 {
 /// The instances whose end the log of one run tells.
 fn ended_in(log: &str) -> Vec<&str> {
     let ends = log.lines().filter(|line| line.contains("orchestration ended"));
-    ends.map(|line| line.split_once("instance_id=").unwrap().1.split(' ').next().unwrap()).collect()
+    // A kill may cut the last line.
+    ends.filter_map(|line| line.split_once("instance_id=")?.1.split_once(' ')).map(|(id, _)| id).collect()
+}
+
+/// The round in which an instance was asked for.
+fn round_of(id: &str) -> usize {
+    id.split('-').nth(1).unwrap().parse().unwrap()
 }
 
 /// How many of the kills met orchestrations that were acknowledged before and ended after them.
 fn kills_that_met_work(logs: &[String]) -> usize {
-    let round_of = |id: &str| -> usize { id.split('-').nth(1).unwrap().parse().unwrap() };
     let meets = |kill: &usize| logs[kill + 1..].iter().flat_map(|log| ended_in(log)).any(|id| round_of(id) <= *kill);
     (0..logs.len() - 1).filter(meets).count()
 }
@@ -155,12 +163,22 @@ async fn survive(mut host: Host) {
             cut.map(|(id, _)| id.clone()).collect()
         };
         let starters = (0..STARTERS).map(|starter| keep_starting(client.clone(), orders.clone(), round, starter));
-        let mut tasks: Vec<_> = starters.map(tokio::spawn).collect();
-        tasks.extend(cut.into_iter().map(|id| tokio::spawn(send_events(client.clone(), orders.clone(), id))));
+        let starters: Vec<_> = starters.map(tokio::spawn).collect();
+        let cut = cut.into_iter().map(|id| tokio::spawn(send_events(client.clone(), orders.clone(), id)));
+        let mut senders: Vec<_> = cut.collect();
+        // So that the kill meets something on a slow machine, too.
+        eventually("something is started", || async {
+            let of_round = |(id, order): (&String, &Order)| order.is_started && round_of(id) == round;
+            orders.lock().unwrap().iter().any(of_round).then_some(())
+        })
+        .await;
         tokio::time::sleep(Duration::from_millis(20 + random(600))).await;
         host.kill9();
-        for task in tasks {
-            task.await.unwrap();
+        for starter in starters {
+            senders.extend(starter.await.unwrap());
+        }
+        for sender in senders {
+            sender.await.unwrap();
         }
         host.restart().await;
     }
@@ -177,8 +195,6 @@ async fn survive(mut host: Host) {
 
 /// Checks every orchestration that was asked for.
 async fn check(host: &Host, orders: &Orders) {
-    // Event senders of the last round may have a reply in hand still.
-    tokio::time::sleep(Duration::from_millis(100)).await;
     let orders = std::mem::take(&mut *orders.lock().unwrap());
     let there: Vec<String> =
         host.list("").await.iter().map(|status| status["instanceId"].as_str().unwrap().to_owned()).collect();

@@ -9,7 +9,7 @@ use soloist_tests::{Host, eventually, instances::path};
 async fn entries(host: &Host, id: &str, wanted: usize) -> Value {
     eventually("the entries are shown", || async {
         let shown = host.status(id).await["customStatus"].clone();
-        (shown.as_array().map_or(0, Vec::len) == wanted).then_some(shown)
+        if shown.as_array().map_or(0, Vec::len) == wanted { Ok(shown) } else { Err(shown) }
     })
     .await
 }

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use serde_json::{Value, json};
 use soloist_tests::{
-    Host, HostBuilder, Peer,
+    Host, HostBuilder, Peer, eventually,
     folder::AppCopy,
+    host::DeadPort,
     peer::{Answer, Seen},
 };
 
@@ -160,6 +163,13 @@ async fn credentials_do_not_follow_a_location_to_another_origin() {
     }
 }
 
+/// When the first look after the accepted work of `job` is due.
+async fn poll_due(host: &Host) -> Option<String> {
+    let history = host.raw_history("job").await;
+    let scheduled = history.iter().find(|event| event["EventType"] == "HttpPollScheduled")?;
+    Some(scheduled["FireAt"].as_str().expect("a time").to_owned())
+}
+
 #[tokio::test]
 async fn kill_9_neither_restarts_accepted_work_nor_shortens_a_wait() {
     const WAIT: Duration = Duration::from_secs(4);
@@ -174,18 +184,24 @@ async fn kill_9_neither_restarts_accepted_work_nor_shortens_a_wait() {
     host.start("CallHttp", "job", &json!({ "method": "POST", "uri": peer.url("/start") }).to_string()).await;
     let start = peer.wait_for("/start", 1).await[0].clone();
     // That it was accepted is recorded a moment after it was answered.
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    let due = eventually("it is accepted", || async { poll_due(&host).await }).await;
     host.kill9();
     host.restart().await;
     tokio::time::sleep(Duration::from_millis(700)).await;
     host.kill9();
+    let back = Instant::now();
     host.restart().await;
+    let began_in = back.elapsed();
     assert_eq!(host.output("job").await["content"], "done");
     assert_eq!(peer.seen("/start").len(), 1, "the work was begun once");
+    assert_eq!(poll_due(&host).await, Some(due), "the wait is the same");
     let polls = peer.seen("/status");
-    assert_eq!(polls.len(), 2);
+    // One that a kill cut short is repeated.
+    assert!((2..=4).contains(&polls.len()), "{polls:?}");
     let waited = polls[0].at.duration_since(start.at);
-    assert!(waited >= WAIT - Duration::from_millis(50) && waited < 2 * WAIT, "{waited:?}");
+    assert!(waited >= WAIT - Duration::from_millis(50), "{waited:?}");
+    // A wait that began anew would end later; a machine on which hosts need that long cannot tell.
+    assert!(polls[0].at < back + WAIT || began_in > WAIT / 2, "{waited:?}");
 }
 
 #[tokio::test]
@@ -219,7 +235,7 @@ async fn requests_are_repeated_as_their_policy_says() {
     let app = app(&allowing());
     let host = builder(&app).start().await;
     let retried = |target: &str, codes: &[u16]| {
-        let (uri, timeout) = (peer.url(target), if target == "/slow" { 300 } else { 20_000 });
+        let (uri, timeout) = (peer.url(target), if target == "/slow" { 2_000 } else { 100_000 });
         json!({ "uri": uri, "attempts": 3, "statusCodes": codes, "timeoutMs": timeout })
     };
     assert_eq!(call(&host, "busy", &retried("/busy", &[503])).await["content"], "ok");
@@ -243,7 +259,7 @@ async fn what_gets_no_answer_fails_with_its_reason() {
         _ => Answer::hang_up(),
     })
     .await;
-    let closed = soloist_tests::host::free_port();
+    let closed = DeadPort::take();
     let app = app(&allowing());
     let host = builder(&app).start().await;
     let uri = |target: &str| json!({ "uri": peer.url(target) });
@@ -261,7 +277,7 @@ async fn what_gets_no_answer_fails_with_its_reason() {
         ("large", uri("/large"), "HttpResponseTooLarge", "maxPayloadBytes"),
         ("parts", uri("/parts"), "InvalidHttpRequest", "Multipart content is not supported with CallHttpAsync."),
         ("hangs-up", uri("/x?secret=1"), "HttpRequestException", "got no answer"),
-        ("closed", json!({ "uri": format!("http://127.0.0.1:{closed}/") }), "HttpRequestException", "got no answer"),
+        ("closed", json!({ "uri": closed.url() }), "HttpRequestException", "got no answer"),
         ("relative", json!({ "uri": "/x" }), "InvalidHttpRequest", "no absolute URL"),
         ("scheme", json!({ "uri": "file:///etc/passwd" }), "InvalidHttpRequest", "no absolute URL"),
         ("user", json!({ "uri": "http://me:pw@127.0.0.1/" }), "InvalidHttpRequest", "user name"),
@@ -274,7 +290,12 @@ async fn what_gets_no_answer_fails_with_its_reason() {
             "TokenSourceNotConfigured",
             "'AzureManagedIdentity'",
         ),
-        ("gate", json!({ "uri": "http://10.0.0.1/x", "timeoutMs": 5_000 }), "HttpDestinationRefused", "outboundAllow"),
+        (
+            "gate",
+            json!({ "uri": "http://10.0.0.1/x", "timeoutMs": 100_000 }),
+            "HttpDestinationRefused",
+            "outboundAllow",
+        ),
     ] {
         let failed = call(&host, id, &request).await;
         let message = failed["message"].as_str().unwrap_or_else(|| panic!("{id}: {failed}"));
@@ -310,5 +331,6 @@ async fn a_terminated_instance_asks_no_more() {
     assert_eq!(host.post(&format!("{}/terminate", soloist_tests::instances::path("t")), "").await.status, 202);
     let asked = peer.seen("/status").len();
     tokio::time::sleep(Duration::from_millis(2_500)).await;
-    assert_eq!(peer.seen("/status").len(), asked);
+    // One may have been on its way.
+    assert!(peer.seen("/status").len() <= asked + 1, "{asked}");
 }

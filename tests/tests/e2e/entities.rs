@@ -35,7 +35,8 @@ async fn state(client: &Client, name: &str, key: &str) -> Option<Value> {
 
 async fn wait_for_state(client: &Client, name: &str, key: &str, wanted: Option<Value>) {
     eventually(&format!("@{name}@{key} becomes {wanted:?}"), || async {
-        (state(client, name, key).await == wanted).then_some(())
+        let state = state(client, name, key).await;
+        if state == wanted { Ok(()) } else { Err(state) }
     })
     .await;
 }
@@ -112,7 +113,7 @@ async fn orchestrations_call_and_signal_entities() {
 
 #[tokio::test]
 async fn what_a_failed_operation_did_is_undone_and_others_are_not_harmed() {
-    let host = Host::start_default().await;
+    let host = Host::builder().set("extensions.soloist.guestCpuMilliseconds", "1000").start().await;
     signal(&host, "Probe", "p", "set", "1").await;
     wait_for_state(&host, "probe", "p", Some(json!(1))).await;
     for (failing, kind) in
@@ -162,7 +163,14 @@ async fn a_scheduled_signal_comes_in_time_and_survives_a_kill() {
         assert_eq!(reply.status, 202, "{reply:?}");
     }
     signal(&host, "Counter", "c", "add", "1").await;
-    wait_for_state(&host, "counter", "c", Some(json!(1))).await;
+    // The others may have come as well, in time.
+    eventually("the signal that was not scheduled has come", || async {
+        let sum = state(&host, "counter", "c").await.map_or(0, |sum| sum.as_u64().unwrap());
+        let earliest = if sum >= 100 { 2_500 } else { 0 };
+        assert!(System.now() >= now.plus(Duration::from_millis(earliest)), "{sum} is early");
+        (sum % 10 == 1).then_some(())
+    })
+    .await;
     host.kill9();
     host.restart().await;
     wait_for_state(&host, "counter", "c", Some(json!(111))).await;
@@ -211,7 +219,7 @@ async fn a_lock_ends_with_its_holder_however_that_ends() {
         hold(&host, &id).await;
         signal(&host, "Counter", "a", "add", "1").await;
         let waits = format!("waits-{n}");
-        host.start("TryLocks", &waits, "[[\"a\",\"b\"],60000]").await;
+        host.start("TryLocks", &waits, "[[\"a\",\"b\"],1000000]").await;
         let refused = format!("refused-{n}");
         host.start("TryLocks", &refused, "[[\"b\"],50]").await;
         assert_eq!(host.output(&refused).await, false, "it is locked");
@@ -280,6 +288,8 @@ async fn no_signal_is_lost_or_doubled_by_kills() {
             })
             .collect();
         host.start("CallEntity", &format!("calls-{round}"), &operation("Counter", "called", "add", json!(1), 50)).await;
+        eventually("something is acknowledged", || async { (acknowledged.load(Ordering::Relaxed) > 0).then_some(()) })
+            .await;
         tokio::time::sleep(Duration::from_millis(60 + 90 * round as u64)).await;
         host.kill9();
         for client in clients {

@@ -117,7 +117,7 @@ async fn an_orchestration_can_be_started_and_waited_for() {
         assert_eq!((reply.status, &reply.json()["Message"]), (400, &json!(message)), "{tail}");
         assert!(reply.json()["ExceptionMessage"].as_str().unwrap().starts_with(exception), "{reply:?}");
     }
-    let waited = host.post(&start("E1_HelloSequence?timeout=50&pollingInterval=0.05"), "").await;
+    let waited = host.post(&start("E1_HelloSequence?timeout=200&pollingInterval=0.05"), "").await;
     assert_eq!((waited.status, waited.text()), (200, r#"["Hello Tokyo!","Hello Seattle!","Hello London!"]"#));
     let late = host.post(&start("Eternal?timeout=0.3&pollingInterval=0.1"), "").await;
     assert_eq!(late.status, 202);

@@ -1,10 +1,10 @@
 //! What operators do to instances: suspend, resume, restart, purge by a filter.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use soloist_tests::{
-    Host, Reply,
+    Host, Reply, SPANS_MS, eventually,
     instances::{MANAGEMENT, path},
 };
 
@@ -79,14 +79,28 @@ async fn without_resident_guests_what_arrives_during_a_suspension_is_taken_too()
     arrivals(&Host::builder().without_residents().start().await).await;
 }
 
+/// Starts an instance that waits for a while, and suspends it meanwhile; returns when the wait is over, and how many milliseconds it
+/// takes.
+async fn held_while_it_waits(host: &Host, function: &str, id: &str, input: impl Fn(u64) -> String) -> (Instant, u64) {
+    for ms in SPANS_MS {
+        host.start(function, id, &input(ms)).await;
+        host.wait_for_begin(id).await;
+        // Once its first turn is over: an activity has been asked for.
+        eventually("it waits", || async { (host.history_len(id).await > 0).then_some(()) }).await;
+        if operate(host, id, "suspend").await.status == 202 {
+            return (Instant::now() + Duration::from_millis(ms), ms);
+        }
+        // This machine needs a longer wait.
+        host.output(id).await;
+    }
+    panic!("{id} is always over before it is suspended");
+}
+
 async fn arrivals(host: &Host) {
     host.start("Collect", "c", r#"{"token":"c","can":4}"#).await;
-    host.start("Timer", "t", r#"{"token":"t","ms":400}"#).await;
-    host.start("Sleepers", "s", r#"{"n":2,"ms":400}"#).await;
-    for id in ["t", "s"] {
-        host.wait_for_status(id, "Running").await;
-        accepted(host, id, "suspend").await;
-    }
+    let (timer_over, timer_ms) =
+        held_while_it_waits(host, "Timer", "t", |ms| json!({"token": "t", "ms": ms}).to_string()).await;
+    let (sleeps_over, _) = held_while_it_waits(host, "Sleepers", "s", |ms| json!({"n": 2, "ms": ms}).to_string()).await;
     for number in 0..15 {
         match number {
             5 => accepted(host, "c", "suspend").await,
@@ -97,22 +111,20 @@ async fn arrivals(host: &Host) {
     }
     host.raise("c", "Evt", "\"END\"").await;
     assert_eq!(host.output("c").await["events"], json!((0..15).collect::<Vec<_>>()));
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    tokio::time::sleep_until((timer_over.max(sleeps_over) + Duration::from_millis(200)).into()).await;
     for id in ["t", "s"] {
         assert_eq!(status(host, id).await, "Suspended", "{id}");
         accepted(host, id, "resume").await;
     }
-    assert_eq!(host.output("t").await, json!({"token": "t", "ms": 400}));
+    assert_eq!(host.output("t").await, json!({"token": "t", "ms": timer_ms}));
     assert_eq!(host.output("s").await, 2);
 }
 
 #[tokio::test]
 async fn an_activity_that_ends_during_a_suspension_survives_kill_9() {
     let mut host = Host::start_default().await;
-    host.start("Sleepers", "s", r#"{"n":1,"ms":300}"#).await;
-    host.wait_for_status("s", "Running").await;
-    accepted(&host, "s", "suspend").await;
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    let (over, _) = held_while_it_waits(&host, "Sleepers", "s", |ms| json!({"n": 1, "ms": ms}).to_string()).await;
+    tokio::time::sleep_until((over + Duration::from_millis(200)).into()).await;
     host.kill9();
     host.restart().await;
     assert_eq!(status(&host, "s").await, "Suspended");
@@ -190,7 +202,7 @@ async fn a_restart_runs_the_same_input_again_under_a_new_id() {
     host.start("Eternal", "live", "").await;
     assert_eq!(operate(&host, "live", "restart?restartWithNewInstanceId=True").await.status, 202);
     host.start("E1_HelloSequence", "hello", "").await;
-    let waited = operate(&host, "hello", "restart?timeout=50&pollingInterval=0.05").await;
+    let waited = operate(&host, "hello", "restart?timeout=200&pollingInterval=0.05").await;
     assert_eq!((waited.status, waited.json()[0].as_str()), (200, Some("Hello Tokyo!")));
     let unknown = operate(&host, "nobody", "restart").await;
     assert_eq!(unknown.status, 400);

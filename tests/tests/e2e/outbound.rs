@@ -20,7 +20,7 @@ async fn host_that_allows(rules: &[&str]) -> (AppCopy, Host) {
     let app = AppCopy::of(&FUNCTIONS);
     let settings = json!({
         "version": "2.0",
-        "extensions": { "soloist": { "outboundAllow": rules, "guestMemoryBytes": 64 << 20 } },
+        "extensions": { "soloist": { "outboundAllow": rules, "guestMemoryBytes": 64 << 20, "guestCpuMilliseconds": 200_000 } },
     });
     app.write("host.json", settings.to_string());
     let host = Host::builder().app(app.path()).start().await;
@@ -154,8 +154,8 @@ async fn a_server_that_does_not_answer_or_never_ends_is_given_up() {
     let text = failure(&host, "Fetch", "torn", json!({"url": torn.url()})).await;
     assert!(text.contains("reading a body"), "{text}");
     failure(&host, "Fetch", "noise", json!({"url": noise.url()})).await;
-    let refused = format!("http://127.0.0.1:{}/", soloist_tests::host::free_port());
-    let text = failure(&host, "Fetch", "closed", json!({"url": refused})).await;
+    let dead = soloist_tests::host::DeadPort::take();
+    let text = failure(&host, "Fetch", "closed", json!({"url": format!("{}/", dead.url())})).await;
     assert!(text.contains("nobody listens there"), "{text}");
     host.start("Noop", "healthy", "").await;
     host.output("healthy").await;

@@ -22,12 +22,17 @@ async fn the_singleton_sample_runs_once_at_a_time() {
     let taken = host.post("/api/orchestrators/SyncCatalog/catalog", job).await;
     assert_eq!((taken.status, taken.text()), (409, "An instance with ID 'catalog' already exists."));
     eventually("the job shows how far it is", || async {
-        (host.status("catalog").await["customStatus"]["page"] == 2).then_some(())
+        let status = host.status("catalog").await;
+        if status["customStatus"]["page"].as_u64() >= Some(2) { Ok(()) } else { Err(status) }
     })
     .await;
     host.kill9();
     host.restart().await;
-    assert_eq!(host.post("/api/orchestrators/SyncCatalog/catalog", job).await.status, 409);
+    let again = host.post("/api/orchestrators/SyncCatalog/catalog", job).await.status;
+    // On a slow machine it may be over by then, and a new one begin.
+    let ended = |line: &str| line.contains("orchestration ended") && line.contains("instance_id=catalog");
+    let is_over = || host.logs().iter().flat_map(|log| log.lines()).any(ended);
+    assert!(again == 409 || (again == 202 && is_over()), "{again}");
     let items = host.output("catalog").await;
     let status = host.status("catalog").await;
     assert_eq!(status["customStatus"], json!({ "page": 4, "of": 4, "items": items }));
@@ -89,7 +94,7 @@ async fn the_monitor_sample_watches_a_job_and_the_nightly_one_starts_a_singleton
         (found.status != 404).then_some(())
     })
     .await;
-    let watch = json!({ "url": peer.url("/job"), "pollingSeconds": 1, "expirySeconds": 60 });
+    let watch = json!({ "url": peer.url("/job"), "pollingSeconds": 1, "expirySeconds": 600 });
     host.start("E3_Monitor", "watch", &watch.to_string()).await;
     peer.wait_for("/job", 2).await;
     host.kill9();

@@ -189,7 +189,7 @@ async fn code_that_differs_from_the_history_leaves_the_instance_as_it_is_and_sho
         resume_once_stalled(&host).await;
         let text = diagnostics(&host, "a", "Non-Deterministic workflow detected").await;
         assert!(text.contains("VersionA") && text.contains("VersionB"), "{text}");
-        let log = host.log();
+        let log = host.wait_for_log("activity VersionA").await;
         let differing: Vec<&str> = log.lines().filter(|line| line.contains("activity VersionA")).collect();
         let [line] = differing[..] else { panic!("one line of the log has it: {differing:#?}") };
         if format == "text" {

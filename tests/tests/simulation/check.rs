@@ -45,7 +45,8 @@ pub async fn era(context: &Context, plan: &Plan) {
     let has_ended = History::check(records, &story);
     assert!(has_ended, "every instance must have ended: {story}");
     check_starts(&truth, purges, &snapshot, &story);
-    let consumed = check_outcome(plan, &truth, &snapshot, purges > 0, &story);
+    let is_loose = context.recorder.is_loose;
+    let consumed = check_outcome(plan, &truth, &snapshot, (purges > 0, is_loose), &story);
     check_sent_events(context, plan, &truth, purges, &consumed, &story);
     count(&context.tally, plan, &snapshot);
     plan.truth().judged = Some(snapshot.generation);
@@ -265,7 +266,13 @@ impl<'a> History<'a> {
 }
 
 /// Returns the events that were consumed.
-fn check_outcome(plan: &Plan, truth: &Truth, snapshot: &Snapshot, purged: bool, story: &str) -> Vec<u64> {
+fn check_outcome(
+    plan: &Plan,
+    truth: &Truth,
+    snapshot: &Snapshot,
+    (purged, is_loose): (bool, bool),
+    story: &str,
+) -> Vec<u64> {
     let fails = plan.program.iter().any(|step| matches!(step, Step::Fail));
     let must_be_terminated = truth.terminate_acked.is_some_and(|epoch| truth.is_certain(epoch));
     match snapshot.output.as_ref().expect("it has ended") {
@@ -273,7 +280,7 @@ fn check_outcome(plan: &Plan, truth: &Truth, snapshot: &Snapshot, purged: bool, 
             assert!(!must_be_terminated, "I3: an acknowledged terminate was lost: {story}");
             assert!(!fails, "it should have failed: {story}");
             let got: Vec<serde_json::Value> = serde_json::from_str(output.as_str()).expect("an array");
-            let consumed = check_output(&plan.program, &got, story);
+            let consumed = check_output(&plan.program, &got, is_loose, story);
             check_events(truth, &consumed, story);
             return consumed;
         }

@@ -19,6 +19,9 @@ const PACE: u32 = 100;
 /// For so long each backend is tried; `SOLOIST_STRESS_SECONDS` is another.
 const SECONDS: u64 = 4;
 
+/// So many commits are made at least, however long it takes: fewer would hardly meet anything.
+const COMMITS: u64 = 1_000;
+
 /// Runs worlds, several at once, for a while.
 fn stress(first: u64, open: impl Fn(u64) -> Open + Sync) {
     let seconds = std::env::var("SOLOIST_STRESS_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SECONDS);
@@ -29,7 +32,7 @@ fn stress(first: u64, open: impl Fn(u64) -> Open + Sync) {
             let (sum, open) = (&sum, &open);
             scope.spawn(move || {
                 for seed in (first + thread..).step_by(16) {
-                    if Instant::now() >= end {
+                    if Instant::now() >= end && sum.get(Of::Work, "commits") >= COMMITS {
                         return;
                     }
                     let faults = Faults::of_seed(seed);
@@ -41,7 +44,6 @@ fn stress(first: u64, open: impl Fn(u64) -> Open + Sync) {
     });
     let (worlds, commits) = (sum.get(Of::Work, "seeds"), sum.get(Of::Work, "commits"));
     println!("{worlds} worlds, {commits} commits, {} faults", sum.sum(Of::Fault));
-    assert!(commits > 500, "hardly anything was done");
 }
 
 #[test]

@@ -75,7 +75,8 @@ const SPIN: &str = "(func $spin (loop $l (br $l)))";
 
 #[tokio::test]
 async fn calls_that_loop_leave_the_thread_that_made_them() {
-    let fixture = Fixture::with(WasmConfig { cpu_limit: Duration::from_secs(60), ..config() });
+    let seconds = Duration::from_secs(60);
+    let fixture = Fixture::with(WasmConfig { cpu_limit: seconds, request_wait: seconds, ..config() });
     // A request with parameters loops; the others return. All on the one thread of this test.
     let spin = fixture.write("spin.wasm", Core::http("(call $spin) (i32.const 64)").with(SPIN).component());
     let fine = fixture.write("fine.wasm", Core::http("(i32.const 64)").component());
