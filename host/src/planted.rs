@@ -81,6 +81,10 @@ mod on {
         RewindKeepsFailures,
         /// A rewind drops results of activities, so that they run again.
         RewindDropsResults,
+        /// A rewound execution sends again what the turn that was undone had sent.
+        RewindSendsAgain,
+        /// A rewind drops failures to which the code has answered: it does not compare its replays.
+        RewindReplaysNothing,
     }
 
     thread_local! {

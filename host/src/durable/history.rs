@@ -259,6 +259,8 @@ pub struct ExecutionRewound {
     pub failure: Failure,
     /// The activities, children and durable HTTP calls that are attempted anew.
     pub tasks: Vec<RewoundTask>,
+    /// What the failing turn had sent ([`HistoryEvent::sent`]): it is not sent again when the code asks for the same.
+    pub sent: Vec<HistoryEvent>,
 }
 
 /// An activity, child or durable HTTP call that a rewind attempts anew; its retry policy counts from here.
@@ -480,6 +482,43 @@ pub struct ComponentReplaced {
 }
 
 impl HistoryEvent {
+    /// The number of an action that is done once it is sent, though its execution ends with the same turn: a signal, an event,
+    /// and a detached start.
+    pub fn sent(&self) -> Option<Sequence> {
+        match self {
+            Self::EntitySignaled(signal) => Some(signal.sequence),
+            Self::EventSent(sent) => Some(sent.sequence),
+            Self::ChildScheduled(child) if child.detached => Some(child.sequence),
+            _ => None,
+        }
+    }
+
+    /// True if two actions send the same under the same number; at which time does not matter, for that is often reckoned from
+    /// the clock.
+    pub(super) fn sends_the_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::EntitySignaled(one), Self::EntitySignaled(other)) => {
+                let of = |signal: &EntitySignaled| EntitySignaled { scheduled: None, ..signal.clone() };
+                of(one) == of(other)
+            }
+            (Self::ChildScheduled(one), Self::ChildScheduled(other)) => {
+                let of = |child: &ChildScheduled| ChildScheduled { scheduled_start: None, ..child.clone() };
+                of(one) == of(other)
+            }
+            (one, other) => one == other,
+        }
+    }
+
+    /// The number of the activity, child or durable HTTP call that failed for good.
+    pub(super) fn final_failure(&self) -> Option<(Sequence, &Failure)> {
+        match self {
+            Self::TaskFailed { sequence, failure }
+            | Self::ChildFailed { sequence, failure }
+            | Self::HttpFailed { sequence, failure } => Some((*sequence, failure)),
+            _ => None,
+        }
+    }
+
     /// True for what the code asked for (as against what happened to it): these are compared on replay, in order.
     /// Custom status and consumed events take no number and are not compared.
     pub fn is_compared_action(&self) -> bool {

@@ -41,6 +41,8 @@ pub struct Instance {
     size: HistorySize,
     /// It was rewound, and its code has not run since: the turns from this one on are handed to it once more.
     rerun: Option<TurnNumber>,
+    /// What turns that were undone by rewinds have sent, and no turn that was kept.
+    sent_before: Vec<HistoryEvent>,
 }
 
 /// What an [`OpenTask`] does.
@@ -180,6 +182,7 @@ impl Instance {
             custom_status: None,
             size: HistorySize::default(),
             rerun: None,
+            sent_before: Vec::new(),
         }
     }
 
@@ -237,6 +240,10 @@ impl Instance {
         for event in &record.events {
             self.apply_event(event);
         }
+        if !self.sent_before.is_empty() {
+            let next = self.next_sequence;
+            self.sent_before.retain(|action| action.sent() >= Some(next));
+        }
         if self.status.is_terminal() {
             self.tasks.clear();
             self.running = 0;
@@ -245,6 +252,7 @@ impl Instance {
             self.timers_by_due.clear();
             self.section = None;
             self.rerun = None;
+            self.sent_before.clear();
         }
     }
 
@@ -372,6 +380,7 @@ impl Instance {
             HistoryEvent::ExecutionRewound(rewound) => {
                 self.rerun = Some(rewound.from);
                 rewound.tasks.iter().for_each(|task| self.attempt_anew(task));
+                self.sent_before.extend(rewound.sent.iter().cloned());
             }
             HistoryEvent::ExecutionStarted(_)
             | HistoryEvent::ExecutionCompleted { .. }
@@ -507,6 +516,11 @@ impl Instance {
     /// The turn from which on a rewound execution's code is handed its turns once more; `None` once it was.
     pub fn rerun(&self) -> Option<TurnNumber> {
         self.rerun
+    }
+
+    /// True if a turn that was undone by a rewind has sent this very action: it must not be sent again.
+    pub(super) fn has_sent(&self, action: &HistoryEvent) -> bool {
+        !planted!(RewindSendsAgain) && self.sent_before.iter().any(|sent| sent.sends_the_same(action))
     }
 
     /// An activity, child or HTTP call that was asked for and has neither ended nor been canceled.

@@ -41,7 +41,7 @@ pub use instance::{Instance, NotAHistory, OpenChild, OpenTask, Work};
 pub use json::{DEPTH_MAX, Json, JsonError};
 pub use message::{InboxMessage, Message};
 pub use replay::{DiffRow, Divergence, Replay};
-pub use rewind::{Rewind, RewindOrder, RewoundHistory};
+pub use rewind::{Rewind, RewindOrder, RewoundHistory, Unanswered};
 pub use size::HistorySize;
 pub use status::{OverridableStates, RuntimeStatus, UnknownStatus};
 pub use turn::{EndedTurn, Hold, Stall, Successor, Turn, TurnLimits};

@@ -3,8 +3,11 @@
 //! What the code asked for last is the point to which it is undone: the turns up to there stay as they are. In the turns after
 //! it stays what happened (results, events, timers), but for the final failures: they are dropped, and their activities and
 //! children are open again. The code is handed those turns once more, as new ones, so whatever it makes of them is recorded
-//! now: the same as before, or something else, now that a failure is missing or the code was mended. A failure to which the
-//! code had answered by asking for something stays.
+//! now: the same as before, or something else, now that a failure is missing or the code was mended. What the failing turn had
+//! sent is kept in mind, and not sent again.
+//!
+//! A failure before those turns stays if the code has answered to it by asking for something, and is dropped if it has not
+//! ([`Unanswered`]).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,18 +15,28 @@ use std::{
 };
 
 use super::{
-    ComponentReplaced, ExecutionRewound, ExecutionStarted, Failure, GenerationKey, HistoryEvent, Instance, InstanceId,
-    InstanceKey, NotAHistory, OpenChild, RewoundTask, RuntimeStatus, Sequence, Timestamp, TurnNumber, TurnRecord, Work,
+    ChildScheduled, ComponentReplaced, ExecutionRewound, ExecutionStarted, Failure, GenerationKey, HistoryEvent,
+    Instance, InstanceId, InstanceKey, NotAHistory, OpenChild, RewoundTask, RuntimeStatus, Sequence, Timestamp,
+    TurnNumber, TurnRecord, Work,
 };
+
+mod unanswered;
+
+pub use unanswered::Unanswered;
+use unanswered::is_one_of;
 
 /// A failed generation while it is undone.
 #[derive(Clone, Debug)]
 pub struct Rewind {
     instance: Instance,
+    /// From here on records are others than they were.
+    changed: TurnNumber,
+    /// From here on the code is handed its turns once more.
     from: TurnNumber,
     tail: Vec<TurnRecord>,
     failure: Failure,
     dropped: BTreeMap<Sequence, Failure>,
+    sent: Vec<HistoryEvent>,
 }
 
 /// What a rewind is told from outside.
@@ -37,6 +50,8 @@ pub struct RewindOrder {
     pub component: ComponentReplaced,
     /// Children that are started again, because there is no instance of them that could go on: by the parent's action.
     pub fresh: BTreeSet<Sequence>,
+    /// Of [`Rewind::detached_starts`] those of which there is no instance: they are started when the code asks again.
+    pub unstarted: BTreeSet<Sequence>,
 }
 
 /// The history with which a rewound generation begins.
@@ -50,8 +65,21 @@ pub struct RewoundHistory {
     pub state: Instance,
 }
 
+fn turn_number(turn: usize) -> TurnNumber {
+    TurnNumber(u32::try_from(turn).expect("turns are numbered by 32 bits"))
+}
+
+/// How many records there are up to the last turn that asked for something. What the failing turn asked for never took effect,
+/// so it does not count.
+fn last_asked(records: &[Arc<TurnRecord>]) -> usize {
+    let has_asked = |record: &Arc<TurnRecord>| record.events.iter().any(HistoryEvent::is_compared_action);
+    let before = &records[..records.len().saturating_sub(1)];
+    before.iter().rposition(has_asked).map_or(records.len().min(1), |asked| asked + 1)
+}
+
 impl Rewind {
-    /// Undoes a generation; `None` if it has not failed.
+    /// Undoes a generation; `None` if it has not failed. Of the failures before the turns that are undone it drops those of
+    /// the `unanswered` actions.
     ///
     /// # Errors
     /// [`NotAHistory`] as [`Instance::fold`].
@@ -60,26 +88,38 @@ impl Rewind {
         id: InstanceId,
         generation: GenerationKey,
         records: &[Arc<TurnRecord>],
+        unanswered: &BTreeSet<Sequence>,
     ) -> Result<Option<Self>, NotAHistory> {
-        let failure = records.last().and_then(|last| {
-            last.events.iter().rev().find_map(|event| match event {
-                HistoryEvent::ExecutionFailed { failure } => Some(failure.clone()),
-                _ => None,
-            })
+        let failing = records.last().map_or(&[][..], |last| &last.events);
+        let failure = failing.iter().rev().find_map(|event| match event {
+            HistoryEvent::ExecutionFailed { failure } => Some(failure.clone()),
+            _ => None,
         });
         let Some(failure) = failure.filter(|_| records.len() > 1) else { return Ok(None) };
-        // What the failing turn asked for never took effect, so it does not count.
-        let has_asked = |record: &Arc<TurnRecord>| record.events.iter().any(HistoryEvent::is_compared_action);
-        let from = records[..records.len() - 1].iter().rposition(has_asked).map_or(1, |asked| asked + 1);
+        let from = last_asked(records);
+        let is_changed = |record: &Arc<TurnRecord>| record.events.iter().any(|event| is_one_of(event, unanswered));
+        let changed = records[..from].iter().position(is_changed).unwrap_or(from);
         let mut rewind = Self {
-            instance: Instance::fold(instance, id, generation, &records[..from])?,
-            from: TurnNumber(u32::try_from(from).expect("turns are numbered by 32 bits")),
+            instance: Instance::fold(instance, id, generation, &records[..changed])?,
+            changed: turn_number(changed),
+            from: turn_number(from),
             tail: Vec::new(),
             failure,
             dropped: BTreeMap::new(),
+            sent: failing.iter().filter(|event| rewound_sends(event, records)).cloned().collect(),
         };
+        records[changed..from].iter().for_each(|record| rewind.keep(record, unanswered));
         records[from..].iter().for_each(|record| rewind.undo(record));
         Ok(Some(rewind))
+    }
+
+    /// Takes a turn over without the failures of these.
+    fn keep(&mut self, record: &TurnRecord, unanswered: &BTreeSet<Sequence>) {
+        let (failures, kept): (Vec<_>, Vec<_>) =
+            record.events.iter().cloned().partition(|event| is_one_of(event, unanswered));
+        let failures = failures.iter().filter_map(HistoryEvent::final_failure);
+        self.dropped.extend(failures.map(|(sequence, failure)| (sequence, failure.clone())));
+        self.tail.push(self.instance.fold_anew(record.time, kept, record.summary.status));
     }
 
     /// Takes a turn over without what the code asked for in it, and without final failures.
@@ -149,6 +189,14 @@ impl Rewind {
         self.instance.children().chain(refused)
     }
 
+    /// Detached starts that the failing turn may have made: the action, and the id that belongs to it alone.
+    pub fn detached_starts(&self) -> impl Iterator<Item = (Sequence, &str)> {
+        self.sent.iter().filter_map(|action| match action {
+            HistoryEvent::ChildScheduled(child) => Some((child.sequence, child.instance_id.as_str())),
+            _ => None,
+        })
+    }
+
     /// True if it failed in a critical section, or while it waited for one: its locks are gone, and it cannot go on as if it
     /// held them.
     pub fn has_lost_locks(&self) -> bool {
@@ -162,7 +210,7 @@ impl Rewind {
 
     /// The history of the generation that takes the failed one's place.
     pub fn finish(mut self, order: RewindOrder) -> RewoundHistory {
-        let RewindOrder { reason, time, component, fresh } = order;
+        let RewindOrder { reason, time, component, fresh, unstarted } = order;
         let anew: BTreeSet<_> = self.dropped.keys().chain(&fresh).copied().collect();
         let tasks = anew.into_iter().filter_map(|sequence| {
             let task = self.instance.task(sequence)?;
@@ -172,7 +220,10 @@ impl Rewind {
             };
             Some(RewoundTask { sequence, attempt, failure: self.dropped.get(&sequence).cloned() })
         });
-        let rewound = ExecutionRewound { reason, from: self.from, failure: self.failure, tasks: tasks.collect() };
+        let tasks = tasks.collect();
+        let is_sent = |action: &HistoryEvent| action.sent().is_some_and(|sequence| !unstarted.contains(&sequence));
+        self.sent.retain(is_sent);
+        let rewound = ExecutionRewound { reason, from: self.from, failure: self.failure, tasks, sent: self.sent };
         let mut events = vec![HistoryEvent::ExecutionRewound(Box::new(rewound))];
         let before = self.instance.execution();
         if (component.component, &component.handler) != (before.component, &before.handler) {
@@ -181,7 +232,23 @@ impl Rewind {
         let time = time.max(self.instance.last_time());
         let last = self.instance.fold_anew(time, events, RuntimeStatus::Running);
         let records = self.tail.into_iter().chain([last]).map(Arc::new).collect();
-        RewoundHistory { from: self.from, records, state: self.instance }
+        RewoundHistory { from: self.changed, records, state: self.instance }
+    }
+}
+
+/// Whether what the failing turn has sent must not be sent again. A detached start under an id that the code has chosen is not
+/// among that: whoever has the id decides, as with every start.
+fn rewound_sends(event: &HistoryEvent, records: &[Arc<TurnRecord>]) -> bool {
+    let execution_id = records.first().and_then(|first| match first.events.first() {
+        Some(HistoryEvent::ExecutionStarted(started)) => Some(&started.execution_id),
+        _ => None,
+    });
+    match event {
+        HistoryEvent::ChildScheduled(child) => {
+            child.detached
+                && execution_id.is_some_and(|of| child.instance_id == ChildScheduled::derived_id(of, child.sequence))
+        }
+        event => event.sent().is_some(),
     }
 }
 

@@ -49,6 +49,8 @@ pub struct EndedTurn {
     pub next: Option<Arc<NextExecution>>,
     /// Actions of the record that the rules of critical sections forbid, and why: each is answered with that.
     pub refused: BTreeMap<Sequence, Failure>,
+    /// Actions of the record that a turn which a rewind undid has sent already.
+    pub sent_before: BTreeSet<Sequence>,
     /// `lock-entities` actions whose locks are given up or released by the record.
     pub released: Vec<Section>,
 }
@@ -244,6 +246,7 @@ impl Instance {
             took: vec![],
             next: None,
             refused: BTreeMap::new(),
+            sent_before: BTreeSet::new(),
             released: vec![],
         })
     }
@@ -259,6 +262,7 @@ impl Instance {
             took: vec![],
             next: None,
             refused: BTreeMap::new(),
+            sent_before: BTreeSet::new(),
             released: vec![],
         }
     }
@@ -284,10 +288,10 @@ impl Instance {
             }
         };
         let next = next_input.map(|input| Arc::new(ending.next_execution(&turn, input, successor())));
-        let Ending { events, summary, refused, released, .. } = ending;
+        let Ending { events, summary, refused, sent_before, released, .. } = ending;
         let events = turn.taken.into_iter().chain(events).collect();
         let record = Arc::new(TurnRecord { time: turn.time, events, summary });
-        Ok(EndedTurn { number: turn.number, record, took: turn.took, next, refused, released })
+        Ok(EndedTurn { number: turn.number, record, took: turn.took, next, refused, sent_before, released })
     }
 }
 
@@ -467,6 +471,7 @@ struct Ending<'a> {
     new_due_at: BTreeMap<Sequence, Timestamp>,
     section: Option<Section>,
     refused: BTreeMap<Sequence, Failure>,
+    sent_before: BTreeSet<Sequence>,
     released: Vec<Section>,
     events_raised: u32,
     consumed: BTreeSet<u32>,
@@ -486,6 +491,7 @@ impl<'a> Ending<'a> {
             new_due_at: BTreeMap::new(),
             section: instance.section().cloned(),
             refused: BTreeMap::new(),
+            sent_before: BTreeSet::new(),
             released: Vec::new(),
             events_raised: instance.events_raised(),
             consumed: BTreeSet::new(),
@@ -635,6 +641,9 @@ impl<'a> Ending<'a> {
             )));
         }
         if let Some(event) = compared_event(&action, &self.instance.execution().execution_id) {
+            if self.instance.has_sent(&event) {
+                self.sent_before.extend(event.sent());
+            }
             self.events.push(event);
         }
         match action {

@@ -1,17 +1,14 @@
 //! Children: what a turn starts, and what its commit did to other instances.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use tracing::warn;
 
 use super::{unknown_orchestrator, worker::Inner};
 use crate::{
     durable::{
-        ChildScheduled, ExecutionId, ExecutionStarted, Failure, FunctionName, HistoryEvent, Instance, InstanceId, Json,
-        ParentInstance, Sequence, Timestamp, TurnRecord, Work,
+        ChildScheduled, EndedTurn, ExecutionId, ExecutionStarted, Failure, FunctionName, HistoryEvent, Instance,
+        InstanceId, Json, ParentInstance, Timestamp, TurnRecord, Work,
     },
     storage::{ChildStart, Delivered, Effects, Fence, Start},
 };
@@ -27,14 +24,9 @@ pub(super) fn outcome_of(record: &TurnRecord) -> Option<Result<Json, Failure>> {
 
 impl Inner {
     /// The children that a turn starts: those that its code asked for and did not give up again, and next attempts. An
-    /// execution that ends waits for nobody: then only detached ones.
-    pub(super) fn child_starts(
-        &self,
-        instance: &Instance,
-        record: &TurnRecord,
-        refused: &BTreeMap<Sequence, Failure>,
-        is_last: bool,
-    ) -> Vec<ChildStart> {
+    /// execution that ends waits for nobody: then only detached ones. None that a turn which a rewind undid has started.
+    pub(super) fn child_starts(&self, instance: &Instance, ended: &EndedTurn, is_last: bool) -> Vec<ChildStart> {
+        let EndedTurn { record, refused, sent_before, .. } = ended;
         let canceled = record.events.iter().filter_map(|event| match event {
             HistoryEvent::ActionCanceled { sequence } => Some(*sequence),
             _ => None,
@@ -49,6 +41,7 @@ impl Inner {
             _ => None,
         });
         asked
+            .filter(|(child, _)| !sent_before.contains(&child.sequence))
             .filter(|(child, _)| child.detached || !(is_last || canceled.contains(&child.sequence)))
             .map(|(child, attempt)| ChildStart {
                 sequence: child.sequence,

@@ -307,6 +307,9 @@ impl Saying<'_> {
                 };
                 messages.push(message);
             }
+            event if event.sent().is_some_and(|sequence| self.ended.sent_before.contains(&sequence)) => {
+                messages.extend(self.started_before(event));
+            }
             HistoryEvent::EntitySignaled(signal) if self.ended.refused.contains_key(&signal.sequence) => {}
             HistoryEvent::EntitySignaled(signal) => match self.unknown(&signal.entity) {
                 Some(failure) => {
@@ -357,6 +360,15 @@ impl Saying<'_> {
         let execution_id = self.instance.execution().execution_id.clone();
         let body = InboxMessage::EntityAnswered { execution_id, sequence, outcome: Err(failure) };
         put(self.instance.id().clone(), body)
+    }
+
+    /// To its own instance: the detached start that this action asks for was made before a rewind.
+    fn started_before(&self, event: &HistoryEvent) -> Option<PutMessage> {
+        let HistoryEvent::ChildScheduled(child) = event else { return None };
+        let execution_id = self.instance.execution().execution_id.clone();
+        let outcome = Ok(crate::durable::Json::string(&child.instance_id));
+        let body = InboxMessage::ChildEnded { execution_id, sequence: child.sequence, outcome };
+        (!self.is_last).then(|| put(self.instance.id().clone(), body))
     }
 
     fn locks_requested(&self, locks: &LocksRequested) -> PutMessage {

@@ -8,12 +8,13 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use tracing::info;
 
-use super::{ClientError, Hub, Target, joined, worker::Inner};
+use super::{ClientError, GuestError, Hub, OrchestratorCall, Target, joined, worker::Inner};
 use crate::{
     durable::{
         self, ComponentReplaced, ExecutionStarted, FunctionName, Instance, InstanceId, InstanceKey, OpenChild,
-        RewindOrder, RewoundHistory, RuntimeStatus, Sequence, Timestamp, Work,
+        RewindOrder, RewoundHistory, RuntimeStatus, Sequence, Timestamp, TurnRecord, Unanswered, Work,
     },
+    flight::{Call, CallKind},
     storage::{
         ChildStart, Fence, Output, Rewind, Rewound, RewoundInstance, Snapshot, StorageError, Unchanged, Want,
         child_ended,
@@ -110,9 +111,16 @@ impl Inner {
         let Snapshot { instance, id, generation, history, .. } = snapshot;
         let records = history.unwrap_or_default();
         let corrupt = |reason: String| ClientError::Storage(StorageError::Corrupt(reason));
-        let undone = durable::Rewind::of(instance, id.clone(), generation, &records)
-            .map_err(|error| corrupt(error.to_string()))?
-            .ok_or_else(|| corrupt(format!("instance {id} has failed, but its last record does not say so")))?;
+        let undo = |unanswered: &BTreeSet<Sequence>| {
+            durable::Rewind::of(instance, id.clone(), generation, &records, unanswered)
+                .map_err(|error| corrupt(error.to_string()))?
+                .ok_or_else(|| corrupt(format!("instance {id} has failed, but its last record does not say so")))
+        };
+        let mut undone = undo(&BTreeSet::new())?;
+        let unanswered = self.unanswered(&id, undone.execution(), &records).await?;
+        if !unanswered.is_empty() {
+            undone = undo(&unanswered)?;
+        }
         if undone.has_lost_locks() {
             return Err(ClientError::Conflict(format!(
                 "Cannot rewind the orchestration instance {id} because it failed in a critical section, whose locks it has \
@@ -136,12 +144,66 @@ impl Inner {
             }
         }
         let component = self.deployed(undone.execution());
-        let order = RewindOrder { reason: reason.to_owned(), time, component, fresh: fresh.clone() };
+        let unstarted = self.unstarted(&undone).await?;
+        let order = RewindOrder { reason: reason.to_owned(), time, component, fresh: fresh.clone(), unstarted };
         let RewoundHistory { from, records, state } = undone.finish(order);
         let children = self.fresh_starts(&state, &fresh);
         let rewound = RewoundInstance { instance, failed: generation, from, records, settled, messages, children };
         rewind.instances.push(rewound);
         Ok(())
+    }
+
+    /// The actions whose failures lie before what is undone, and to which the code has not answered: replayed without them, it
+    /// asks for the same.
+    async fn unanswered(
+        &self,
+        id: &InstanceId,
+        execution: &ExecutionStarted,
+        records: &[Arc<TurnRecord>],
+    ) -> Result<BTreeSet<Sequence>, ClientError> {
+        let Some(mut unanswered) = Unanswered::of(records) else { return Ok(BTreeSet::new()) };
+        let ComponentReplaced { component, handler, .. } = self.deployed(execution);
+        // Among the turns that run, and known as one should it end the process.
+        let _place = self.turns.acquire().await.expect("the semaphore is never closed");
+        let _flight = self.parking.begin(&Call {
+            kind: CallKind::Turn,
+            execution: execution.execution_id.as_str(),
+            number: u32::try_from(records.len()).unwrap_or(u32::MAX),
+            attempt: 1,
+            function: &execution.name,
+        });
+        while let Some(replay) = unanswered.replay() {
+            let call = OrchestratorCall {
+                component,
+                handler: handler.clone(),
+                name: execution.name.clone(),
+                instance_id: id.clone(),
+                execution_id: execution.execution_id.clone(),
+            };
+            let asked = match self.executor.orchestrator(call).await {
+                Ok(mut guest) => guest.turn(true, replay.turns, &replay.events).await,
+                Err(error) => Err(error),
+            };
+            unanswered.asked_the_same(match asked {
+                Ok(asked) => planted!(RewindReplaysNothing) || replay.check(&asked).is_ok(),
+                Err(GuestError::Code(_)) => false,
+                Err(GuestError::Unavailable(why)) => return Err(ClientError::Unavailable(why)),
+            });
+        }
+        Ok(unanswered.sequences())
+    }
+
+    /// Of the detached starts that the failing turn may have made those of which there is no instance.
+    async fn unstarted(&self, undone: &durable::Rewind) -> Result<BTreeSet<Sequence>, ClientError> {
+        let mut unstarted = BTreeSet::new();
+        for (sequence, id) in undone.detached_starts() {
+            let want = Want { input: false, history: false };
+            let found = self.storage.snapshot(InstanceId::from_stored(id), want).await;
+            if found.inspect_err(|error| self.note(error))?.is_none() {
+                unstarted.insert(sequence);
+            }
+        }
+        Ok(unstarted)
     }
 
     /// What is to be done about a child that its parent waits for.

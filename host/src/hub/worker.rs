@@ -579,9 +579,10 @@ impl Inner {
         let instance = held.instance.as_deref().expect("a turn has begun");
         let is_last = ended.record.summary.status.is_terminal() || ended.next.is_some();
         let messages = self.turn_messages(instance, &ended, is_last);
-        let EndedTurn { number, record, took, next, refused, released: _ } = ended;
+        let children = self.child_starts(instance, &ended, is_last);
+        let EndedTurn { number, record, took, next, .. } = ended;
         let commit = TurnCommit {
-            children: self.child_starts(instance, &record, &refused, is_last),
+            children,
             messages,
             notify: outcome_of(&record).and_then(|outcome| child_ended(instance.execution(), outcome)),
             fence: Fence::default(),

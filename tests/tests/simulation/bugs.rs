@@ -182,6 +182,10 @@ pub static BUGS: &[Bug] = &[
     inside("a rewind keeps the failed step", soloist::planted::Bug::RewindKeepsFailures),
     #[cfg(feature = "planted-bugs")]
     inside("a rewind runs a successful step again", soloist::planted::Bug::RewindDropsResults),
+    #[cfg(feature = "planted-bugs")]
+    inside("a rewound execution sends again what it has sent", soloist::planted::Bug::RewindSendsAgain),
+    #[cfg(feature = "planted-bugs")]
+    inside("a rewind drops failures that have answers", soloist::planted::Bug::RewindReplaysNothing),
 ];
 
 /// What was answered and is not stored yet.

@@ -113,6 +113,8 @@ struct History<'a> {
     messages: Option<MessageNumber>,
     due: BTreeMap<Sequence, Timestamp>,
     attempts: BTreeMap<Sequence, u32>,
+    /// Attempts before a rewind, which policies do not count.
+    attempts_before: BTreeMap<Sequence, u32>,
     policies: BTreeMap<Sequence, RetryPolicy>,
     /// HTTP calls whose work was accepted.
     accepted: BTreeSet<Sequence>,
@@ -132,6 +134,7 @@ impl<'a> History<'a> {
             messages: None,
             due: BTreeMap::new(),
             attempts: BTreeMap::new(),
+            attempts_before: BTreeMap::new(),
             policies: BTreeMap::new(),
             accepted: BTreeSet::new(),
             ended: false,
@@ -235,7 +238,8 @@ impl<'a> History<'a> {
                 for task in &rewound.tasks {
                     assert!(self.asked.contains(&task.sequence), "what nobody asked for is rewound: {story}");
                     assert!(!self.answered.contains(&task.sequence), "what has an answer is rewound: {story}");
-                    self.attempts.remove(&task.sequence);
+                    self.attempts.insert(task.sequence, task.attempt - 1);
+                    self.attempts_before.insert(task.sequence, task.attempt - 1);
                 }
             }
             HistoryEvent::ActionCanceled { sequence } => {
@@ -256,6 +260,7 @@ impl<'a> History<'a> {
         let before = self.attempts.insert(sequence, attempt).unwrap_or(0);
         assert_eq!(attempt, before + 1, "an attempt was not counted: {story}");
         let policy = &self.policies[&sequence];
+        let attempt = attempt - self.attempts_before.get(&sequence).unwrap_or(&0);
         assert!(attempt < policy.max_attempts, "more attempts than the policy allows: {story}");
         let factor = policy.backoff_coefficient.powi(i32::try_from(attempt).expect("small") - 1);
         let interval_ms = policy.first_interval_ms * factor;

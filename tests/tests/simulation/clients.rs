@@ -112,7 +112,7 @@ fn is_fragile(status: &OrchestrationStatus) -> bool {
 }
 
 /// Two operators rewind a mended instance at about the same time.
-async fn rewind(context: &Context, plan: &Plan, dice: &mut Dice) {
+async fn rewind(context: &Context, plan: &Plan, dice: &mut Dice, what: &'static str) {
     let operators = [dice.below(3), dice.below(3)].map(|wait| async move {
         context.life.nap_millis(wait).await;
         context.hub.rewind(&plan.id, "mended").await
@@ -121,18 +121,26 @@ async fn rewind(context: &Context, plan: &Plan, dice: &mut Dice) {
     let done = answers.iter().filter(|answer| answer.is_ok()).count();
     for answer in answers {
         match answer {
-            Ok(()) => context.did("rewind"),
+            Ok(()) => context.did(what),
             // It runs on, has ended meanwhile, or was purged.
             Err(ClientError::Conflict(_) | ClientError::Gone(_)) => {}
             Err(ClientError::NotFound(_)) if context.was_buried(plan) => {}
             Err(error) => assert!(may_be_repeated(&error), "a rewind was refused: {error}"),
         }
     }
-    // It may have failed anew: by what its program ends with, or by a second child that failed before the mending and tells it
-    // only now.
+    // It may have failed anew: by what its program ends with, by a second child that failed before the mending and tells it
+    // only now, or since a guest diverged in the replay that tells whether a failure has an answer.
     let may_fail_anew = |step: &Step| matches!(step, Step::Fail | Step::Fragile(Fragile::Grandchildren));
-    let fails_anew = plan.era().replace_after.is_some() || plan.program.iter().any(may_fail_anew);
-    assert!(done < 2 || fails_anew, "of two rewinds one finds that the other was made: {}", plan.id);
+    let fails_anew = plan.era().replace_after.is_some()
+        || plan.program.iter().any(may_fail_anew)
+        || context.recorder.is_damaged(&plan.id);
+    assert!(
+        done < 2 || fails_anew,
+        "seed {}: of two rewinds both were made: {} {:?}",
+        context.seed,
+        plan.id,
+        plan.program
+    );
     if done > 0 && !fails_anew {
         let seen = context.hub.status(&plan.id, StatusWant::default()).await;
         assert!(!matches!(seen, Ok(Some(seen)) if is_fragile(&seen)), "I10: the next read must show it: {}", plan.id);
@@ -165,7 +173,7 @@ async fn run_era(context: &Arc<Context>, plan: &Arc<Plan>, dice: &mut Dice) {
         .map(|number| spawn(Box::pin(sender(context.clone(), plan.clone(), number, dice.next(), is_over.clone()))));
     let senders: Vec<_> = senders.collect();
     futures::future::try_join_all(jobs).await.expect("a client found an invariant broken");
-    let mut rewinds = 0;
+    let (mut rewinds, mut own_failures) = (0, 0);
     loop {
         let was_accepted = plan.truth().accepted > 0;
         let status = context.status(plan).await;
@@ -173,9 +181,14 @@ async fn run_era(context: &Arc<Context>, plan: &Arc<Plan>, dice: &mut Dice) {
         match status {
             Some(status) if is_fragile(&status) => {
                 plan.quirks.mended.store(true, Ordering::Relaxed);
-                rewind(context, plan, dice).await;
+                rewind(context, plan, dice, "rewind").await;
                 rewinds += 1;
                 assert!(rewinds < 50, "{} is mended and rewound, and fails again and again", plan.id);
+            }
+            // By its own doing: it fails again, and has sent nothing twice.
+            Some(status) if status.runtime_status == RuntimeStatus::Failed && own_failures < 2 && dice.one_in(2) => {
+                own_failures += 1;
+                rewind(context, plan, dice, "rewind of a failure of its own").await;
             }
             Some(status) if status.runtime_status.is_terminal() => break,
             Some(_) => {}

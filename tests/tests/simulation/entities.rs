@@ -166,7 +166,7 @@ impl State {
         sequence
     }
 
-    fn signal_entity(&mut self, entity: EntityId, operation: &str, after: Option<u64>) {
+    pub fn signal_entity(&mut self, entity: EntityId, operation: &str, after: Option<u64>) {
         let sequence = self.number();
         let now = self.now.expect("a turn has begun");
         self.actions.push(Action::SignalEntity(EntitySignaled {

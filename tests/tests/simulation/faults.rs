@@ -129,6 +129,8 @@ pub struct SentEvent {
     pub to: String,
     /// The generation into whose inbox it was put, once that is known.
     pub reached: Option<GenerationKey>,
+    /// A committed turn has sent it: a rewound execution must not send it again.
+    pub is_sent: bool,
 }
 
 /// What an instance's event carries: another number than every event that another execution, or a client, sends.
@@ -381,7 +383,7 @@ impl Faulty {
         for event in events {
             if let HistoryEvent::EventSent(event) = event {
                 let to = event.instance_id.clone();
-                sent.entry(number_of(&event.input)).or_insert(SentEvent { to, reached: None });
+                sent.entry(number_of(&event.input)).or_insert(SentEvent { to, reached: None, is_sent: false });
             }
         }
     }
@@ -423,8 +425,16 @@ impl Faulty {
             let HistoryEvent::EventSent(event) = event else { continue };
             let to = before(&*self.real, &InstanceId::from_stored(&event.instance_id)).await;
             let is_live = to.is_some_and(|to| !to.summary.status.is_terminal());
-            if is_live && !self.recorder.is_loose && !is_delivered(number_of(&event.input)) {
+            let number = number_of(&event.input);
+            let was_sent = {
+                let mut sent = self.recorder.events.lock().expect("no panic while it is locked");
+                sent.get_mut(&number).is_some_and(|sent| std::mem::replace(&mut sent.is_sent, true))
+            };
+            if is_live && !was_sent && !self.recorder.is_loose && !is_delivered(number) {
                 self.recorder.violate(format!("I8: a sent event did not reach a live instance: {event:?}"));
+            }
+            if was_sent && is_delivered(number) {
+                self.recorder.violate(format!("I8: an event was sent again: {event:?}"));
             }
         }
         for delivered in &effects.delivered {

@@ -23,6 +23,7 @@ use soloist::{
 };
 
 use crate::{
+    branches::Branches,
     dice::{Dice, Life, Of, Tally},
     entities::Inside,
     entity_world,
@@ -257,6 +258,7 @@ pub struct Waits {
     pub tasks: BTreeMap<u32, Option<String>>,
     pub timer: Option<u32>,
     pub inside: Option<Inside>,
+    pub branches: Option<Branches>,
     event: bool,
 }
 
@@ -271,8 +273,22 @@ impl State {
     }
 
     fn task_with(&mut self, name: &str, input: Json, retry: Option<RetryPolicy>, timeout: Option<Duration>) {
-        let sequence = self.number();
+        let sequence = self.ask_task(name, input, retry, timeout);
         self.waits.tasks.insert(sequence, None);
+    }
+
+    /// An activity that something else than the step waits for.
+    pub fn plain_task(&mut self, name: &str) -> u32 {
+        self.ask_task(name, Json::parse("0").expect("a number"), None, None)
+    }
+
+    /// One that fails until it is mended.
+    pub fn fragile_task(&mut self) -> u32 {
+        self.ask_task(FRAGILE, Json::string(&self.plan), None, None)
+    }
+
+    fn ask_task(&mut self, name: &str, input: Json, retry: Option<RetryPolicy>, timeout: Option<Duration>) -> u32 {
+        let sequence = self.number();
         self.actions.push(Action::ScheduleTask(TaskScheduled {
             sequence,
             name: name.into(),
@@ -281,6 +297,11 @@ impl State {
             timeout_ms: timeout.map(|timeout| timeout.as_secs_f64() * 1_000.0),
             tags: vec![],
         }));
+        sequence
+    }
+
+    pub fn fail(&mut self, outcome: GuestOutcome) {
+        self.outcome = Some(outcome);
     }
 
     fn failing_task(&mut self, name: &str, fails: u32, timeout: Option<Duration>) {
@@ -299,6 +320,7 @@ impl State {
             }
             Fragile::Retried => self.task_with(FRAGILE, plan, Some(retry_policy()), None),
             Fragile::Child => self.child("FragileChild", None, false),
+            Fragile::Branches(late) => self.begin_branches(late),
             Fragile::Grandchildren => (0..2).for_each(|_| self.child("FragileParent", None, false)),
         }
     }
@@ -442,6 +464,14 @@ impl State {
         if self.outcome.is_some() {
             return;
         }
+        let branch = match event {
+            GuestEvent::TaskCompleted(sequence, result) => Some((*sequence, Ok(result.as_str().to_owned()))),
+            GuestEvent::TaskFailed(sequence, failure) => Some((*sequence, Err(failure.clone()))),
+            _ => None,
+        };
+        if branch.is_some_and(|(sequence, result)| self.branch_answer(sequence, &result)) {
+            return;
+        }
         match event {
             GuestEvent::TurnStarted(now) => self.now = Some(*now),
             GuestEvent::ExecutionStarted(started) => self.started(started),
@@ -465,7 +495,9 @@ impl State {
             GuestEvent::LockGranted(sequence) => self.granted(*sequence),
             GuestEvent::HttpFailed(sequence, failure) => self.answer(*sequence, format!("\"{}\"", failure.kind)),
             GuestEvent::TimerFired(sequence) => {
-                assert!(self.next > *sequence, "a timer that was never made");
+                if self.next <= *sequence {
+                    return self.fail(impossible("a timer fires that was never made"));
+                }
                 if self.waits.timer == Some(*sequence) && !self.inside_timer() {
                     if let Some(task) = self.waits.tasks.keys().next() {
                         self.actions.push(Action::Cancel { sequence: *task });
@@ -487,7 +519,9 @@ impl State {
     }
 
     fn answer(&mut self, sequence: u32, result: String) {
-        assert!(self.next > sequence, "an answer to what was never asked");
+        if self.next <= sequence {
+            return self.fail(impossible("an answer to what was never asked"));
+        }
         let Some(slot) = self.waits.tasks.get_mut(&sequence) else { return };
         assert!(slot.is_none(), "two answers to one action");
         *slot = Some(result);
@@ -499,6 +533,11 @@ impl State {
             self.end_step(results);
         }
     }
+}
+
+/// No history of this code: a rewind tries what its code would have made of another.
+fn impossible(text: &str) -> GuestOutcome {
+    GuestOutcome::Faulted(Failure::new("Impossible", text))
 }
 
 impl Guest {

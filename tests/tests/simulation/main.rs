@@ -8,6 +8,7 @@
 //! To add a production of programs begin at `program.rs` (with entities at `entities.rs`), of clients at `clients.rs`, a fault at `faults.rs`, a planted
 //! mistake at `bugs.rs`. What must hold in the end is in `check.rs`, what must not be left over in `operator.rs`.
 
+mod branches;
 mod bugs;
 mod check;
 mod clients;

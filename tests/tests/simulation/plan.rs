@@ -31,6 +31,7 @@ pub const CLIENTS: &[&str] = &[
     "restart",
     "restart with a new id",
     "rewind",
+    "rewind of a failure of its own",
     "purge of a child",
     "purge by filter",
     "list",

@@ -6,6 +6,7 @@ use std::time::Duration;
 use soloist::durable::RetryPolicy;
 
 use crate::{
+    branches,
     dice::Dice,
     entities::{self, EntityStep},
 };
@@ -73,6 +74,8 @@ pub enum Fragile {
     Child,
     /// Two sub-orchestrations at once, each of which has one that fails.
     Grandchildren,
+    /// An activity of one of several branches, while the others go on; whether one of them answers late to another failure.
+    Branches(bool),
 }
 
 /// The kind of the failures that end with the mending.
@@ -101,6 +104,7 @@ pub const STEPS: &[&str] = &[
     "fragile step",
     "failure",
     "event sent",
+    "fragile branch",
 ];
 
 fn small(dice: &mut Dice, n: u64) -> u32 {
@@ -189,6 +193,7 @@ impl Step {
             Self::Http(_) => 15,
             Self::FailingHttp => 16,
             Self::Again(_) => 17,
+            Self::Fragile(Fragile::Branches(_)) => 21,
             Self::Fragile(_) => 18,
             Self::Fail => 19,
             Self::SendEvents(..) => 20,
@@ -239,7 +244,14 @@ impl Step {
 
 impl Fragile {
     fn random(dice: &mut Dice) -> Self {
-        [Self::Activity, Self::OneOfThree, Self::Retried, Self::Child, Self::Grandchildren][dice.below(5) as usize]
+        match dice.below(8) {
+            0 => Self::Activity,
+            1 => Self::OneOfThree,
+            2 => Self::Retried,
+            3 => Self::Child,
+            4 => Self::Grandchildren,
+            n => Self::Branches(n == 5),
+        }
     }
 
     /// All of it has worked in the end, each part once.
@@ -249,6 +261,10 @@ impl Fragile {
             Self::Activity | Self::Retried => output.activity(),
             Self::OneOfThree => (0..3).for_each(|_| output.activity()),
             Self::Child => output.text(&child),
+            Self::Branches(_) => {
+                output.text("\"branches\"");
+                output.sequence += branches::NUMBERS - 1;
+            }
             Self::Grandchildren => (0..2).for_each(|_| output.text(&format!("[{child}]"))),
         }
     }

@@ -1,6 +1,6 @@
 //! What a rewind drops, keeps and opens again: a history, a rewind, and the code's next turn.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::super::{tests::*, *};
 
@@ -8,17 +8,19 @@ use super::super::{tests::*, *};
 struct Run {
     records: Vec<Arc<TurnRecord>>,
     state: Instance,
+    /// Earlier failures that a rewind drops, too.
+    unanswered: BTreeSet<Sequence>,
 }
 
 impl Run {
     fn new() -> Self {
-        Self { records: vec![start_record()], state: fresh() }
+        Self { records: vec![start_record()], state: fresh(), unanswered: BTreeSet::new() }
     }
 
     fn of(records: Vec<Arc<TurnRecord>>) -> Self {
         // The fold asserts that every record's summary is its own.
         let state = fold(&records);
-        Self { records, state }
+        Self { records, state, unanswered: BTreeSet::new() }
     }
 
     fn turn(&mut self, messages: Vec<Message>, now: i64, actions: Vec<Action>) -> &mut Self {
@@ -46,7 +48,23 @@ impl Run {
 
     fn undo(&self) -> Rewind {
         let (key, generation) = (self.state.key(), self.state.generation());
-        Rewind::of(key, self.state.id().clone(), generation, &self.records).unwrap().expect("it has failed")
+        Rewind::of(key, self.state.id().clone(), generation, &self.records, &self.unanswered)
+            .unwrap()
+            .expect("it has failed")
+    }
+
+    /// The failures to which code has not answered that, handed a replay's events, asks for these actions.
+    fn find_unanswered(&mut self, code: impl Fn(&[GuestEvent]) -> Vec<Action>) -> usize {
+        let records = self.records.clone();
+        let Some(mut unanswered) = Unanswered::of(&records) else { return 0 };
+        let mut replays = 0;
+        while let Some(replay) = unanswered.replay() {
+            replays += 1;
+            let asked = GuestTurn { actions: code(&replay.events), outcome: GuestOutcome::Waiting };
+            unanswered.asked_the_same(replay.check(&asked).is_ok());
+        }
+        self.unanswered = unanswered.sequences();
+        replays
     }
 
     fn rewound(&self, now: i64) -> Self {
@@ -63,6 +81,7 @@ impl Run {
                 contract: "1.1.0".into(),
             },
             fresh: fresh.iter().copied().collect(),
+            unstarted: BTreeSet::new(),
         };
         let RewoundHistory { from, records, state } = self.undo().finish(order);
         let before = self.records[..from.0 as usize].iter().cloned();
@@ -77,6 +96,16 @@ impl Run {
         let (replay, again) = Replay::rerun(&self.records, from);
         let turn = self.state.begin_turn(messages, Timestamp(now)).expect("its code runs again");
         (replay.map_or(vec![], |replay| replay.events), [again, turn.guest_events(&self.state)].concat())
+    }
+
+    /// The ids of detached starts that the rewind keeps in mind.
+    fn starts_sent(&self) -> Vec<&str> {
+        let sent = self.rewind_event().sent.iter();
+        let starts = sent.filter_map(|action| match action {
+            HistoryEvent::ChildScheduled(child) => Some(child.instance_id.as_str()),
+            _ => None,
+        });
+        starts.collect()
     }
 
     fn rewind_event(&self) -> &ExecutionRewound {
@@ -124,7 +153,9 @@ fn no() -> Result<Json, Failure> {
 #[test]
 fn only_a_failed_generation_is_undone() {
     let undone = |run: &Run| {
-        Rewind::of(InstanceKey(1), InstanceId::parse("i").unwrap(), GenerationKey(2), &run.records).unwrap().is_some()
+        Rewind::of(InstanceKey(1), InstanceId::parse("i").unwrap(), GenerationKey(2), &run.records, &BTreeSet::new())
+            .unwrap()
+            .is_some()
     };
     let mut run = Run::new();
     assert!(!undone(&run));
@@ -143,7 +174,8 @@ fn the_failed_steps_run_again_and_those_that_were_open_and_nothing_else() {
     let mut run = run.rewound(9_000);
     assert_eq!((run.state.status(), run.open()), (RuntimeStatus::Running, vec![1, 3]));
     assert_eq!(run.state.summary().outstanding, 3, "two activities and the code itself");
-    let ExecutionRewound { reason, from, failure, tasks } = run.rewind_event();
+    let ExecutionRewound { reason, from, failure, tasks, sent } = run.rewind_event();
+    assert!(sent.is_empty());
     assert_eq!((reason.as_str(), *from, failure.message.as_str()), ("mended", TurnNumber(2), "it failed"));
     assert_eq!(*tasks, [RewoundTask { sequence: 1, attempt: 1, failure: Some(Failure::new("Error", "no")) }]);
     let names: Vec<_> = run.records.iter().map(|record| record.events.len()).collect();
@@ -378,4 +410,137 @@ fn who_failed_in_a_critical_section_has_lost_its_locks() {
     left.turn(vec![], 2_000, vec![lock]).turn(vec![granted()], 3_000, vec![task(1)]);
     left.turn(vec![ended(1)], 4_000, vec![leave, task(3)]).fail(vec![fails(3)], 5_000, vec![]);
     assert!(!left.undo().has_lost_locks());
+}
+
+fn signal(sequence: Sequence, input: &str) -> Action {
+    let entity = EntityId::parse("Counter", "k").unwrap();
+    let (operation, input) = ("add".to_owned(), Json::string(input));
+    Action::SignalEntity(EntitySignaled { sequence, entity, operation, input, scheduled: None })
+}
+
+fn detached(sequence: Sequence, id: Option<&str>) -> Action {
+    let Action::StartChild { mut child, instance_id } = child(sequence, id, None) else { unreachable!() };
+    child.detached = true;
+    Action::StartChild { child, instance_id }
+}
+
+/// What the code's next turn sends, and which of it had been sent before.
+fn sent_before(run: &mut Run, now: i64, actions: Vec<Action>, outcome: GuestOutcome) -> Vec<Sequence> {
+    let turn = run.state.begin_turn(vec![], Timestamp(now)).expect("its code runs again");
+    let ended = run.state.end_turn(turn, Ok(GuestTurn { actions, outcome }), LIMITS, next).unwrap();
+    run.state.apply(&ended.record);
+    run.records.push(ended.record);
+    ended.sent_before.into_iter().collect()
+}
+
+#[test]
+fn what_the_failing_turn_has_sent_is_not_sent_again() {
+    let sent = EventSent { sequence: 2, instance_id: "i".into(), name: "E".into(), input: Json::null() };
+    let sends = |at: i64| {
+        let sent = Action::SendEvent(sent.clone());
+        let Action::SignalEntity(signal) = signal(1, "a") else { unreachable!() };
+        // For a time that the code reckons from its clock.
+        let signal = Action::SignalEntity(EntitySignaled { scheduled: Some(Timestamp(at)), ..signal });
+        vec![signal, sent, detached(3, None), detached(4, Some("own")), task(5)]
+    };
+    let failed = || GuestOutcome::Failed(Failure::new("Oops", "it failed"));
+    let mut run = Run::new();
+    run.turn(vec![], 2_000, vec![task(0)]).fail(vec![ended(0)], 3_000, sends(5_000));
+    let mut run = run.rewound(9_000);
+    assert_eq!(run.starts_sent(), ["e:00000003"], "an id of the code's own tells nothing of who started it");
+    let mut again = Run::of(run.records.clone());
+    assert_eq!(sent_before(&mut again, 9_000, sends(99_000), GuestOutcome::Waiting), [1, 2, 3]);
+    assert_eq!(fold(&again.records), again.state);
+    // It fails anew, and what it has sent stays in mind, whatever it sent in the meantime.
+    let other = vec![signal(1, "b")];
+    assert!(sent_before(&mut run, 9_000, other.clone(), failed()).is_empty());
+    let mut run = run.rewound(10_000);
+    let mut other_again = Run::of(run.records.clone());
+    assert_eq!(sent_before(&mut other_again, 10_000, other, GuestOutcome::Waiting), [1]);
+    assert_eq!(sent_before(&mut run, 10_000, sends(99_000), failed()), [1, 2, 3]);
+    let mut run = run.rewound(11_000);
+    // A turn later, under the same number, is the same action still; under another it is another.
+    assert!(sent_before(&mut run, 11_000, vec![], GuestOutcome::Waiting).is_empty());
+    let late = run.state.clone();
+    let turn = late.begin_turn(vec![event(7)], Timestamp(12_000)).unwrap();
+    let asked = GuestTurn { actions: vec![signal(1, "a"), signal(2, "a")], outcome: GuestOutcome::Waiting };
+    let ended = late.end_turn(turn, Ok(asked), LIMITS, next).unwrap();
+    assert_eq!(ended.sent_before.into_iter().collect::<Vec<_>>(), [1]);
+}
+
+#[test]
+fn a_detached_start_that_nothing_came_of_is_made_again() {
+    let mut run = Run::new();
+    run.turn(vec![], 2_000, vec![task(0)]).fail(vec![ended(0)], 3_000, vec![detached(1, None), signal(2, "a")]);
+    let undone = run.undo();
+    assert_eq!(undone.detached_starts().collect::<Vec<_>>(), [(1, "e:00000001")]);
+    let component = ComponentReplaced { component: Digest([9; 32]), handler: "M".into(), contract: "1.0.0".into() };
+    let (reason, fresh, unstarted) = (String::new(), BTreeSet::new(), BTreeSet::from([1]));
+    let order = RewindOrder { reason, time: Timestamp(9_000), component, fresh, unstarted };
+    let RewoundHistory { from, records, .. } = undone.finish(order);
+    let mut run = Run::of(run.records[..from.0 as usize].iter().cloned().chain(records).collect());
+    let asked = vec![detached(1, None), signal(2, "a")];
+    assert_eq!(sent_before(&mut run, 9_000, asked, GuestOutcome::Waiting), [2]);
+}
+
+fn has(events: &[GuestEvent], wanted: Sequence) -> bool {
+    events.iter().any(|event| {
+        matches!(event, GuestEvent::TaskCompleted(sequence, _) | GuestEvent::TaskFailed(sequence, _) if *sequence == wanted)
+    })
+}
+
+#[test]
+fn a_failure_that_no_branch_answered_is_dropped_though_others_went_on() {
+    // Branches: one of activity 0, one of 1 and then 2. All are waited for, then the failure of 0 is the code's.
+    let code = |events: &[GuestEvent]| {
+        let first = vec![task(0), task(1)];
+        if has(events, 1) { [first, vec![task(2)]].concat() } else { first }
+    };
+    let mut run = Run::new();
+    run.turn(vec![], 2_000, vec![task(0), task(1)]).turn(vec![fails(0)], 3_000, vec![]);
+    run.turn(vec![ended(1)], 4_000, vec![task(2)]).fail(vec![ended(2)], 5_000, vec![]);
+    assert_eq!(run.find_unanswered(code), 1);
+    let mut run = run.rewound(9_000);
+    let ExecutionRewound { from, tasks, .. } = run.rewind_event();
+    assert_eq!((*from, tasks.len(), tasks[0].sequence), (TurnNumber(4), 1, 0));
+    assert_eq!(run.open(), [0], "the failed one, and nothing else");
+    assert!(run.records[2].events.is_empty(), "turns keep their places");
+    let (replayed, again) = run.handed(vec![], 9_000);
+    assert!(has(&replayed, 1) && !has(&replayed, 0) && has(&again, 2), "{replayed:?} {again:?}");
+    run.turn(vec![], 9_000, vec![]);
+    run.end(vec![ended(0)], 10_000, vec![], GuestOutcome::Completed(Json::null()));
+    assert_eq!(fold(&run.records), run.state);
+}
+
+#[test]
+fn of_many_failures_exactly_those_that_the_code_answered_stay() {
+    // Activities 0 to 39 at once, all of which fail; for two of them another takes their place.
+    let (all, answered) = (40, [7, 8]);
+    let first = || (0..all).map(task).collect::<Vec<_>>();
+    let code = |events: &[GuestEvent]| {
+        let again = answered.iter().filter(|sequence| has(events, **sequence)).count() as u32;
+        [first(), (all..all + again).map(task).collect()].concat()
+    };
+    let mut run = Run::new();
+    run.turn(vec![], 2_000, first()).turn(vec![fails(3), fails(7), fails(4)], 3_000, vec![task(all)]);
+    let rest = (0..all).filter(|sequence| ![3, 4, 7, 8].contains(sequence)).map(fails).collect();
+    run.turn(rest, 4_000, vec![]).turn(vec![fails(8)], 5_000, vec![task(all + 1)]).fail(vec![event(1)], 6_000, vec![]);
+    let replays = run.find_unanswered(code);
+    assert_eq!(run.unanswered, (0..all).filter(|sequence| !answered.contains(sequence)).collect());
+    assert!(replays <= 24, "{replays} replays");
+    let rewound = run.rewound(9_000);
+    assert_eq!(rewound.open().len(), 38 + 2, "the failed ones, and the two that took the place of others");
+}
+
+#[test]
+fn what_was_given_up_after_its_failure_has_an_answer_and_other_code_keeps_all() {
+    let mut run = Run::new();
+    run.turn(vec![], 2_000, vec![task(0), task(1)]).turn(vec![fails(0)], 3_000, vec![]);
+    run.turn(vec![ended(1)], 4_000, vec![Action::Cancel { sequence: 0 }, task(2)]).fail(vec![ended(2)], 5_000, vec![]);
+    assert!(Unanswered::of(&run.records).is_none());
+    let mut run = Run::new();
+    run.turn(vec![], 2_000, vec![task(0), task(1)]).turn(vec![fails(0)], 3_000, vec![]);
+    run.turn(vec![ended(1)], 4_000, vec![task(2)]).fail(vec![ended(2)], 5_000, vec![]);
+    assert_eq!(run.find_unanswered(|_| vec![timer(0, 5)]), 1);
+    assert!(run.unanswered.is_empty());
 }

@@ -21,6 +21,7 @@ fn record(time: i64, summary: impl FnOnce(&mut Summary)) -> Arc<TurnRecord> {
         from: TurnNumber(2),
         failure: Failure::new("Oops", "it failed"),
         tasks: vec![],
+        sent: vec![],
     };
     let mut record = TurnRecord {
         time: Timestamp(time),

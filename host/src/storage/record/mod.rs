@@ -291,6 +291,7 @@ mod number {
     }
     pub mod rewound {
         pub const TASK: u8 = 1;
+        pub const SENT: u8 = 2;
     }
     pub mod rewound_task {
         pub const FAILURE: u8 = 1;

@@ -347,13 +347,24 @@ impl<'a, 't> Reader<'a, 't> {
             from: TurnNumber(self.small()?),
             failure: self.failure()?,
             tasks: Vec::new(),
+            sent: Vec::new(),
         };
         loop {
             match self.byte()? {
                 number::END => return Ok(rewound),
+                number::rewound::SENT => rewound.sent.push(self.sent_action()?),
                 number::rewound::TASK => rewound.tasks.push(self.rewound_task()?),
                 tag => return Err(unknown_tag("ExecutionRewound", tag)),
             }
+        }
+    }
+
+    /// One of the few events that are actions which are sent; looked at before it is read, so that none nests.
+    fn sent_action(&mut self) -> Read<HistoryEvent> {
+        use number::event as kind;
+        match self.rest.first() {
+            Some(&(kind::ENTITY_SIGNALED | kind::EVENT_SENT | kind::CHILD_SCHEDULED)) => self.event(),
+            _ => Err(corrupt("a rewind names as sent what cannot be sent")),
         }
     }
 

@@ -200,12 +200,23 @@ fn rewound() -> TurnRecord {
             RewoundTask { sequence: 300, attempt: 1, failure: Some(Failure::new("K", "m")) },
             RewoundTask { sequence: 4, attempt: 2, failure: None },
         ],
+        sent: vec![],
     };
     TurnRecord {
         time: Timestamp(1_795_217_333_372_123),
         events: vec![HistoryEvent::ExecutionRewound(Box::new(rewound))],
         summary: summary(RuntimeStatus::Running),
     }
+}
+
+/// What joined with rewinds that send nothing twice.
+fn rewound_sent() -> TurnRecord {
+    let mut record = rewound();
+    let HistoryEvent::ExecutionRewound(rewound) = &mut record.events[0] else { unreachable!() };
+    rewound.tasks.clear();
+    rewound.sent = of_entities().events.into_iter().filter(|event| event.sent().is_some()).collect();
+    assert_eq!(rewound.sent.len(), 2);
+    record
 }
 
 fn holder() -> LockHolder {
@@ -323,6 +334,9 @@ const GOLDEN_REPLACED: &str = "\
 const GOLDEN_REWOUND: &str = "\
     01b6939ab7b3afb006000001150c6d656e64656403024b026d010264020263026e03047b7d040001ac020101024b026d00000104\
     0200003bfb3c3f";
+const GOLDEN_REWOUND_SENT: &str = "\
+    01b6939ab7b3afb006000001150c6d656e64656403024b026d010264020263026e03047b7d04000221010e636f756e7465720006\
+    6164640233019a01000226040269024502340000f6e8383c";
 const GOLDEN_MESSAGE: &str = "\
     010110417070726f76616c08747275658e758f82";
 
@@ -336,6 +350,8 @@ fn version_1_is_what_it_always_was() {
     assert_eq!(decode(&unhex(GOLDEN_REPLACED), Texts::Skip).unwrap(), replaced());
     assert_eq!(hex(&encode(&rewound()).bytes), GOLDEN_REWOUND);
     assert_eq!(decode(&unhex(GOLDEN_REWOUND), Texts::Skip).unwrap(), rewound());
+    assert_eq!(hex(&encode(&rewound_sent()).bytes), GOLDEN_REWOUND_SENT);
+    assert_eq!(decode(&unhex(GOLDEN_REWOUND_SENT), Texts::Skip).unwrap(), rewound_sent());
     let message = InboxMessage::EventRaised { name: "Approval".to_owned(), input: Json::from_stored("true") };
     assert_eq!(hex(&encode_message(&message)), GOLDEN_MESSAGE);
     assert_eq!(decode_message(&unhex(GOLDEN_MESSAGE)).unwrap(), message);
@@ -525,8 +541,17 @@ fn any_started() -> impl Strategy<Value = ExecutionStarted> {
 fn any_rewound() -> impl Strategy<Value = ExecutionRewound> {
     let task = (number(), 1..u32::MAX, prop::option::of(any_failure()))
         .prop_map(|(sequence, attempt, failure)| RewoundTask { sequence, attempt, failure });
-    (text(), number(), any_failure(), prop::collection::vec(task, 0..3))
-        .prop_map(|(reason, from, failure, tasks)| ExecutionRewound { reason, from: TurnNumber(from), failure, tasks })
+    let event = (number(), text(), text(), json()).prop_map(|(sequence, instance_id, name, input)| {
+        HistoryEvent::EventSent(EventSent { sequence, instance_id, name, input })
+    });
+    let (tasks, sent) = (prop::collection::vec(task, 0..3), prop::collection::vec(event, 0..3));
+    (text(), number(), any_failure(), tasks, sent).prop_map(|(reason, from, failure, tasks, sent)| ExecutionRewound {
+        reason,
+        from: TurnNumber(from),
+        failure,
+        tasks,
+        sent,
+    })
 }
 
 fn any_event() -> impl Strategy<Value = HistoryEvent> {

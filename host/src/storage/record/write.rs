@@ -373,7 +373,7 @@ impl Writer {
     }
 
     fn rewound(&mut self, rewound: &ExecutionRewound) {
-        let ExecutionRewound { reason, from, failure, tasks } = rewound;
+        let ExecutionRewound { reason, from, failure, tasks, sent } = rewound;
         self.text(reason);
         self.unsigned(u64::from(from.0));
         self.failure(failure);
@@ -386,6 +386,10 @@ impl Writer {
                 self.failure(failure);
             }
             self.byte(number::END);
+        }
+        for action in sent {
+            self.byte(number::rewound::SENT);
+            self.event(action);
         }
         self.byte(number::END);
     }

@@ -242,8 +242,13 @@ impl Model {
         let records = seen.history.unwrap();
         let from = records.len() - 1 - random.below((records.len() as u64 - 1).min(3)) as usize;
         let failure = Failure::new("Kind", "text");
-        let rewound =
-            ExecutionRewound { reason: "again".to_owned(), from: TurnNumber(from as u32), failure, tasks: vec![] };
+        let rewound = ExecutionRewound {
+            reason: "again".to_owned(),
+            from: TurnNumber(from as u32),
+            failure,
+            tasks: vec![],
+            sent: vec![],
+        };
         let last = records.last().unwrap();
         let made = |events, next_due| {
             let custom_status = last.summary.custom_status.filter(|turn| (turn.0 as usize) < from);
