@@ -12,13 +12,16 @@ use super::{
 };
 use crate::durable::{Digest, FunctionName};
 
+/// Names and values.
+pub(super) type Settings = Arc<[(String, String)]>;
+
 /// The app's settings, which are the environment of functions with effects. Its copies are one and the same.
 #[derive(Clone, Debug, Default)]
-pub struct AppSettings(Arc<RwLock<Arc<[(String, String)]>>>);
+pub struct AppSettings(Arc<RwLock<Settings>>);
 
 impl AppSettings {
     /// The settings now.
-    pub fn get(&self) -> Arc<[(String, String)]> {
+    pub fn get(&self) -> Settings {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 

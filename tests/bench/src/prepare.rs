@@ -59,7 +59,7 @@ async fn write(file: &Path, component: Vec<u8>, count: usize, state: State) -> R
             Started::Started { instance, generation, .. } => {
                 Ok(storage.commit_turn(turn(instance, generation, &record)))
             }
-            Started::Exists { .. } => bail!("a fresh folder has an instance"),
+            Started::Exists { .. } | Started::Changed => bail!("a fresh folder has an instance"),
         });
         let committed = try_join_all(turns.collect::<Result<Vec<_>>>()?).await?;
         ensure!(committed.iter().all(|turn| matches!(turn, Committed::Committed(_))), "a turn was refused");

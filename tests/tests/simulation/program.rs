@@ -300,7 +300,7 @@ impl Output<'_> {
     fn activity_or(&mut self, failure: &str) {
         let (context, wanted) = (self.context, activity_result(self.sequence));
         let got = self.next();
-        assert!(got.to_string() == wanted || got == failure, "{got}: {context}");
+        assert!(got == failure || got.to_string().as_str() == wanted, "{got}: {context}");
         self.sequence += 1;
     }
 
