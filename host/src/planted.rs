@@ -81,6 +81,10 @@ mod on {
         RewindKeepsFailures,
         /// A rewind drops results of activities, so that they run again.
         RewindDropsResults,
+        /// A fold forgets that a durable HTTP request was accepted, so that it is made again instead of being asked after.
+        AcceptanceForgottenByFold,
+        /// What is answered to a poll of a durable HTTP call is lost.
+        PollAnswerLost,
         /// A rewound execution sends again what the turn that was undone had sent.
         RewindSendsAgain,
         /// A rewind drops failures to which the code has answered: it does not compare its replays.

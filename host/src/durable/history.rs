@@ -493,20 +493,28 @@ impl HistoryEvent {
         }
     }
 
-    /// True if two actions send the same under the same number; at which time does not matter, for that is often reckoned from
-    /// the clock.
+    /// True if two actions send the same. Under which number does not matter, for other branches of the code may have gone on
+    /// meanwhile; nor does for which time, for that is often reckoned from the clock. (A child's id tells the number.)
     pub(super) fn sends_the_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::EntitySignaled(one), Self::EntitySignaled(other)) => {
-                let of = |signal: &EntitySignaled| EntitySignaled { scheduled: None, ..signal.clone() };
-                of(one) == of(other)
+                (&one.entity, &one.operation, &one.input) == (&other.entity, &other.operation, &other.input)
+            }
+            (Self::EventSent(one), Self::EventSent(other)) => {
+                (&one.instance_id, &one.name, &one.input) == (&other.instance_id, &other.name, &other.input)
             }
             (Self::ChildScheduled(one), Self::ChildScheduled(other)) => {
                 let of = |child: &ChildScheduled| ChildScheduled { scheduled_start: None, ..child.clone() };
                 of(one) == of(other)
             }
-            (one, other) => one == other,
+            _ => false,
         }
+    }
+
+    /// Takes the first of these that sends the same as an action. True if there is one.
+    pub(super) fn take_sent(sent: &mut Vec<Self>, action: &Self) -> bool {
+        let found = sent.iter().position(|sent| sent.sends_the_same(action));
+        found.map(|at| sent.remove(at)).is_some()
     }
 
     /// The number of the activity, child or durable HTTP call that failed for good.

@@ -216,6 +216,9 @@ impl Instance {
         if planted!(BackOffForgottenByFold) {
             state.retries_by_due = state.retries_by_due.iter().map(|(_, sequence)| (first.time, *sequence)).collect();
         }
+        if planted!(AcceptanceForgottenByFold) {
+            state.tasks.values_mut().for_each(|task| task.poll = None);
+        }
         if planted!(SuspensionForgottenByFold) && state.status == RuntimeStatus::Suspended {
             state.status = RuntimeStatus::Running;
         }
@@ -239,10 +242,6 @@ impl Instance {
         }
         for event in &record.events {
             self.apply_event(event);
-        }
-        if !self.sent_before.is_empty() {
-            let next = self.next_sequence;
-            self.sent_before.retain(|action| action.sent() >= Some(next));
         }
         if self.status.is_terminal() {
             self.tasks.clear();
@@ -272,6 +271,9 @@ impl Instance {
     }
 
     fn apply_event(&mut self, event: &HistoryEvent) {
+        if !self.sent_before.is_empty() {
+            HistoryEvent::take_sent(&mut self.sent_before, event);
+        }
         match event {
             HistoryEvent::TaskScheduled(task) => {
                 self.next_sequence = task.sequence + 1;
@@ -518,9 +520,9 @@ impl Instance {
         self.rerun
     }
 
-    /// True if a turn that was undone by a rewind has sent this very action: it must not be sent again.
-    pub(super) fn has_sent(&self, action: &HistoryEvent) -> bool {
-        !planted!(RewindSendsAgain) && self.sent_before.iter().any(|sent| sent.sends_the_same(action))
+    /// What turns that rewinds undid have sent, and no turn since asked for: it must not be sent again.
+    pub(super) fn sent_before(&self) -> &[HistoryEvent] {
+        if planted!(RewindSendsAgain) { &[] } else { &self.sent_before }
     }
 
     /// An activity, child or HTTP call that was asked for and has neither ended nor been canceled.

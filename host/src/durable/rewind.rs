@@ -110,6 +110,9 @@ impl Rewind {
         };
         records[changed..from].iter().for_each(|record| rewind.keep(record, unanswered));
         records[from..].iter().for_each(|record| rewind.undo(record));
+        // What an earlier rewind keeps in mind was not sent anew.
+        let mut before = rewind.instance.sent_before().to_vec();
+        rewind.sent.retain(|action| !HistoryEvent::take_sent(&mut before, action));
         Ok(Some(rewind))
     }
 

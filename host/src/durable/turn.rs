@@ -330,7 +330,9 @@ impl Taking {
                 }
             }
             Message::HttpEnded { generation, sequence, outcome } => {
-                if let Some(task) = self.ended_call(instance, generation, sequence) {
+                if let Some(task) = self.ended_call(instance, generation, sequence)
+                    && !(planted!(PollAnswerLost) && task.poll.is_some())
+                {
                     self.events.push(match outcome {
                         Ok(HttpOutcome::Answered(answer)) => HistoryEvent::HttpCompleted { sequence, answer },
                         Ok(HttpOutcome::Accepted { location, due }) => {
@@ -472,6 +474,8 @@ struct Ending<'a> {
     section: Option<Section>,
     refused: BTreeMap<Sequence, Failure>,
     sent_before: BTreeSet<Sequence>,
+    /// What undone turns have sent, and this one has not asked for so far.
+    sent_left: Vec<HistoryEvent>,
     released: Vec<Section>,
     events_raised: u32,
     consumed: BTreeSet<u32>,
@@ -492,6 +496,7 @@ impl<'a> Ending<'a> {
             section: instance.section().cloned(),
             refused: BTreeMap::new(),
             sent_before: BTreeSet::new(),
+            sent_left: instance.sent_before().to_vec(),
             released: Vec::new(),
             events_raised: instance.events_raised(),
             consumed: BTreeSet::new(),
@@ -641,7 +646,7 @@ impl<'a> Ending<'a> {
             )));
         }
         if let Some(event) = compared_event(&action, &self.instance.execution().execution_id) {
-            if self.instance.has_sent(&event) {
+            if HistoryEvent::take_sent(&mut self.sent_left, &event) {
                 self.sent_before.extend(event.sent());
             }
             self.events.push(event);

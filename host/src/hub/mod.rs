@@ -361,24 +361,30 @@ impl Hub {
     /// # Errors
     /// As [`Hub::terminate`], for the instance itself; what has ended by then among the others is no error.
     pub async fn terminate_with_children(&self, id: &str, reason: &str) -> Result<(), ClientError> {
-        let mut children = self.open_children(id).await?;
         self.terminate(id, reason).await?;
+        let mut children = self.left_children(id).await?;
         while let Some(child) = children.pop() {
-            children.extend(self.open_children(&child).await?);
             match self.terminate(child.as_str(), reason).await {
-                Ok(()) | Err(ClientError::NotFound(_) | ClientError::Gone(_)) => {}
+                Ok(()) => children.extend(self.left_children(&child).await?),
+                Err(ClientError::NotFound(_) | ClientError::Gone(_)) => {}
                 Err(error) => return Err(error),
             }
         }
         Ok(())
     }
 
-    /// The ids of the sub-orchestrations that a live instance waits for.
-    async fn open_children(&self, id: &str) -> Result<Vec<String>, ClientError> {
+    /// The ids of the sub-orchestrations for which an instance waited when it was terminated: it starts no others.
+    async fn left_children(&self, id: &str) -> Result<Vec<String>, ClientError> {
         let want = Want { input: false, history: true };
         let snapshot = self.inner.storage.snapshot(InstanceId::from_stored(id), want).await;
         let Some(snapshot) = snapshot.inspect_err(|error| self.inner.note(error))? else { return Ok(vec![]) };
-        let records = snapshot.history.unwrap_or_default();
+        if snapshot.summary.status != RuntimeStatus::Terminated {
+            // It was started anew since.
+            return Ok(vec![]);
+        }
+        let mut records = snapshot.history.unwrap_or_default();
+        // A fold of its end has nothing open.
+        records.pop();
         let folded = Instance::fold(snapshot.instance, snapshot.id, snapshot.generation, &records);
         let folded = folded.map_err(|error| StorageError::Corrupt(error.to_string()))?;
         Ok(folded.open_children().collect())

@@ -263,6 +263,40 @@ pub async fn asks(ctx: OrchestrationContext, input: AsksInput) -> Result<Vec<Str
 }
 
 #[derive(Deserialize)]
+pub struct BranchesInput {
+    /// What each branch asks, one after the other.
+    branches: Vec<Vec<String>>,
+    /// The counter that is told that all branches are done.
+    counter: String,
+}
+
+/// Branches, each of which asks its URLs one after the other and ends at the first failure. All are waited for; then a counter
+/// is signaled, and one that failed fails the whole.
+#[orchestrator]
+pub async fn branches(ctx: OrchestrationContext, input: BranchesInput) -> Result<Vec<Vec<String>>> {
+    let branch = async |urls: &Vec<String>| {
+        let mut answers = Vec::new();
+        for url in urls {
+            answers.push(ctx.call_activity::<String>("Ask", url).await?);
+        }
+        Ok(answers)
+    };
+    let ended = join_all(input.branches.iter().map(branch)).await;
+    ctx.entity("Counter", input.counter).signal("add", &1)?;
+    ended.into_iter().collect()
+}
+
+/// Starts itself as its child, so deep; the innermost waits for event `Go`. Returns how deep it is.
+#[orchestrator]
+pub async fn nest(ctx: OrchestrationContext, depth: u64) -> Result<u64> {
+    if depth > 0 {
+        return Ok(ctx.call_sub_orchestration::<u64>("Nest", &(depth - 1)).await? + 1);
+    }
+    ctx.wait_for_event::<Json>("Go").await?;
+    Ok(0)
+}
+
+#[derive(Deserialize)]
 pub struct ParentInput {
     /// The child's orchestrator function, its inputs, and the id of its first instance if that is to be chosen.
     child: String,

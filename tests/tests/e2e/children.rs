@@ -176,3 +176,30 @@ async fn a_detached_start_may_lie_ahead() {
     host.output("never").await;
     assert_eq!(host.status("far").await["runtimeStatus"], "Pending");
 }
+
+#[tokio::test]
+async fn a_deep_nest_of_children_is_terminated_as_a_whole_or_completes() {
+    const DEPTH: usize = 200;
+    let host = Host::start_default().await;
+    for (id, ends) in [("terminated", true), ("completes", false)] {
+        host.start("Nest", id, &DEPTH.to_string()).await;
+        let innermost = || async {
+            let list = host.list("").await;
+            let waits = list.iter().filter(|instance| instance["runtimeStatus"] == "Running");
+            let found = list.iter().find(|instance| instance["runtimeStatus"] == "Running" && instance["input"] == 0);
+            let id = found?["instanceId"].as_str().unwrap().to_owned();
+            (waits.count() == DEPTH + 1).then_some(id)
+        };
+        let innermost = eventually("all are there", innermost).await;
+        if ends {
+            let reply = host.post(&format!("/api/client/terminateWithChildren/{id}"), "").await;
+            assert_eq!(reply.status, 200, "{}", reply.text());
+            let list = host.list("").await;
+            assert!(list.iter().all(|instance| instance["runtimeStatus"] == "Terminated"), "once it has answered");
+            assert_eq!(list.len(), DEPTH + 1);
+        } else {
+            host.raise(&innermost, "Go", "1").await;
+            assert_eq!(host.output(id).await, DEPTH);
+        }
+    }
+}

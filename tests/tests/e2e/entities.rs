@@ -250,6 +250,31 @@ async fn a_lock_ends_with_its_holder_however_that_ends() {
 }
 
 #[tokio::test]
+async fn a_lock_ends_with_the_generation_that_holds_it_when_that_continues_as_new() {
+    let host = Host::start_default().await;
+    let status = async |wanted: i64| {
+        let is_so = || async { (host.status("h").await["customStatus"] == wanted).then_some(()) };
+        eventually("the holder has come so far", is_so).await;
+    };
+    host.start("LeavesLocked", "h", "[\"a\",\"b\"]").await;
+    status(2).await;
+    signal(&host, "Counter", "a", "add", "1").await;
+    host.start("TryLocks", "refused", "[[\"b\",\"c\"],50]").await;
+    assert_eq!(host.output("refused").await, false, "it is locked");
+    assert_eq!(state(&host, "counter", "a").await, None, "what others send waits");
+    host.start("TryLocks", "waits", "[[\"a\",\"b\"],60000]").await;
+    host.raise("h", "Release", "1").await;
+    assert_eq!(host.output("waits").await, true);
+    wait_for_state(&host, "counter", "a", Some(json!(1))).await;
+    status(0).await;
+    assert_eq!(host.status("h").await["runtimeStatus"], "Running", "it goes on, and holds nothing");
+    host.start("TryLocks", "free", "[[\"a\",\"b\",\"c\"],60000]").await;
+    assert_eq!(host.output("free").await, true);
+    host.raise("h", "Release", "1").await;
+    host.wait_for_status("h", "Completed").await;
+}
+
+#[tokio::test]
 async fn the_rules_of_critical_sections_are_told() {
     let host = Host::start_default().await;
     host.start("BreaksRules", "i", "").await;

@@ -182,3 +182,30 @@ async fn an_execution_asks_for_as_many_actions_as_it_may_and_not_for_one_more() 
     let reply = host.get(&format!("{MANAGEMENT}/entities/Counter/beyond")).await;
     assert_eq!(reply.text(), "50");
 }
+
+#[tokio::test]
+async fn a_history_that_becomes_very_large_is_logged_once() {
+    const WARNING: &str = "history is very large";
+    let host = Host::start_default().await;
+    host.start("WaitForApproval", "large", "").await;
+    host.start("WaitForApproval", "small", "").await;
+    let payload = format!("\"{}\"", "x".repeat(9 << 20));
+    // 50 MiB are worth a warning, and twice as many another.
+    for _ in 0..8 {
+        assert_eq!(host.raise("large", "Other", &payload).await.status, 202);
+    }
+    let warned = || async { host.log().contains(WARNING).then_some(()) };
+    eventually("there is a warning", warned).await;
+    for id in ["small", "large"] {
+        host.raise(id, "Approval", "true").await;
+        host.wait_for_status(id, "Completed").await;
+    }
+    let log = host.log();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains(WARNING)).collect();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(
+        lines[0].contains("WARN") && lines[0].contains("large") && lines[0].contains("WaitForApproval"),
+        "{lines:?}"
+    );
+    assert!(lines[0].contains("events") && lines[0].contains("bytes"), "{lines:?}");
+}

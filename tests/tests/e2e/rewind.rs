@@ -7,7 +7,8 @@ use soloist_tests::{
     instances::{is_final, path},
 };
 
-const FUNCTIONS: [&str; 7] = ["HttpStartSingle", "HttpClient", "Asks", "Ask", "Parent", "Noop", "WaitForApproval"];
+const FUNCTIONS: [&str; 9] =
+    ["HttpStartSingle", "HttpClient", "Asks", "Ask", "Branches", "Counter", "Parent", "Noop", "WaitForApproval"];
 
 /// A host, and two servers that its functions ask: one is fine, the other answers 503 until it is mended.
 struct Stage {
@@ -230,4 +231,32 @@ async fn functions_can_rewind_and_a_rewind_fights_with_restart_and_purge() {
     assert_eq!(ask("f").await.status, 200);
     assert_eq!(stage.host.output("f").await, json!(["mended"]));
     assert_eq!((ask("f").await.status, ask("nobody").await.status), (410, 404));
+}
+
+#[tokio::test]
+async fn a_branch_that_failed_early_runs_again_though_the_others_went_on_and_nothing_is_sent_twice() {
+    let stage = Stage::new().await;
+    let (fine, fragile) = (stage.fine.url(), stage.fragile.url());
+    // The first branch has failed long before the others are done.
+    let branches = json!([[fragile, fine], vec![&fine; 4], [&fine, &fragile, &fine]]);
+    stage.fail("Branches", "b", &json!({ "branches": branches, "counter": "done" })).await;
+    assert_eq!(stage.asked(), (5, 2));
+    let signals = "/runtime/webhooks/durabletask/entities/counter/done";
+    let signaled = || async { (stage.host.get(signals).await.text() == "1").then_some(()) };
+    eventually("it has signaled", signaled).await;
+    stage.rewound("b").await;
+    stage.host.wait_for_status("b", "Failed").await;
+    assert_eq!(stage.asked(), (5, 4), "what failed runs again, and nothing else");
+    stage.mend();
+    stage.rewound("b").await;
+    let done = json!([["mended", "fine"], ["fine", "fine", "fine", "fine"], ["fine", "mended", "fine"]]);
+    assert_eq!(stage.host.output("b").await, done);
+    assert_eq!(stage.asked(), (7, 6));
+    let history = stage.host.history("b").await;
+    assert!(!kinds(&history).contains(&"TaskFailed"), "{:?}", kinds(&history));
+    // An operation that is sent now comes behind whatever was sent before.
+    let reply = stage.host.post(&format!("{signals}?op=add"), "10").await;
+    assert_eq!(reply.status, 202);
+    let all = || async { Some(stage.host.get(signals).await.text().to_owned()).filter(|text| text != "1") };
+    assert_eq!(eventually("it has run", all).await, "11", "three runs to the end, one signal");
 }

@@ -183,6 +183,10 @@ pub static BUGS: &[Bug] = &[
     #[cfg(feature = "planted-bugs")]
     inside("a rewind runs a successful step again", soloist::planted::Bug::RewindDropsResults),
     #[cfg(feature = "planted-bugs")]
+    inside("accepted HTTP work is begun again after a crash", soloist::planted::Bug::AcceptanceForgottenByFold),
+    #[cfg(feature = "planted-bugs")]
+    inside("the answer to an HTTP poll is lost", soloist::planted::Bug::PollAnswerLost),
+    #[cfg(feature = "planted-bugs")]
     inside("a rewound execution sends again what it has sent", soloist::planted::Bug::RewindSendsAgain),
     #[cfg(feature = "planted-bugs")]
     inside("a rewind drops failures that have answers", soloist::planted::Bug::RewindReplaysNothing),
