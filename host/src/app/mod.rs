@@ -27,7 +27,7 @@ pub use error::{AppError, Excluded, Origin, Position};
 pub use function::{AuthLevel, ClientBinding, Function, HttpTrigger, Retry, TimerTrigger, Trigger};
 pub use host_json::{AllowedHost, DurableTaskOptions, HostJson, HttpOptions, OutboundRule, SoloistOptions};
 pub use load::is_function_name;
-pub use route::{RouteMatch, RouteTable, RouteTemplate};
+pub use route::{ApiParameter, ApiPath, RouteMatch, RouteTable, RouteTemplate};
 pub use schedule::Schedule;
 pub use settings::Settings;
 pub use values::host_json_values;
