@@ -29,6 +29,8 @@ pub struct HostBuilder {
     settings: Vec<(String, String)>,
     arguments: Vec<String>,
     keys: bool,
+    watches: bool,
+    builds: bool,
 }
 
 impl HostBuilder {
@@ -71,6 +73,20 @@ impl HostBuilder {
     #[must_use]
     pub fn with_keys(mut self) -> Self {
         self.keys = true;
+        self
+    }
+
+    /// Watches its app's folder; the test app does not change.
+    #[must_use]
+    pub fn watching(mut self) -> Self {
+        self.watches = true;
+        self
+    }
+
+    /// Builds its app, at the start and when it changes.
+    #[must_use]
+    pub fn building(mut self) -> Self {
+        self.builds = true;
         self
     }
 
@@ -123,7 +139,9 @@ impl HostBuilder {
             .arg("start")
             .arg(&self.app)
             .args((!self.keys).then_some("--dev"))
-            .args(["--no-build", "--port", &self.port.to_string(), "--data"])
+            .args((!self.builds).then_some("--no-build"))
+            .args((!self.watches).then_some("--no-watch"))
+            .args(["--port", &self.port.to_string(), "--data"])
             .arg(data)
             .arg("--ready-file")
             .arg(ready_file)
@@ -170,7 +188,16 @@ impl Host {
     /// A host of the test app on a free port with an empty data folder, to be changed before it starts.
     pub fn builder() -> HostBuilder {
         let app = artifacts::test_app_source();
-        HostBuilder { app, data: None, port: 0, settings: vec![], arguments: vec![], keys: false }
+        HostBuilder {
+            app,
+            data: None,
+            port: 0,
+            settings: vec![],
+            arguments: vec![],
+            keys: false,
+            watches: false,
+            builds: false,
+        }
     }
 
     /// Starts a host of the test app.

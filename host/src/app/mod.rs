@@ -29,7 +29,7 @@ pub use host_json::{
     AllowedHost, DurableTaskOptions, HostJson, HttpOptions, OutboundRule, RetentionOptions, SoloistOptions,
 };
 pub use load::is_function_name;
-pub use route::{RouteMatch, RouteTable, RouteTemplate};
+pub use route::{ApiParameter, ApiPath, RouteMatch, RouteTable, RouteTemplate};
 pub use schedule::Schedule;
 pub use settings::Settings;
 pub use values::host_json_values;

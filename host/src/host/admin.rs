@@ -10,7 +10,7 @@ use crate::{
     app::{App, Excluded, Function, Trigger},
     durable::{ExecutionId, FunctionName, InstanceId, Json},
     hub::{ActivityCall, Executor as _, Hub, StartNew, TimerCall},
-    server::{AppAdmin, FunctionInfo, InvokeError},
+    server::{AppAdmin, FunctionInfo, HttpFunctionInfo, InvokeError},
     wasm::Wasm,
 };
 
@@ -28,6 +28,7 @@ struct Deployed {
     errors: Arc<[String]>,
     /// Those that are served.
     functions: Arc<[Function]>,
+    route_prefix: String,
 }
 
 impl Deployed {
@@ -37,6 +38,7 @@ impl Deployed {
             // Without the file: whoever has the master key need not know this machine's paths.
             errors: excluded.iter().map(|excluded| format!("{}: {}", excluded.function, excluded.reason)).collect(),
             functions: served.into(),
+            route_prefix: app.host_json.http.route_prefix.clone(),
         }
     }
 }
@@ -106,6 +108,26 @@ impl AppPages {
 impl AppAdmin for AppPages {
     fn functions(&self) -> Arc<[FunctionInfo]> {
         self.deployed().infos
+    }
+
+    fn http_functions(&self) -> Vec<HttpFunctionInfo> {
+        let Deployed { functions, route_prefix, .. } = self.deployed();
+        let prefix = route_prefix.trim_matches('/');
+        let info = |function: &Function| {
+            let http = function.http()?;
+            let mut paths = http.route.api_paths();
+            for path in &mut paths {
+                let parts = [prefix, &path.path].into_iter().filter(|part| !part.is_empty());
+                path.path = parts.collect::<Vec<_>>().join("/");
+            }
+            Some(HttpFunctionInfo {
+                name: function.name.clone(),
+                paths,
+                methods: http.methods.clone(),
+                auth_level: http.auth_level,
+            })
+        };
+        functions.iter().filter_map(info).collect()
     }
 
     fn errors(&self) -> Arc<[String]> {

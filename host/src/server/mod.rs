@@ -22,6 +22,7 @@ mod json_text;
 pub mod keys;
 mod links;
 mod management;
+mod openapi;
 mod patience;
 mod port_holder;
 mod query;
@@ -41,7 +42,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::warn;
 
-pub use admin::{AppAdmin, FunctionInfo, InvokeError};
+pub use admin::{AppAdmin, FunctionInfo, HttpFunctionInfo, InvokeError};
 pub use bind::BindError;
 pub use functions::{FunctionMatch, FunctionRoutes, HttpCallError, HttpFunctions, HttpInvocation, HttpReply};
 pub use links::{InstanceUrls, MANAGEMENT_PATH, ManagementUrls, Origin};

@@ -18,6 +18,7 @@ use super::functions::{FunctionMatch, FunctionRoutes, HttpFunctions, function_re
 use super::keys::{Demand, Keys};
 use super::links::{MANAGEMENT_PATH, Origin, V1_MANAGEMENT_PATH};
 use super::management::{Management, Reached};
+use super::openapi;
 use super::query::Query;
 use super::reply::{self, Reply};
 use super::rpc::{self, RpcSecret};
@@ -113,6 +114,9 @@ impl Router {
         if percent_encoding::percent_decode_str(path).decode_utf8().is_err() {
             return Err(ApiError::bad_request("the path is not UTF-8: percent-encode names and ids as UTF-8"));
         }
+        if path == openapi::PATH && parts.method == Method::GET {
+            return self.openapi(parts);
+        }
         if path == "/" && parts.method == Method::GET {
             return Ok(reply::text(StatusCode::OK, "Soloist is running.\n"));
         }
@@ -159,6 +163,15 @@ impl Router {
         let with_rpc = parts.uri.query().map(Query::parse).unwrap_or_default().flag("rpc").unwrap_or(true);
         let rpc = self.rpc_secret.as_ref().filter(|_| with_rpc).map(|secret| secret.base_url(local));
         Some(self.management.starter(parts, &self.origin(parts, local), rpc.as_deref()))
+    }
+
+    /// What is served, for who may use the management API.
+    fn openapi(&self, parts: &request::Parts) -> Result<Reply, ApiError> {
+        if !self.admin.opens(parts, Demand::DurableTask) {
+            return Err(ApiError::unauthorized());
+        }
+        let document = openapi::document(&self.admin.app().http_functions(), self.keys.is_some());
+        Ok(reply::json(StatusCode::OK, document.to_string()))
     }
 
     /// The request as the function sees it, if its caller may call it.

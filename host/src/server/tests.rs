@@ -79,6 +79,10 @@ impl AppAdmin for NoApp {
         Arc::default()
     }
 
+    fn http_functions(&self) -> Vec<HttpFunctionInfo> {
+        vec![]
+    }
+
     fn errors(&self) -> Arc<[String]> {
         Arc::default()
     }

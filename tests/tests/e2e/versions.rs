@@ -13,7 +13,7 @@ use soloist_tests::{
 const CODE: &str = "soloist test code: text=one step=VersionA spin=0000";
 
 /// The test app's component with another text in that place.
-fn changed(text: &str, step: &str, spin: u32) -> Vec<u8> {
+pub(crate) fn changed(text: &str, step: &str, spin: u32) -> Vec<u8> {
     let mut bytes = component();
     let code = format!("soloist test code: text={text} step={step} spin={spin:04}");
     assert_eq!(code.len(), CODE.len());

@@ -10,4 +10,4 @@ mod template;
 
 pub use constraint::Constraint;
 pub use table::{RouteMatch, RouteTable};
-pub use template::{RouteTemplate, RouteTemplateError};
+pub use template::{ApiParameter, ApiPath, RouteTemplate, RouteTemplateError};

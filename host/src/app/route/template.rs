@@ -1,5 +1,9 @@
 //! One route template: read once, matched against paths.
 
+mod api_path;
+
+pub use api_path::{ApiParameter, ApiPath};
+
 use super::constraint::Constraint;
 
 /// A route template of ASP.NET Core, for example `products/{category:alpha}/{id:int?}`.

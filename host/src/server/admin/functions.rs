@@ -8,6 +8,7 @@ use percent_encoding::utf8_percent_encode;
 use serde::Deserialize;
 
 use super::Admin;
+use crate::app::{ApiPath, AuthLevel};
 use crate::durable::Json;
 use crate::hub::ClientError;
 use crate::server::body::{Body, BodyError};
@@ -31,6 +32,19 @@ pub struct FunctionInfo {
     pub config: Json,
 }
 
+/// A function that answers requests.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpFunctionInfo {
+    /// Its name.
+    pub name: String,
+    /// The paths that it answers on, with the app's prefix, without a slash first.
+    pub paths: Vec<ApiPath>,
+    /// Its methods, upper case; empty means all.
+    pub methods: Vec<String>,
+    /// Which key a caller needs.
+    pub auth_level: AuthLevel,
+}
+
 /// Why a function was not run.
 #[derive(Debug, thiserror::Error)]
 pub enum InvokeError {
@@ -49,6 +63,9 @@ pub enum InvokeError {
 pub trait AppAdmin: Send + Sync + 'static {
     /// The functions, in the order of their names.
     fn functions(&self) -> Arc<[FunctionInfo]>;
+
+    /// The functions that answer requests, in the order in which routes are tried.
+    fn http_functions(&self) -> Vec<HttpFunctionInfo>;
 
     /// What is wrong with the functions that are not served.
     fn errors(&self) -> Arc<[String]>;

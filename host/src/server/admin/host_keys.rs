@@ -32,18 +32,13 @@ impl Admin {
     pub(super) async fn host_keys(
         &self,
         method: &Method,
-        rest: &[&str],
+        kind: &str,
+        key: Option<&str>,
         origin: &Origin,
         body: impl Future<Output = Result<Body, BodyError>>,
     ) -> Result<Reply, ApiError> {
-        let Some((kind, rest)) = rest.split_first() else { return Err(ApiError::not_found()) };
-        let kind = kind.to_ascii_lowercase();
-        let scope = match kind.as_str() {
-            "keys" | "functionkeys" => Scope::Host,
-            "systemkeys" => Scope::System,
-            _ => return Err(ApiError::not_found()),
-        };
-        self.keys(method, &Collection { scope, path: format!("{origin}/admin/host/{kind}") }, rest, body).await
+        let scope = if kind == "systemkeys" { Scope::System } else { Scope::Host };
+        self.keys(method, &Collection { scope, path: format!("{origin}/admin/host/{kind}") }, key, body).await
     }
 
     /// Answers a request below `/admin/functions/{name}/keys`.
@@ -51,28 +46,24 @@ impl Admin {
         &self,
         method: &Method,
         function: &str,
-        rest: &[&str],
+        key: Option<&str>,
         origin: &Origin,
         body: impl Future<Output = Result<Body, BodyError>>,
     ) -> Result<Reply, ApiError> {
         let function = self.function(function)?.name;
         let path = format!("{origin}/admin/functions/{function}/keys");
-        self.keys(method, &Collection { scope: Scope::function(&function), path }, rest, body).await
+        self.keys(method, &Collection { scope: Scope::function(&function), path }, key, body).await
     }
 
     async fn keys(
         &self,
         method: &Method,
         collection: &Collection,
-        rest: &[&str],
+        key: Option<&str>,
         body: impl Future<Output = Result<Body, BodyError>>,
     ) -> Result<Reply, ApiError> {
         let Some(keys) = &self.keys else { return Err(ApiError::conflict(WITHOUT_KEYS)) };
-        let name = match rest {
-            [] if method == Method::GET => return Ok(collection.list(keys)),
-            [name] => *name,
-            _ => return Err(ApiError::not_found()),
-        };
+        let Some(name) = key else { return Ok(collection.list(keys)) };
         let id = KeyId::parse(collection.scope.clone(), name);
         match *method {
             Method::GET => {

@@ -3,13 +3,14 @@
 mod functions;
 mod health;
 mod host_keys;
+pub(super) mod page;
 
 use std::{future::Future, sync::Arc, time::Instant};
 
-use http::{Method, StatusCode, request};
-use percent_encoding::percent_decode_str;
+pub use functions::{AppAdmin, FunctionInfo, HttpFunctionInfo, InvokeError};
+use http::{StatusCode, request};
 
-pub use functions::{AppAdmin, FunctionInfo, InvokeError};
+use page::Page;
 
 use super::access::Presented;
 use super::body::{Body, BodyError};
@@ -50,41 +51,39 @@ impl Admin {
         origin: &Origin,
         body: impl Future<Output = Result<Body, BodyError>>,
     ) -> Result<Reply, ApiError> {
-        let segments = segments(tail);
-        let words: Vec<&str> = segments.iter().flatten().map(String::as_str).collect();
-        let method = &parts.method;
-        let is = |wanted: &[&str]| {
-            words.len() == wanted.len()
-                && words.iter().zip(wanted).all(|(word, wanted)| word.eq_ignore_ascii_case(wanted))
-        };
-        if is(&["host", "ping"]) && (method == Method::GET || method == Method::POST) {
+        let page = Page::parse(&parts.method, tail);
+        if page == Some(Page::Ping) {
             return Ok(reply::empty(StatusCode::OK));
         }
         // Before anything is looked up: a stranger learns of nothing whether it is there.
-        if let Some(keys) = &self.keys
-            && !Presented::by(parts).key().is_some_and(|key| keys.open_for(key, Demand::Admin))
-        {
+        if !self.opens(parts, Demand::Admin) {
             return Err(ApiError::unauthorized());
         }
-        match (method, words.as_slice()) {
-            (&Method::GET | &Method::POST, _) if is(&["host", "status"]) => Ok(self.status()),
-            (&Method::GET, _) if is(&["functions"]) => Ok(self.list_functions(origin)),
-            (_, [host, rest @ ..]) if host.eq_ignore_ascii_case("host") => {
-                self.host_keys(method, rest, origin, body).await
+        let (page, method) = (page.ok_or_else(ApiError::not_found)?, &parts.method);
+        match page {
+            Page::Ping => Ok(reply::empty(StatusCode::OK)),
+            Page::Status => Ok(self.status()),
+            Page::Functions => Ok(self.list_functions(origin)),
+            Page::Function(name) => self.show_function(&name, origin),
+            Page::Invoke(name) => self.invoke(&name, body).await,
+            Page::HostKeys { kind, key } => self.host_keys(method, &kind, key.as_deref(), origin, body).await,
+            Page::FunctionKeys { function, key } => {
+                self.function_keys(method, &function, key.as_deref(), origin, body).await
             }
-            (_, [functions, name, keys, rest @ ..])
-                if functions.eq_ignore_ascii_case("functions") && keys.eq_ignore_ascii_case("keys") =>
-            {
-                self.function_keys(method, name, rest, origin, body).await
-            }
-            (&Method::GET, [functions, name]) if functions.eq_ignore_ascii_case("functions") => {
-                self.show_function(name, origin)
-            }
-            (&Method::POST, [functions, name]) if functions.eq_ignore_ascii_case("functions") => {
-                self.invoke(name, body).await
-            }
-            _ => Err(ApiError::not_found()),
         }
+    }
+
+    /// True if a request shows a key that opens this, or none is asked for.
+    pub(super) fn opens(&self, parts: &request::Parts, demand: Demand<'_>) -> bool {
+        match &self.keys {
+            Some(keys) => Presented::by(parts).key().is_some_and(|key| keys.open_for(key, demand)),
+            None => true,
+        }
+    }
+
+    /// The app.
+    pub(super) fn app(&self) -> &dyn AppAdmin {
+        &*self.app
     }
 
     fn status(&self) -> Reply {
@@ -106,12 +105,4 @@ impl Admin {
             .raw("errors", &errors);
         reply::json(StatusCode::OK, object.finish())
     }
-}
-
-/// The decoded segments of a path; none if one is not UTF-8. One slash at the end means nothing.
-fn segments(tail: &str) -> Option<Vec<String>> {
-    let tail = tail.strip_prefix('/').unwrap_or(tail);
-    let tail = tail.strip_suffix('/').unwrap_or(tail);
-    let decode = |segment: &str| percent_decode_str(segment).decode_utf8().ok().map(|text| text.into_owned());
-    tail.split('/').map(decode).collect()
 }

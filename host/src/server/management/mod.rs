@@ -63,6 +63,12 @@ pub(super) struct Reached<'a> {
     pub is_secret: bool,
 }
 
+/// Whether the API takes a method and a path below its base.
+#[cfg(test)]
+pub(super) fn is_operation(method: &http::Method, tail: &str) -> bool {
+    Operation::parse(method, tail).is_some()
+}
+
 /// What an operation may need of its request.
 struct Call<'a> {
     headers: &'a HeaderMap,
