@@ -66,7 +66,7 @@ impl Wasm {
         let console = Arc::new(Console::new(Arc::clone(&function.name), call.invocation_id.as_str().into()));
         let meter = Arc::new(Meter::new(self.cpu_limit));
         let role = Role::Effects {
-            settings: Arc::clone(&self.settings),
+            settings: self.settings.get(),
             client: function.client,
             urls: call.urls,
             trace_context: call.trace_context,
