@@ -4,6 +4,8 @@
 mod admin;
 mod deploy;
 mod live;
+mod pressure;
+mod routes;
 
 use std::{
     fs,
@@ -17,16 +19,23 @@ use anyhow::Context as _;
 use futures::future::BoxFuture;
 use tracing::{error, info, warn};
 
+use self::pressure::Pressure;
 use crate::{
     ambient::{Ambient, System},
-    app::{App, AuthLevel, Excluded, Function, HostJson, Retry, RouteTable, Schedule, Trigger},
+    app::{App, AuthLevel, Excluded, Function, HostJson, Retry, Schedule, Trigger},
     durable::{FunctionName, Timestamp, TraceContext},
     flight::{self, Book, Recorder},
     hub::{Hub, HubConfig, HubParts, Retention, TimerFunction, TimerRetry},
     server::keys::{KeyError, KeyId, Keys, Made, Scope},
-    server::{self, FunctionMatch, HttpFunctions, HttpInvocation, HttpReply, Server, ServerOptions, Services, Serving},
+    server::{
+        self, BodyStream, HttpFunctions, HttpInvocation, HttpReply, HttpStream, Server, ServerOptions, Services,
+        Serving, Tls, TlsFiles,
+    },
     storage::{Storage, StorageError, memory::Memory, sqlite::Sqlite},
-    wasm::{AppSettingTokens, AppSettings, HttpCall, HttpCallError, HttpRequest, TokenProviders, Wasm, WasmConfig},
+    wasm::{
+        AppSettingTokens, AppSettings, HttpCall, HttpCallError, HttpRequest, HttpStreamCall, ManagementUrlsFor,
+        TokenProviders, Wasm, WasmConfig,
+    },
 };
 use deploy::Deployed;
 use live::{Live, Routes};
@@ -64,6 +73,8 @@ pub struct HostOptions {
     pub port: u16,
     /// Who may call.
     pub access: Access,
+    /// The certificate for TLS; none takes the one that host.json names, if it does.
+    pub tls: Option<TlsFiles>,
     /// Shows the operator the keys that this start makes. Called as soon as they are on disk: whatever keeps the host from
     /// starting then, they have been shown, once.
     pub show_keys: fn(&[Made]),
@@ -185,6 +196,7 @@ pub struct Host {
     served: Vec<Served>,
     excluded: Vec<Excluded>,
     live: Live,
+    tls: Option<Tls>,
     _data: Option<DataFolder>,
 }
 
@@ -196,6 +208,7 @@ impl Host {
     /// database.
     pub async fn start(options: &HostOptions) -> anyhow::Result<Self> {
         let app = App::load(&options.app, crate::app::process_environment())?;
+        let tls = options.tls.clone().or_else(|| tls_files(&app)).map(Tls::load).transpose()?;
         let server = Server::bind(options.address, options.port)?;
         let data = options.data.as_deref().map(DataFolder::take).transpose()?;
         // Before storage: a damaged file of keys costs nothing to find.
@@ -222,7 +235,7 @@ impl Host {
             // Before the engine, whose handlers of signals must come first.
             flight::install(&recorder).context("handling the signals that end a process")?;
         }
-        let server_options = server_options(&app.host_json);
+        let server_options = ServerOptions { tls: tls.clone(), ..server_options(&app) };
         let template_key = keys.as_ref().map(|keys| keys.template_key());
         let starter = server_options.starter_json(server.local_addr(), template_key.as_ref());
         let settings: AppSettings = app.settings.values().into_iter().collect();
@@ -258,11 +271,13 @@ impl Host {
         });
         wasm.set_hub(hub.clone());
         let served = functions.iter().map(|function| served(function, &app.host_json)).collect();
-        let routes = Routes::new(find_route(&app, &functions));
+        let routes = Routes::new(routes::find_route(&app, &deployed.served), routes::find_error(&app, &excluded));
         let pages = Arc::new(admin::AppPages::new(&app, &functions, &excluded, wasm.clone(), hub.clone()));
         let services = Services {
             client: hub.clone(),
             routes: routes.find(),
+            // Whoever may reach this host without a key is its developer.
+            errors: (options.access == Access::Everyone).then(|| routes.find_error()),
             app: pages.clone(),
             functions: Arc::new(Guests {
                 wasm: wasm.clone(),
@@ -276,12 +291,30 @@ impl Host {
         hub.run_timers(timer_functions(&functions));
         let parts = live::Parts { wasm, hub: hub.clone(), storage: storage.clone(), keys, routes, pages, settings };
         let live = Live::new(parts, options, app, deployed.served);
-        Ok(Self { hub, storage, serving, served, excluded, live, _data: data })
+        Ok(Self { hub, storage, serving, served, excluded, live, tls, _data: data })
     }
 
     /// Where it listens.
     pub fn local_addr(&self) -> SocketAddr {
         self.serving.local_addr()
+    }
+
+    /// The URL of where it listens.
+    pub fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.local_addr())
+    }
+
+    /// True if it speaks TLS.
+    pub fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Reads the certificate's files again, if it has one. If they cannot be used, it stays as it is, and the log says why.
+    pub fn reload_certificate(&self) {
+        if let Some(tls) = &self.tls {
+            tls.reload();
+        }
     }
 
     /// The functions that were served when it started.
@@ -402,8 +435,21 @@ fn hub_config(host_json: &HostJson, wasm: &Wasm) -> HubConfig {
     }
 }
 
-fn server_options(host_json: &HostJson) -> ServerOptions {
+/// The certificate that host.json names.
+fn tls_files(app: &App) -> Option<TlsFiles> {
+    let tls = app.host_json.soloist.tls.as_ref()?;
+    Some(TlsFiles { certificate: app.root.join(&tls.certificate_file), key: app.root.join(&tls.key_file) })
+}
+
+fn server_options(app: &App) -> ServerOptions {
+    let host_json = &app.host_json;
     ServerOptions {
+        cors: app.cors().cloned(),
+        hsts: host_json.http.hsts.clone(),
+        overload: host_json.http.dynamic_throttles.then(|| {
+            let pressure = Pressure::new();
+            Arc::new(move || pressure.reason()) as server::Overload
+        }),
         hub_name: host_json.durable_task.hub_name.clone(),
         max_request_bytes: host_json.soloist.max_request_bytes,
         json_depth_max: host_json.soloist.json_depth,
@@ -473,18 +519,6 @@ fn timer_retry(retry: Retry) -> TimerRetry {
     }
 }
 
-fn find_route(app: &App, functions: &[Function]) -> server::FunctionRoutes {
-    let routes = RouteTable::new(&app.host_json.http.route_prefix, functions);
-    let level = |function: &Function| function.http().map(|http| http.auth_level).unwrap_or_default();
-    let served: Vec<(Arc<str>, AuthLevel)> =
-        functions.iter().map(|function| (function.name.as_str().into(), level(function))).collect();
-    Arc::new(move |method, path| {
-        let found = routes.find(method.as_str(), path)?;
-        let (function, auth_level) = served[found.function].clone();
-        Some(FunctionMatch { function, params: found.params, auth_level })
-    })
-}
-
 /// The server's port to guests.
 struct Guests {
     wasm: Arc<Wasm>,
@@ -495,11 +529,6 @@ struct Guests {
 impl HttpFunctions for Guests {
     fn call(&self, invocation: HttpInvocation) -> BoxFuture<'_, Result<HttpReply, server::HttpCallError>> {
         Box::pin(async move {
-            let urls = server::ManagementUrls::new(
-                &invocation.origin,
-                &self.hub_name,
-                self.keys.as_ref().map(|keys| keys.signer()),
-            );
             let call = HttpCall {
                 function: FunctionName::new(&invocation.function),
                 invocation_id: invocation.invocation_id,
@@ -512,22 +541,58 @@ impl HttpFunctions for Guests {
                     headers: invocation.headers,
                     body: invocation.body.into(),
                 },
-                urls: Some(Arc::new(move |id, creation| guest_urls(urls.for_instance(id, creation), id))),
+                urls: Some(self.urls(&invocation.origin)),
             };
             match self.wasm.call_http(call).await {
                 Ok(reply) => Ok(HttpReply { status: reply.status, headers: reply.headers, body: reply.body.into() }),
-                Err(HttpCallError::Throttled(_) | HttpCallError::Outstanding(_)) => {
-                    Err(server::HttpCallError::Throttled { retry_after: Duration::from_secs(1) })
-                }
-                Err(HttpCallError::Guest(_)) => Err(server::HttpCallError::Failed),
-                Err(HttpCallError::Unavailable(text)) => {
-                    error!(function = %invocation.function, reason = %text, "no guest for a request");
-                    Err(server::HttpCallError::Unavailable)
-                }
-                Err(HttpCallError::NotDeployed(_)) => Err(server::HttpCallError::NotFound),
+                Err(error) => Err(refused(&invocation.function, error)),
             }
         })
     }
+
+    fn stream(&self, stream: HttpStream) -> BoxFuture<'_, Result<http::Response<BodyStream>, server::HttpCallError>> {
+        Box::pin(async move {
+            let HttpStream { function, request, invocation_id, origin } = stream;
+            let call = HttpStreamCall {
+                function: FunctionName::new(&function),
+                invocation_id,
+                is_tls: origin.as_str().starts_with("https:"),
+                trace_context: trace_context_of(request.headers()),
+                urls: Some(self.urls(&origin)),
+                request,
+            };
+            let response = self.wasm.stream_http(call).await.map_err(|error| refused(&function, error))?;
+            Ok(response.map(BodyStream::new))
+        })
+    }
+}
+
+impl Guests {
+    /// The URLs of instances, for a caller that reached this host so.
+    fn urls(&self, origin: &server::Origin) -> ManagementUrlsFor {
+        let signer = self.keys.as_ref().map(|keys| keys.signer());
+        let urls = server::ManagementUrls::new(origin, &self.hub_name, signer);
+        Arc::new(move |id, creation| guest_urls(urls.for_instance(id, creation), id))
+    }
+}
+
+fn refused(function: &str, error: HttpCallError) -> server::HttpCallError {
+    match error {
+        HttpCallError::Throttled(_) | HttpCallError::Outstanding(_) => {
+            server::HttpCallError::Throttled { retry_after: Duration::from_secs(1) }
+        }
+        HttpCallError::Guest(_) => server::HttpCallError::Failed,
+        HttpCallError::NotDeployed(_) => server::HttpCallError::NotFound,
+        HttpCallError::Unavailable(text) => {
+            error!(%function, reason = %text, "no guest for a request");
+            server::HttpCallError::Unavailable
+        }
+    }
+}
+
+fn trace_context_of(headers: &http::HeaderMap) -> Option<TraceContext> {
+    let find = |name: &str| Some(headers.get(name)?.to_str().ok()?.to_owned());
+    Some(TraceContext { traceparent: find("traceparent")?, tracestate: find("tracestate") })
 }
 
 fn trace_context(headers: &[(String, String)]) -> Option<TraceContext> {

@@ -249,7 +249,7 @@ impl Host {
     /// If the ready file is gone.
     pub fn address(&self) -> String {
         let url = fs::read_to_string(self.file("ready")).expect("the host is ready");
-        url.trim().strip_prefix("http://").expect("a URL").to_owned()
+        url.trim().split_once("://").expect("a URL").1.to_owned()
     }
 
     /// Its process id.

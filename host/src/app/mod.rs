@@ -8,6 +8,7 @@ mod error;
 mod function;
 mod function_json;
 mod host_json;
+mod in_error;
 mod json;
 mod load;
 pub mod route;
@@ -26,7 +27,8 @@ use std::path::PathBuf;
 pub use error::{AppError, Excluded, Origin, Position};
 pub use function::{AuthLevel, ClientBinding, Function, HttpTrigger, Retry, TimerTrigger, Trigger};
 pub use host_json::{
-    AllowedHost, DurableTaskOptions, HostJson, HttpOptions, OutboundRule, RetentionOptions, SoloistOptions,
+    AllowedHost, Cors, DurableTaskOptions, HostJson, Hsts, HttpOptions, OutboundRule, RetentionOptions, SoloistOptions,
+    TlsOptions,
 };
 pub use load::is_function_name;
 pub use route::{ApiParameter, ApiPath, RouteMatch, RouteTable, RouteTemplate};
@@ -49,6 +51,13 @@ pub struct App {
     pub routes: RouteTable,
     /// The app's settings.
     pub settings: Settings,
+}
+
+impl App {
+    /// Which pages of other sites may call functions: as `local.settings.json` says, else as `host.json` does.
+    pub fn cors(&self) -> Option<&Cors> {
+        self.settings.cors().or(self.host_json.soloist.cors.as_ref())
+    }
 }
 
 /// The process's environment as settings. Variables that are not Unicode cannot be settings and are left out.

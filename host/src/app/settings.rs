@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::error::{AppError, Problem};
+use super::host_json::Cors;
 use super::json::{Document, Node};
 
 /// The file beside `host.json` that holds app settings.
@@ -15,6 +16,7 @@ const FILE: &str = "local.settings.json";
 pub struct Settings {
     values: BTreeMap<String, String>,
     environment: BTreeMap<String, String>,
+    cors: Option<Cors>,
 }
 
 impl Settings {
@@ -24,12 +26,17 @@ impl Settings {
     /// [`AppError::Unreadable`], or [`AppError::LocalSettings`] if the file is not JSON of the right shape or is encrypted.
     pub(super) fn load(root: &Path, environment: BTreeMap<String, String>) -> Result<Self, AppError> {
         let path = root.join(FILE);
-        let values = match std::fs::read(&path) {
+        let (values, cors) = match std::fs::read(&path) {
             Ok(bytes) => read_values(&path, bytes)?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => (BTreeMap::new(), None),
             Err(source) => return Err(AppError::Unreadable { path, source }),
         };
-        Ok(Settings { values, environment })
+        Ok(Settings { values, environment, cors })
+    }
+
+    /// `CORS` and `CORSCredentials` of the file's section `Host`: which pages of other sites may call functions.
+    pub fn cors(&self) -> Option<&Cors> {
+        self.cors.as_ref()
     }
 
     /// The value of a setting: the environment's, else the file's.
@@ -97,11 +104,31 @@ fn is_setting_name(name: &str) -> bool {
         && name.chars().all(|character| character.is_alphanumeric() || "_.:-".contains(character))
 }
 
-fn read_values(path: &Path, bytes: Vec<u8>) -> Result<BTreeMap<String, String>, AppError> {
+fn read_values(path: &Path, bytes: Vec<u8>) -> Result<(BTreeMap<String, String>, Option<Cors>), AppError> {
     let settings_error =
         |problem: Problem| AppError::LocalSettings { message: problem.message, origin: problem.origin };
     let document = Document::parse(path, bytes).map_err(settings_error)?;
-    values_of(&document).map_err(settings_error)
+    let values = values_of(&document).map_err(settings_error)?;
+    Ok((values, cors_of(&document).map_err(settings_error)?))
+}
+
+/// `Host.CORS` (origins, parted by commas) and `Host.CORSCredentials`, as the original's tools read them.
+fn cors_of(document: &Document) -> Result<Option<Cors>, Problem> {
+    let Some(host) = document.root().and_then(|root| root.get("Host")).filter(|node| !node.is_null()) else {
+        return Ok(None);
+    };
+    host.expect_object("Host")?;
+    let Some(node) = host.get("CORS").filter(|node| !node.is_null()) else { return Ok(None) };
+    let text = node
+        .as_str()
+        .ok_or_else(|| Problem::new("Host.CORS must be a string of origins, parted by commas", node.origin()))?;
+    let credentials = match host.get("CORSCredentials").filter(|node| !node.is_null()) {
+        None => false,
+        Some(flag) => {
+            flag.as_bool().ok_or_else(|| Problem::new("Host.CORSCredentials must be true or false", flag.origin()))?
+        }
+    };
+    Cors::parse([text], credentials).map_err(|reason| Problem::new(format!("Host.CORS: {reason}"), node.origin()))
 }
 
 fn values_of(document: &Document) -> Result<BTreeMap<String, String>, Problem> {
@@ -154,6 +181,19 @@ mod tests {
         assert_eq!(settings.get("greeting"), Some("hi"));
         assert_eq!(settings.get("SECRET"), Some("x"));
         assert_eq!(settings.values(), map(&[("Greeting", "hi"), ("Count", "3"), ("On", "true"), ("Nothing", "")]));
+    }
+
+    #[test]
+    fn pages_that_may_call_are_listed_in_the_section_host() {
+        let cors = |text: &str| load(text, &[]).map(|settings| settings.cors().cloned());
+        let read = cors(r#"{"Host":{"CORS":"https://a.test, http://b.test:3000","CORSCredentials":true}}"#).unwrap();
+        let read = read.expect("there are origins");
+        assert!(read.credentials && read.allows("http://b.test:3000") && !read.allows("http://b.test"));
+        assert!(cors(r#"{"Host":{"CORS":"*"}}"#).unwrap().expect("any").allows("http://c.test"));
+        assert_eq!(cors(r#"{"Host":{"LocalHttpPort":7072}}"#).unwrap(), None);
+        let message = |text: &str| cors(text).expect_err("not valid").to_string();
+        assert!(message(r#"{"Host":{"CORS":7}}"#).contains("Host.CORS must be a string"));
+        assert!(message(r#"{"Host":{"CORS":"*","CORSCredentials":true}}"#).contains("do not go together"));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tracing::{error, info, warn};
 use super::{build, keys, watch};
 use crate::{
     host::{Access, Host, HostOptions},
-    server::keys::Made,
+    server::{TlsFiles, keys::Made},
     telemetry::{self, LogFormat, LogLevel},
 };
 
@@ -53,6 +53,12 @@ pub(super) struct Start {
     /// For development: no keys are asked for, on loopback addresses only. Without it callers need a key (see `soloist keys`)
     #[arg(long)]
     dev: bool,
+    /// Speak TLS with this certificate (PEM, the host's own first), and nothing else [host.json: extensions.soloist.tls]
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key (PEM, not encrypted); both files are read again when they change, or on SIGHUP
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
     /// Write the host's URL to this file once it is ready
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
@@ -104,6 +110,11 @@ impl Start {
             data: data.clone(),
             address: self.address,
             port: self.port,
+            tls: self
+                .tls_cert
+                .clone()
+                .zip(self.tls_key.clone())
+                .map(|(certificate, key)| TlsFiles { certificate, key }),
             access: if self.dev { Access::Everyone } else { Access::WithKeys },
             show_keys: |made| print!("{}", key_listing(made)),
         };
@@ -112,8 +123,12 @@ impl Start {
             () = signals.next() => return Ok(ExitCode::SUCCESS),
             host = Host::start(&options) => host?,
         };
-        if !self.address.is_loopback() {
-            warn!(address = %self.address, "requests and their keys are not encrypted: put a proxy with TLS before this host");
+        if !self.address.is_loopback() && !host.is_tls() {
+            warn!(
+                address = %self.address,
+                "requests and their keys are not encrypted: give this host a certificate (--tls-cert and --tls-key), or put a \
+                 proxy with TLS before it"
+            );
         }
         self.announce(&host, data.as_deref(), began);
         // Last: whoever waited for it finds everything printed.
@@ -127,6 +142,7 @@ impl Start {
             }
             () = signals.next() => {}
             never = self.follow(&host, data.as_deref()) => match never {},
+            () = reload_on_hangup(&host) => {}
         }
         info!("stopping: requests in work may end, orchestrations go on at the next start");
         tokio::select! {
@@ -147,7 +163,7 @@ impl Start {
 
     /// Says what is served, and that it is.
     fn announce(&self, host: &Host, data: Option<&Path>, began: Instant) {
-        let url = format!("http://{}", host.local_addr());
+        let url = host.url();
         print!("{}", listing(host, &url));
         let keeps = data.map_or("in memory".to_owned(), |data| format!("in {}", data.display()));
         if self.dev {
@@ -159,7 +175,7 @@ impl Start {
     }
 
     fn write_ready_file(&self, host: &Host) -> anyhow::Result<()> {
-        let url = format!("http://{}", host.local_addr());
+        let url = host.url();
         if let Some(file) = &self.ready_file {
             // Beside it and renamed: whoever waits for the file never reads half of it.
             let aside = file.with_extension("tmp");
@@ -169,6 +185,23 @@ impl Start {
         }
         Ok(())
     }
+}
+
+/// Reads the certificate again at each SIGHUP, for ever. Without TLS that signal ends the process, as it always does.
+async fn reload_on_hangup(host: &Host) {
+    let hangup = host.is_tls().then(|| signal(SignalKind::hangup()));
+    match hangup {
+        Some(Ok(mut hangup)) => {
+            while hangup.recv().await.is_some() {
+                host.reload_certificate();
+            }
+        }
+        Some(Err(error)) => {
+            warn!(%error, "SIGHUP cannot be waited for: the certificate is read again when its files change")
+        }
+        None => {}
+    }
+    std::future::pending().await
 }
 
 /// Lets the C library's allocator have two arenas. Its default is eight per core, each of which keeps what it was given: with

@@ -24,6 +24,8 @@ pub(super) struct Live {
     pub(super) component: Digest,
     /// The version of the contract that the component was made for.
     pub(super) contract: String,
+    /// The component speaks HTTP itself.
+    pub(super) speaks_http: bool,
 }
 
 impl Live {
@@ -59,8 +61,12 @@ impl Deployed {
                     if matches!(function.trigger, Trigger::Orchestration { .. }) {
                         orchestrators.insert(component.digest, component.bytes);
                     }
-                    let (component, contract) = (component.digest, component.contract);
-                    served.push(Live { function: function.clone(), component, contract });
+                    served.push(Live {
+                        function: function.clone(),
+                        component: component.digest,
+                        contract: component.contract,
+                        speaks_http: component.speaks_http,
+                    });
                 }
                 Err(error) => excluded.push(Excluded {
                     function: function.name.clone(),
@@ -114,7 +120,7 @@ impl Deployed {
     /// The functions as the hub knows them.
     pub(super) fn registered(&self) -> Functions {
         let mut functions = Functions::default();
-        for Live { function, component, contract } in &self.served {
+        for Live { function, component, contract, .. } in &self.served {
             match &function.trigger {
                 Trigger::Orchestration { name } => {
                     let name = FunctionName::new(name);

@@ -12,12 +12,12 @@ use std::{
 
 use tokio::sync::Mutex;
 
-use super::{Deployed, HostOptions, admin::AppPages, deploy, find_route, timer_functions, wanted_keys};
+use super::{Deployed, HostOptions, admin::AppPages, deploy, routes, timer_functions, wanted_keys};
 use crate::{
-    app::{self, App, Excluded, HostJson},
+    app::{self, App, Cors, Excluded, HostJson},
     hub::Hub,
     server::{
-        FunctionRoutes,
+        FunctionErrors, FunctionRoutes,
         keys::{Keys, Made},
     },
     storage::Storage,
@@ -52,24 +52,39 @@ impl Reloaded {
 
 /// Which function serves a request; may be replaced while requests are served.
 #[derive(Clone)]
-pub(super) struct Routes(Arc<RwLock<FunctionRoutes>>);
+pub(super) struct Routes(Arc<RwLock<Found>>);
+
+#[derive(Clone)]
+struct Found {
+    routes: FunctionRoutes,
+    errors: FunctionErrors,
+}
 
 impl Routes {
-    pub(super) fn new(routes: FunctionRoutes) -> Self {
-        Self(Arc::new(RwLock::new(routes)))
+    pub(super) fn new(routes: FunctionRoutes, errors: FunctionErrors) -> Self {
+        Self(Arc::new(RwLock::new(Found { routes, errors })))
     }
 
     /// The server's port to these routes, and to those that replace them.
     pub(super) fn find(&self) -> FunctionRoutes {
         let current = self.0.clone();
         Arc::new(move |method, path| {
-            let routes = current.read().unwrap_or_else(PoisonError::into_inner).clone();
+            let routes = current.read().unwrap_or_else(PoisonError::into_inner).routes.clone();
             routes(method, path)
         })
     }
 
-    fn replace(&self, routes: FunctionRoutes) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = routes;
+    /// The server's port to what would serve a request, were it not in error.
+    pub(super) fn find_error(&self) -> FunctionErrors {
+        let current = self.0.clone();
+        Arc::new(move |method, path| {
+            let errors = current.read().unwrap_or_else(PoisonError::into_inner).errors.clone();
+            errors(method, path)
+        })
+    }
+
+    fn replace(&self, routes: FunctionRoutes, errors: FunctionErrors) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Found { routes, errors };
     }
 }
 
@@ -92,6 +107,7 @@ pub(super) struct Live {
     /// What the host started with.
     started: HostJson,
     started_values: BTreeMap<String, String>,
+    started_cors: Option<Cors>,
     /// One reload at a time.
     current: Mutex<Current>,
 }
@@ -117,6 +133,7 @@ impl Live {
                 errors: app.excluded,
                 needs_restart: Vec::new(),
             }),
+            started_cors: app.settings.cors().cloned(),
             started: app.host_json,
         }
     }
@@ -141,8 +158,8 @@ impl Live {
         parts.wasm.activate(deployed.take_prepared());
         parts.wasm.forget_components_but(&deployed.components());
         parts.hub.deploy(deployed.registered(), deployed.unresumable());
-        parts.routes.replace(find_route(&app, &functions));
         let errors: Vec<Excluded> = app.excluded.iter().chain(&deployed.excluded).cloned().collect();
+        parts.routes.replace(routes::find_route(&app, &deployed.served), routes::find_error(&app, &errors));
         parts.pages.replace(&app, &functions, &errors);
         parts.hub.run_timers(timer_functions(&functions));
         *current = Current {
@@ -189,8 +206,9 @@ impl Live {
         alike.http.route_prefix.clone_from(&self.started.http.route_prefix);
         alike.functions.clone_from(&self.started.functions);
         alike.unknown_keys.clone_from(&self.started.unknown_keys);
+        let cors = (app.settings.cors() != self.started_cors.as_ref()).then(|| "Host.CORS".to_owned());
         if alike == self.started {
-            return Vec::new();
+            return Vec::from_iter(cors);
         }
         let now = app::host_json_values(&app.root);
         let names: BTreeSet<&String> = self.started_values.keys().chain(now.keys()).collect();
@@ -199,6 +217,6 @@ impl Live {
                 || name.to_ascii_lowercase().starts_with("functions.")
         };
         let differ = |name: &&String| self.started_values.get(*name) != now.get(*name) && !is_read_again(name);
-        names.into_iter().filter(differ).cloned().collect()
+        names.into_iter().filter(differ).cloned().chain(cors).collect()
     }
 }

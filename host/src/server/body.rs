@@ -1,18 +1,20 @@
 //! Request bodies: read whole, within a limit, in bounded time and memory.
 
-use std::sync::Arc;
+use std::io;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
-use hyper::body::{Body as _, Bytes, Incoming};
-use tokio::time::timeout;
+use hyper::body::{Body as HttpBody, Bytes, Frame, Incoming, SizeHint};
+use tokio::runtime::Handle;
+use tokio::time::{timeout, timeout_at};
 
-/// A sender that pauses longer than this is given up.
-const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// After the first [`PAUSE_MAX`], a body must have come at least at this pace.
-const BYTES_PER_SECOND_MIN: u64 = 240;
+use super::patience::{Alarm, Pace};
+
 /// How much of a refused body is read and thrown away, so that its sender gets to read the answer.
 const DISCARD_BYTES_MAX: u64 = 256 << 20;
 const DISCARD_TIME_MAX: Duration = Duration::from_secs(10);
@@ -22,6 +24,8 @@ const DISCARD_TIME_MAX: Duration = Duration::from_secs(10);
 pub(super) struct BodyReader {
     limit_bytes: u64,
     budget_bytes: u64,
+    /// How long a body's bytes may keep this host waiting before they must come at a pace.
+    grace: Duration,
     held_bytes: Arc<AtomicU64>,
 }
 
@@ -35,8 +39,31 @@ pub(super) struct Body {
 
 impl BodyReader {
     /// A reader for bodies of at most `limit_bytes`, which together take at most `budget_bytes`.
-    pub(super) fn new(limit_bytes: u64, budget_bytes: u64) -> Self {
-        Self { limit_bytes, budget_bytes, held_bytes: Arc::default() }
+    pub(super) fn new(limit_bytes: u64, budget_bytes: u64, grace: Duration) -> Self {
+        Self { limit_bytes, budget_bytes, grace, held_bytes: Arc::default() }
+    }
+
+    /// A body that is read while it comes, within the same limits but for the memory, which it does not take.
+    ///
+    /// # Errors
+    /// [`BodyError::TooLarge`] for one that says so itself. Of others the stream tells, and [`Verdict`].
+    pub(super) fn stream(&self, headers: &HeaderMap, body: Incoming) -> Result<(GuardedBody, Verdict), BodyError> {
+        let expects = headers.contains_key(header::EXPECT);
+        if body.size_hint().exact().is_some_and(|length| length > self.limit_bytes) {
+            discard_later(body, expects);
+            return Err(self.too_large());
+        }
+        let verdict = Verdict::default();
+        let guarded = GuardedBody {
+            body: Some(body),
+            expects,
+            limit_bytes: self.limit_bytes,
+            bytes: 0,
+            pace: Pace::new(self.grace),
+            alarm: Alarm::default(),
+            verdict: verdict.clone(),
+        };
+        Ok((guarded, verdict))
     }
 
     /// Reads a body to its end.
@@ -56,10 +83,8 @@ impl BodyReader {
         match read {
             Ok(bytes) => Ok(Body { bytes, _share: share }),
             Err(error) => {
-                // A client that waits for `100 Continue` has sent nothing, and must not be asked to.
-                let waits = headers.contains_key(header::EXPECT) && share.bytes == 0;
-                if !waits && error != BodyError::Broken {
-                    tokio::spawn(timeout(DISCARD_TIME_MAX, discard(body)));
+                if error != BodyError::Broken {
+                    discard_later(body, headers.contains_key(header::EXPECT) && share.bytes == 0);
                 }
                 Err(error)
             }
@@ -67,10 +92,10 @@ impl BodyReader {
     }
 
     async fn collect(&self, body: &mut Incoming, share: &mut Share) -> Result<Bytes, BodyError> {
-        let begun = Instant::now();
+        let mut pace = Pace::new(self.grace);
         let mut collected = Collected::Nothing;
         loop {
-            let frame = timeout(PAUSE_MAX, body.frame()).await.map_err(|_| BodyError::Slow)?;
+            let frame = timeout_at(pace.deadline(), body.frame()).await.map_err(|_| BodyError::Slow)?;
             let Some(frame) = frame else { return Ok(collected.into_bytes()) };
             // Trailers are frames without data: nobody here reads them.
             let Ok(data) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
@@ -78,10 +103,7 @@ impl BodyReader {
             if share.bytes > self.limit_bytes {
                 return Err(self.too_large());
             }
-            let elapsed = begun.elapsed();
-            if elapsed > PAUSE_MAX && share.bytes < elapsed.as_secs() * BYTES_PER_SECOND_MIN {
-                return Err(BodyError::Slow);
-            }
+            pace.moved(data.len());
             let expected = body.size_hint().lower();
             collected.add(data, expected);
         }
@@ -155,6 +177,95 @@ impl Collected {
             Self::One(bytes) => bytes,
             Self::Many(all) => all.into(),
         }
+    }
+}
+
+/// What became of a body that is read while it comes: the first thing that was wrong with it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Verdict(Arc<OnceLock<BodyError>>);
+
+impl Verdict {
+    /// What was wrong with the body, so far.
+    pub(super) fn error(&self) -> Option<BodyError> {
+        self.0.get().copied()
+    }
+}
+
+/// A body that is read while it comes. What is left of it when it is dropped is discarded.
+pub(super) struct GuardedBody {
+    body: Option<Incoming>,
+    /// The client waits to be told to send.
+    expects: bool,
+    limit_bytes: u64,
+    bytes: u64,
+    pace: Pace,
+    alarm: Alarm,
+    verdict: Verdict,
+}
+
+impl GuardedBody {
+    fn fail(&mut self, error: BodyError) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let _ = self.verdict.0.set(error);
+        let kind = match error {
+            BodyError::TooLarge { .. } => io::ErrorKind::FileTooLarge,
+            BodyError::Slow => io::ErrorKind::TimedOut,
+            BodyError::Broken | BodyError::Overloaded => io::ErrorKind::UnexpectedEof,
+        };
+        Poll::Ready(Some(Err(io::Error::new(kind, error))))
+    }
+}
+
+impl HttpBody for GuardedBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let this = &mut *self;
+        let Some(body) = &mut this.body else { return Poll::Ready(None) };
+        match Pin::new(body).poll_frame(context) {
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Ready(Some(Err(_))) => this.fail(BodyError::Broken),
+            Poll::Ready(Some(Ok(frame))) => {
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                this.pace.moved(length);
+                this.bytes += length as u64;
+                if this.bytes > this.limit_bytes {
+                    return this.fail(BodyError::TooLarge { limit_bytes: this.limit_bytes });
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Pending => match this.alarm.poll(this.pace.deadline(), context) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(()) => this.fail(BodyError::Slow),
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map_or_else(SizeHint::default, HttpBody::size_hint)
+    }
+}
+
+impl Drop for GuardedBody {
+    fn drop(&mut self) {
+        if let Some(body) = self.body.take().filter(|body| !body.is_end_stream()) {
+            discard_later(body, self.expects && self.bytes == 0);
+        }
+    }
+}
+
+/// Discards the rest of a body in the background, unless its client waits for `100 Continue`: it has sent nothing, and must
+/// not be asked to.
+fn discard_later(body: Incoming, waits: bool) {
+    if !waits && let Ok(runtime) = Handle::try_current() {
+        runtime.spawn(timeout(DISCARD_TIME_MAX, discard(body)));
     }
 }
 

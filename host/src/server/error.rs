@@ -24,6 +24,8 @@ pub(super) struct ApiError {
     status: StatusCode,
     body: Body,
     retry_after: Option<Duration>,
+    /// The connection ends with the answer.
+    closes: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +46,7 @@ enum Body {
 
 impl ApiError {
     fn new(status: StatusCode, body: Body) -> Self {
-        Self { status, body, retry_after: None }
+        Self { status, body, retry_after: None, closes: false }
     }
 
     fn envelope(status: StatusCode, message: &'static str, exception: String, kind: &'static str) -> Self {
@@ -136,6 +138,16 @@ impl ApiError {
         Self::text(StatusCode::MISDIRECTED_REQUEST, text)
     }
 
+    /// The function that the path is for cannot be served; told only where nobody but the developer asks.
+    pub(super) fn function_in_error(function: &str, reason: &str) -> Self {
+        Self::text(StatusCode::SERVICE_UNAVAILABLE, format!("The '{function}' function is in error: {reason}\n"))
+    }
+
+    /// This host has about all that it can use.
+    pub(super) fn overloaded() -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, Body::Empty).retry_after(Duration::from_secs(1))
+    }
+
     /// The request comes from a web page of another site.
     pub(super) fn foreign_page() -> Self {
         let text = "the request comes from a web page of another site; to let that page in, list its host in \
@@ -176,6 +188,7 @@ impl ApiError {
                 reply::json(self.status, object.finish())
             }
         };
+        let reply = if self.closes { reply::with_header(reply, header::CONNECTION, "close") } else { reply };
         match self.retry_after {
             // Whole seconds, rounded up: zero would mean at once.
             Some(wait) => {
@@ -235,7 +248,7 @@ impl From<BodyError> for ApiError {
     fn from(error: BodyError) -> Self {
         match error {
             BodyError::TooLarge { .. } => Self::text(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
-            BodyError::Slow => Self::text(StatusCode::REQUEST_TIMEOUT, error.to_string()),
+            BodyError::Slow => Self { closes: true, ..Self::text(StatusCode::REQUEST_TIMEOUT, error.to_string()) },
             BodyError::Broken => Self::text(StatusCode::BAD_REQUEST, error.to_string()),
             BodyError::Overloaded => {
                 Self::text(StatusCode::SERVICE_UNAVAILABLE, error.to_string()).retry_after(Duration::from_secs(1))

@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request};
-use hyper::body::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header, request};
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Bytes};
 use tracing::{debug, warn};
 
+use super::BodyStream;
 use super::error::ApiError;
 use super::links::Origin;
 use super::query::Query;
-use super::reply::{self, Reply};
+use super::reply::{self, Reply, ReplyBody};
 use crate::app::AuthLevel;
 
 /// Finds the function that serves a method (as sent) and a path (as sent: percent-encoded, without query).
@@ -26,6 +28,20 @@ pub struct FunctionMatch {
     pub params: Vec<(String, String)>,
     /// Which key a caller needs.
     pub auth_level: AuthLevel,
+    /// The function speaks HTTP itself: it reads the request while it comes, and its response goes out while it is made.
+    pub is_streamed: bool,
+}
+
+/// Finds the function that would serve a method and a path, as [`FunctionRoutes`] does, were it not in error.
+pub type FunctionErrors = Arc<dyn Fn(&Method, &str) -> Option<FunctionInError> + Send + Sync>;
+
+/// A function that cannot be served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FunctionInError {
+    /// The function's name.
+    pub function: String,
+    /// What is wrong with it.
+    pub reason: String,
 }
 
 /// A request for a function.
@@ -48,6 +64,19 @@ pub struct HttpInvocation {
     /// Names this invocation in the log: a new GUID.
     pub invocation_id: String,
     /// Under which the caller reached this host: for the links that the function gives out.
+    pub origin: Origin,
+}
+
+/// A request for a function that speaks HTTP itself.
+#[derive(Debug)]
+pub struct HttpStream {
+    /// The function's name.
+    pub function: Arc<str>,
+    /// The request, with its path and query as sent and one `Host`.
+    pub request: Request<BodyStream>,
+    /// Names this invocation in the log: a new GUID.
+    pub invocation_id: String,
+    /// Under which the caller reached this host.
     pub origin: Origin,
 }
 
@@ -86,6 +115,56 @@ pub enum HttpCallError {
 pub trait HttpFunctions: Send + Sync + 'static {
     /// Runs a function on a request. Dropping the future (the client has gone) stops the guest.
     fn call(&self, invocation: HttpInvocation) -> BoxFuture<'_, Result<HttpReply, HttpCallError>>;
+
+    /// Runs a function that speaks HTTP itself, up to its response's head. Dropping the future, or the response's body before
+    /// its end, stops the guest. An error in the body tells that the function failed.
+    fn stream(&self, stream: HttpStream) -> BoxFuture<'_, Result<Response<BodyStream>, HttpCallError>>;
+}
+
+/// Makes the request of a function that speaks HTTP itself.
+pub(super) fn stream(function: Arc<str>, parts: &request::Parts, body: BodyStream, origin: Origin) -> HttpStream {
+    let mut request = Request::new(body);
+    *request.method_mut() = parts.method.clone();
+    *request.headers_mut() = parts.headers.clone();
+    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+    *request.uri_mut() = target.parse().unwrap_or_default();
+    HttpStream { function, request, invocation_id: uuid::Uuid::new_v4().to_string(), origin }
+}
+
+/// Makes the response to a client from one that a function streams.
+pub(super) fn stream_reply(function: &str, invocation_id: &str, response: Response<BodyStream>) -> Reply {
+    let (mut head, body) = response.into_parts();
+    if head.status.is_informational() {
+        warn!(%function, %invocation_id, status = head.status.as_u16(), "function returned an invalid status code");
+        return ApiError::internal().into_reply();
+    }
+    let length = head.headers.get(header::CONTENT_LENGTH).cloned();
+    for name in CONNECTION_HEADERS {
+        head.headers.remove(*name);
+    }
+    let bodiless = is_bodiless(head.status);
+    let mut reply = if bodiless { reply::empty(head.status) } else { Reply::new(ReplyBody::default()) };
+    *reply.status_mut() = head.status;
+    *reply.headers_mut() = head.headers;
+    if bodiless {
+        finish(body);
+        return reply;
+    }
+    // Whoever let the guest write the body has counted its bytes.
+    if let Some(length) = length {
+        reply.headers_mut().insert(header::CONTENT_LENGTH, length);
+    }
+    *reply.body_mut() = if body.is_end_stream() { ReplyBody::default() } else { body.into() };
+    reply
+}
+
+/// Lets a function end whose response's body nobody wants.
+pub(super) fn finish(mut body: BodyStream) {
+    tokio::spawn(async move { while let Some(Ok(_)) = body.frame().await {} });
+}
+
+fn is_bodiless(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 /// Makes the invocation of a function from a request.
@@ -126,7 +205,7 @@ pub(super) fn function_reply(function: &str, invocation_id: &str, reply: HttpRep
             return ApiError::internal().into_reply();
         }
     };
-    let bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED);
+    let bodiless = is_bodiless(status);
     let mut response = if bodiless { reply::empty(status) } else { Reply::new(reply.body.into()) };
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -151,10 +230,19 @@ pub(super) fn function_reply(function: &str, invocation_id: &str, reply: HttpRep
 
 /// Headers that say how a message is carried, not what it is: the server's own.
 fn is_connection_header(name: &str) -> bool {
-    ["connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"]
-        .iter()
-        .any(|own| own.eq_ignore_ascii_case(name))
+    CONNECTION_HEADERS.iter().any(|own| own.eq_ignore_ascii_case(name))
 }
+
+const CONNECTION_HEADERS: &[&str] = &[
+    "connection",
+    "content-length",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
 
 #[cfg(test)]
 mod tests {

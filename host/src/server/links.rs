@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderValue, Uri, header, uri::Authority};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::access::KEY_PARAMETER;
+use super::connection::Reception;
 use super::json_text::JsonObject;
 use super::keys::{KeyValue, LinkSigner, Verb};
 use crate::hub::Creation;
@@ -32,6 +33,15 @@ impl Origin {
         Self(format!("http://{address}").into())
     }
 
+    /// The origin of the address that a request came in by.
+    pub(super) fn of_reception(reception: Reception) -> Self {
+        let plain = Self::of_address(reception.local);
+        if !reception.is_tls {
+            return plain;
+        }
+        Self(plain.0.replacen("http:", "https:", 1).into())
+    }
+
     /// The text, without a slash at its end.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -39,13 +49,14 @@ impl Origin {
 
     /// The origin that a request names: in its target, else in its `Host`, else the address that it came in by. With
     /// `forwarded`, a proxy's `X-Forwarded-Host` and `X-Forwarded-Proto` go first. What is no host name is passed over.
-    pub(super) fn of_request(uri: &Uri, headers: &HeaderMap, local: SocketAddr, forwarded: bool) -> Self {
+    pub(super) fn of_request(uri: &Uri, headers: &HeaderMap, reception: Reception, forwarded: bool) -> Self {
         let first = |name: &str| {
             let value = headers.get(name)?.to_str().ok()?;
             Some(value.split(',').next().unwrap_or(value).trim().to_owned())
         };
         let forwarded = |name: &str| forwarded.then(|| first(name)).flatten();
-        let is_https = forwarded("x-forwarded-proto").is_some_and(|proto| proto.eq_ignore_ascii_case("https"));
+        let is_https =
+            forwarded("x-forwarded-proto").map_or(reception.is_tls, |proto| proto.eq_ignore_ascii_case("https"));
         let scheme = if is_https { "https" } else { "http" };
         if let Some(host) = forwarded("x-forwarded-host").as_deref().and_then(host_name) {
             return Self(format!("{scheme}://{host}").into());
@@ -54,7 +65,7 @@ impl Origin {
             .authority()
             .and_then(|authority| host_name(authority.as_str()))
             .or_else(|| headers.get(header::HOST).map(HeaderValue::to_str)?.ok().and_then(host_name));
-        named.map_or_else(|| Self::of_address(local), |host| Self(format!("{scheme}://{host}").into()))
+        named.map_or_else(|| Self::of_reception(reception), |host| Self(format!("{scheme}://{host}").into()))
     }
 }
 
@@ -181,12 +192,16 @@ mod tests {
     use super::*;
 
     fn origin(target: &str, headers: &[(&'static str, &str)], forwarded: bool) -> String {
+        origin_by(target, headers, forwarded, false)
+    }
+
+    fn origin_by(target: &str, headers: &[(&'static str, &str)], forwarded: bool, is_tls: bool) -> String {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
-        let local = "127.0.0.1:7071".parse().unwrap();
-        Origin::of_request(&target.parse().unwrap(), &map, local, forwarded).to_string()
+        let reception = Reception { local: "127.0.0.1:7071".parse().unwrap(), is_tls };
+        Origin::of_request(&target.parse().unwrap(), &map, reception, forwarded).to_string()
     }
 
     #[test]
@@ -215,6 +230,14 @@ mod tests {
         assert_eq!(origin("/x", &[("host", "inner"), ("x-forwarded-host", "<x>")], true), "http://inner");
         assert_eq!(origin("/x", &[("host", "inner"), ("x-forwarded-proto", "https")], true), "https://inner");
         assert_eq!(origin("/x", &[("host", "inner"), ("x-forwarded-proto", "https")], false), "http://inner");
+    }
+
+    #[test]
+    fn what_came_in_by_tls_is_reached_by_it() {
+        assert_eq!(origin_by("/x", &[("host", "example.org")], false, true), "https://example.org");
+        assert_eq!(origin_by("/x", &[("host", "")], false, true), "https://127.0.0.1:7071");
+        let headers = [("host", "inner"), ("x-forwarded-proto", "http")];
+        assert_eq!(origin_by("/x", &headers, true, true), "http://inner");
     }
 
     #[test]

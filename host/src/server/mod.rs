@@ -1,12 +1,14 @@
 //! The server: the only place that accepts connections.
 //!
-//! It reads requests whole, finds out whom they are for, and writes the answers: functions on their routes, the management API
-//! under [`MANAGEMENT_PATH`], the host's own pages. It never runs guests, never touches storage and decides nothing about
+//! It speaks HTTP/1.1 and HTTP/2, with TLS or without, reads requests (whole, but for functions that speak HTTP themselves),
+//! finds out whom they are for, and writes the answers: functions on their routes, the management API under
+//! [`MANAGEMENT_PATH`], the host's own pages. It never runs guests, never touches storage and decides nothing about
 //! instances: it asks through [`DurableClient`], [`FunctionRoutes`] and [`HttpFunctions`].
 //!
 //! Its tokio tasks: the accept loop (a thread with its own runtime, from [`Server::serve`] until [`Serving::shutdown`]); one task
-//! per connection on the caller's runtime, until the connection ends; and for a refused body one that reads the rest of it,
-//! for at most ten seconds. A panic in a handler is a 500 of that request alone.
+//! per connection on the caller's runtime, until the connection ends, and over HTTP/2 one per request; for a body that nobody
+//! wants one that reads the rest of it, for at most ten seconds; with TLS one that looks whether the certificate's files have
+//! changed, until the server shuts down. A panic in a handler is a 500 of that request alone.
 //!
 //! Start reading at [`Server`], then `router`, `functions` and `management`. `error` knows every status code of an error.
 
@@ -16,8 +18,11 @@ mod admin;
 mod bind;
 mod body;
 mod connection;
+mod cors;
 mod error;
+mod frames;
 mod functions;
+mod hsts;
 mod json_text;
 pub mod keys;
 mod links;
@@ -29,14 +34,19 @@ mod query;
 mod reply;
 mod router;
 mod rpc;
+mod sniff;
+mod stalls;
 mod starter;
 mod time;
+mod tls;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::body::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -44,16 +54,29 @@ use tracing::warn;
 
 pub use admin::{AppAdmin, FunctionInfo, HttpFunctionInfo, InvokeError};
 pub use bind::BindError;
-pub use functions::{FunctionMatch, FunctionRoutes, HttpCallError, HttpFunctions, HttpInvocation, HttpReply};
+pub use functions::{
+    FunctionErrors, FunctionInError, FunctionMatch, FunctionRoutes, HttpCallError, HttpFunctions, HttpInvocation,
+    HttpReply, HttpStream,
+};
 pub use links::{InstanceUrls, MANAGEMENT_PATH, ManagementUrls, Origin};
 pub use management::{DurableClient, history_events};
 pub use port_holder::PortHolder;
 pub use rpc::RpcSecret;
+pub use tls::{Tls, TlsError, TlsFiles};
 
-use crate::app::AllowedHost;
+use crate::app::{AllowedHost, Cors, Hsts};
 use accept::{Accepted, spawn_acceptor};
-use connection::{Phase, serve_connection};
+use connection::{Phase, Reception, serve_connection};
 use router::Router;
+
+/// A body that comes, or goes, while it is made.
+pub type BodyStream = UnsyncBoxBody<Bytes, io::Error>;
+
+/// Tells what this process has too little of to take more requests of functions, if anything.
+pub type Overload = Arc<dyn Fn() -> Option<&'static str> + Send + Sync>;
+
+/// How often it is looked whether the files of the certificate have changed.
+const CERTIFICATE_EVERY: Duration = Duration::from_secs(5);
 
 /// Whom the server asks.
 #[derive(Clone)]
@@ -62,6 +85,8 @@ pub struct Services {
     pub client: Arc<dyn DurableClient>,
     /// Which function serves a request.
     pub routes: FunctionRoutes,
+    /// Which function would serve a request, were it not in error; none keeps that to the log.
+    pub errors: Option<FunctionErrors>,
     /// Who runs functions.
     pub functions: Arc<dyn HttpFunctions>,
     /// The app, for the admin pages.
@@ -71,7 +96,7 @@ pub struct Services {
 }
 
 /// The server's settings.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ServerOptions {
     /// The task hub's name, for links.
     pub hub_name: String,
@@ -98,14 +123,23 @@ pub struct ServerOptions {
     pub connections_max: Option<usize>,
     /// For how long a client may do nothing.
     pub timeouts: Timeouts,
+    /// With a certificate, TLS is spoken and nothing else.
+    pub tls: Option<Tls>,
+    /// Which pages of other sites may call functions.
+    pub cors: Option<Cors>,
+    /// What browsers are told over TLS.
+    pub hsts: Option<Hsts>,
+    /// While it gives a reason, requests of functions are answered 429.
+    pub overload: Option<Overload>,
 }
 
 impl ServerOptions {
     /// The starter JSON of a server with these settings that listens on `local`: what a client in another process needs to
     /// know. With an [`rpc_secret`](Self::rpc_secret) or the key of templates whoever reads it may do everything.
     pub fn starter_json(&self, local: SocketAddr, key: Option<&keys::KeyValue>) -> String {
-        let rpc_base_url = self.rpc_secret.as_ref().map(|secret| secret.base_url(local));
-        starter::starter_json(&Origin::of_address(local), &self.hub_name, key, rpc_base_url.as_deref())
+        let reception = Reception { local, is_tls: self.tls.is_some() };
+        let rpc_base_url = self.rpc_secret.as_ref().map(|secret| secret.base_url(reception));
+        starter::starter_json(&Origin::of_reception(reception), &self.hub_name, key, rpc_base_url.as_deref())
     }
 }
 
@@ -123,16 +157,23 @@ impl Default for ServerOptions {
             allowed_hosts: vec![],
             connections_max: None,
             timeouts: Timeouts::default(),
+            tls: None,
+            cors: None,
+            hsts: None,
+            overload: None,
         }
     }
 }
 
-/// For how long a client may do nothing, before its connection is closed.
+/// For how long a client may do nothing, before its connection is closed. A drip gains no time: of a head the whole counts,
+/// of a body and a response all the time that was spent waiting for the client, with a second more for each KiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// Between a request's first byte and the end of its headers. Default 10 s.
     pub head: Duration,
-    /// Between requests. Default 2 min.
+    /// Before a body must come at a pace of 1 KiB/s. Default 10 s.
+    pub body: Duration,
+    /// Between requests. Default 75 s.
     pub idle: Duration,
     /// While a response waits to be read on. Default 30 s.
     pub write: Duration,
@@ -140,7 +181,12 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { head: Duration::from_secs(10), idle: Duration::from_secs(120), write: Duration::from_secs(30) }
+        Self {
+            head: Duration::from_secs(10),
+            body: Duration::from_secs(10),
+            idle: Duration::from_secs(75),
+            write: Duration::from_secs(30),
+        }
     }
 }
 
@@ -180,13 +226,18 @@ impl Server {
         let (phase, receiver) = watch::channel(Phase::Serving);
         let timeouts = options.timeouts;
         let connections_max = options.connections_max.unwrap_or_else(connections_for_open_files);
+        let tls = options.tls.clone();
         let router = Arc::new(Router::new(services, options));
+        let server = connection::Server { router, timeouts, tls: tls.as_ref().map(Tls::acceptor) };
         let runtime = Handle::current();
+        if let Some(tls) = tls {
+            runtime.spawn(watch_certificate(tls, receiver.clone()));
+        }
         spawn_acceptor(self.listener, connections_max, receiver, move |accepted| {
-            let router = Arc::clone(&router);
+            let server = server.clone();
             runtime.spawn(async move {
                 let Accepted { stream, permit, phase } = accepted;
-                serve_connection(stream, router, timeouts, phase).await;
+                serve_connection(stream, server, phase).await;
                 drop(permit);
             });
         })?;
@@ -220,6 +271,15 @@ impl Serving {
         // A connection ends at its next poll; one whose poll is stuck must not hold up the end of the process.
         let _ = timeout(Duration::from_secs(1), self.phase.closed()).await;
         dropped
+    }
+}
+
+/// Reads the certificate again when its files change, until the server shuts down.
+async fn watch_certificate(tls: Tls, mut phase: watch::Receiver<Phase>) {
+    while timeout(CERTIFICATE_EVERY, phase.changed()).await.is_err() {
+        let tls = tls.clone();
+        // Files may be on a disk that hangs: nobody else waits for it.
+        let _ = tokio::task::spawn_blocking(move || tls.reload_if_changed()).await;
     }
 }
 

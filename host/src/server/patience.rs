@@ -1,8 +1,10 @@
-//! A stream that gives up on a peer who does not go on: half a request's head, or a response that nobody reads.
+//! Patience with a peer, and its end: half a request's head, a body that drips, a response that nobody reads.
+//!
+//! Whoever sends a little of it from time to time gains nothing: a head has one limit from its first byte to its last, and
+//! bodies have a [`Pace`], which counts all the time that was spent waiting for them.
 //!
 //! hyper has one timeout for an idle connection and for a head that comes slowly. They must differ: idle connections are worth
-//! keeping for minutes (a client that polls every ten seconds would else meet a connection just being closed), half a head is
-//! not.
+//! keeping (a client that polls every ten seconds would else meet a connection just being closed), half a head is not.
 
 use std::future::Future;
 use std::io;
@@ -12,94 +14,236 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use hyper::body::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::frames::FrameWatch;
+
+/// A body must come, or be taken, at this pace at least, once its grace is over.
+const BYTES_PER_SECOND_MIN: u64 = 1 << 10;
+
+/// What is left to say to whoever does not finish a request's head over HTTP/1.
+const FAREWELL: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+/// How long a peer may keep others waiting for bytes: a grace, and a second more for each KiB that came.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    grace: Duration,
+    bytes: u64,
+    waited: Duration,
+    waiting_since: Option<Instant>,
+}
+
+impl Pace {
+    pub(super) fn new(grace: Duration) -> Self {
+        Self { grace, bytes: 0, waited: Duration::ZERO, waiting_since: None }
+    }
+
+    /// Bytes came.
+    pub(super) fn moved(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_add(bytes as u64);
+        if let Some(since) = self.waiting_since.take() {
+            self.waited += since.elapsed();
+        }
+    }
+
+    /// Nothing came: until when it is waited for.
+    pub(super) fn deadline(&mut self) -> Instant {
+        let since = *self.waiting_since.get_or_insert_with(Instant::now);
+        let earned = Duration::from_millis(self.bytes.saturating_mul(1000) / BYTES_PER_SECOND_MIN);
+        since + self.grace.saturating_add(earned).saturating_sub(self.waited).min(Duration::from_hours(24))
+    }
+}
+
+/// A timer that is made when it is first needed, and set anew only when its time has changed.
+#[derive(Default)]
+pub(super) struct Alarm(Option<Pin<Box<Sleep>>>);
+
+impl Alarm {
+    pub(super) fn poll(&mut self, deadline: Instant, context: &mut Context<'_>) -> Poll<()> {
+        let timer = self.0.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if timer.deadline() != deadline {
+            timer.as_mut().reset(deadline);
+        }
+        timer.as_mut().poll(context)
+    }
+}
+
+/// Counts a connection's requests. While one is in work, nothing is expected from the peer but its body.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Progress(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    /// Requests that began or ended.
+    steps: AtomicU64,
+    in_work: AtomicU64,
+}
+
+/// A request in work: from the end of its head to the end of its response.
+#[derive(Debug)]
+pub(super) struct InWork(Progress);
+
+impl Progress {
+    /// A request begins.
+    pub(super) fn begin(&self) -> InWork {
+        self.0.in_work.fetch_add(1, Ordering::Relaxed);
+        self.0.steps.fetch_add(1, Ordering::Relaxed);
+        InWork(self.clone())
+    }
+
+    /// How many requests began or ended so far.
+    pub(super) fn steps(&self) -> u64 {
+        self.0.steps.load(Ordering::Relaxed)
+    }
+
+    /// True if no request is in work.
+    pub(super) fn is_idle(&self) -> bool {
+        self.0.in_work.load(Ordering::Relaxed) == 0
+    }
+}
+
+impl Drop for InWork {
+    fn drop(&mut self) {
+        self.0.0.in_work.fetch_sub(1, Ordering::Relaxed);
+        self.0.0.steps.fetch_add(1, Ordering::Relaxed);
+    }
+}
 
 /// For how long a peer may pause.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
     /// From the first bytes of a request until its head is complete.
     pub head: Duration,
-    /// Between two reads of a response's bytes.
+    /// The grace of a response's bytes.
     pub write: Duration,
 }
 
-/// Tells the stream when requests begin and end. While one is in work, nothing is expected from the peer.
-///
-/// A count of both: odd while a request is in work. So the stream sees a request even if it began and ended between two reads.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Progress(Arc<AtomicU64>);
-
-impl Progress {
-    /// A request begins or ends.
-    pub(super) fn step(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn count(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
+/// What is looked for in what comes in.
+pub(super) enum Watch {
+    /// HTTP/1: a head that is begun must be completed.
+    Heads(Progress),
+    /// HTTP/2: the frames are watched; what is overdue, the connection's owner decides.
+    Frames(Arc<FrameWatch>),
 }
 
 /// The stream.
 pub(super) struct PatientStream<S> {
     stream: S,
+    /// What was read before the protocol was known.
+    prefix: Bytes,
     patience: Patience,
-    progress: Progress,
+    watch: Watch,
     /// The progress at the last read.
     seen: u64,
-    /// A request's first bytes have come.
-    head_begun: bool,
-    head_timer: Option<Pin<Box<Sleep>>>,
-    write_timer: Option<Pin<Box<Sleep>>>,
+    /// When a request's first bytes came.
+    head_since: Option<Instant>,
+    head_alarm: Alarm,
+    farewell: Option<&'static [u8]>,
+    /// Bytes were written that may not have left yet.
+    unflushed: bool,
+    write_pace: Pace,
+    write_alarm: Alarm,
 }
 
 impl<S> PatientStream<S> {
-    pub(super) fn new(stream: S, patience: Patience, progress: Progress) -> Self {
-        Self { stream, patience, progress, seen: 0, head_begun: false, head_timer: None, write_timer: None }
+    /// `prefix` is what was read of the stream already, the first byte of it at `since`.
+    pub(super) fn new(stream: S, prefix: Bytes, since: Instant, patience: Patience, watch: Watch) -> Self {
+        Self {
+            stream,
+            head_since: (!prefix.is_empty()).then_some(since),
+            prefix,
+            patience,
+            watch,
+            seen: 0,
+            head_alarm: Alarm::default(),
+            farewell: None,
+            unflushed: false,
+            write_pace: Pace::new(patience.write),
+            write_alarm: Alarm::default(),
+        }
     }
 
     /// What a write's poll means for the peer's time.
-    fn written<T>(&mut self, context: &mut Context<'_>, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if poll.is_ready() {
-            self.write_timer = None;
-            return poll;
+    fn written(&mut self, context: &mut Context<'_>, poll: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match &poll {
+            Poll::Ready(Ok(bytes)) => {
+                self.unflushed = true;
+                self.write_pace.moved(*bytes);
+                poll
+            }
+            Poll::Ready(Err(_)) => poll,
+            Poll::Pending => {
+                ready!(self.write_alarm.poll(self.write_pace.deadline(), context));
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
         }
-        ready!(elapse(&mut self.write_timer, self.patience.write, context));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
-/// Polls a timer, made at the first poll.
-fn elapse(timer: &mut Option<Pin<Box<Sleep>>>, duration: Duration, context: &mut Context<'_>) -> Poll<()> {
-    timer.get_or_insert_with(|| Box::pin(sleep(duration))).as_mut().poll(context)
+impl<S: AsyncRead + Unpin> PatientStream<S> {
+    fn read_on(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.prefix.is_empty() {
+            let length = self.prefix.len().min(buffer.remaining());
+            buffer.put_slice(&self.prefix.split_to(length));
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for PatientStream<S> {
+impl<S: AsyncWrite + Unpin> PatientStream<S> {
+    /// Says that the head did not come in time, if nothing else is being said, and closes.
+    fn part(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
+        let farewell = self.farewell.get_or_insert(if self.unflushed { b"" } else { FAREWELL });
+        while !farewell.is_empty() {
+            // Whoever does not even take this is not waited for.
+            match Pin::new(&mut self.stream).poll_write(context, farewell) {
+                Poll::Ready(Ok(written)) if written > 0 => *farewell = &farewell[written..],
+                Poll::Ready(_) | Poll::Pending => break,
+            }
+        }
+        let _ = Pin::new(&mut self.stream).poll_flush(context);
+        let _ = Pin::new(&mut self.stream).poll_shutdown(context);
+        Poll::Ready(io::ErrorKind::TimedOut.into())
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for PatientStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        let poll = Pin::new(&mut this.stream).poll_read(context, buffer);
-        let count = this.progress.count();
-        if count != this.seen {
-            (this.seen, this.head_begun, this.head_timer) = (count, false, None);
+        let before = buffer.filled().len();
+        let poll = this.read_on(context, buffer);
+        let progress = match &this.watch {
+            Watch::Heads(progress) => progress,
+            Watch::Frames(frames) => {
+                if poll.is_ready() {
+                    frames.read(&buffer.filled()[before..]);
+                }
+                return poll;
+            }
+        };
+        let steps = progress.steps();
+        if steps != this.seen {
+            (this.seen, this.head_since) = (steps, None);
+            this.write_pace = Pace::new(this.patience.write);
         }
-        if count % 2 == 1 {
+        if !progress.is_idle() {
             return poll;
         }
         if poll.is_ready() {
             // More of the same head does not prolong its time.
-            this.head_begun = true;
+            this.head_since.get_or_insert_with(Instant::now);
             return poll;
         }
-        if !this.head_begun {
-            return Poll::Pending;
-        }
-        ready!(elapse(&mut this.head_timer, this.patience.head, context));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        let Some(since) = this.head_since else { return Poll::Pending };
+        ready!(this.head_alarm.poll(since + this.patience.head, context));
+        this.part(context).map(Err)
     }
 }
 
@@ -123,10 +267,49 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for PatientStream<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let poll = Pin::new(&mut self.stream).poll_flush(context);
+        match &poll {
+            Poll::Ready(flushed) => {
+                if flushed.is_ok() {
+                    self.unflushed = false;
+                }
+                poll
+            }
+            // TLS holds what the socket does not take.
+            Poll::Pending => {
+                let deadline = self.write_pace.deadline();
+                ready!(self.write_alarm.poll(deadline, context));
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drip_earns_no_more_time_than_its_bytes_are_worth() {
+        let began = Instant::now();
+        let mut pace = Pace::new(Duration::from_secs(10));
+        // A byte every second: the grace is used up all the same.
+        while Instant::now() < pace.deadline() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            pace.moved(1);
+        }
+        assert_eq!(began.elapsed().as_secs(), 11);
+        // At the pace it may go on for ever, and what nobody waited for costs nothing.
+        let mut pace = Pace::new(Duration::from_secs(10));
+        for _ in 0..100 {
+            assert!(Instant::now() < pace.deadline());
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            pace.moved(1 << 10);
+            tokio::time::sleep(Duration::from_secs(100)).await;
+        }
     }
 }

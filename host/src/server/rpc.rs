@@ -1,7 +1,8 @@
 //! The management API's second path: for clients that this host hands a URL to, as the original does with its second listener.
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{fmt, sync::Arc};
 
+use super::connection::Reception;
 use super::links::Origin;
 
 /// Under this path nothing of an app is served.
@@ -18,9 +19,9 @@ impl RpcSecret {
         Self(secret.into())
     }
 
-    /// The URL of the API for a client that reaches this host by the address `local`. Ends with `/`: clients append to it.
-    pub(super) fn base_url(&self, local: SocketAddr) -> String {
-        format!("{}{BASE}{}{END}/", Origin::of_address(local), self.0)
+    /// The URL of the API for a client that reaches this host by this way. Ends with `/`: clients append to it.
+    pub(super) fn base_url(&self, reception: Reception) -> String {
+        format!("{}{BASE}{}{END}/", Origin::of_reception(reception), self.0)
     }
 
     /// The rest of a path below this one, still percent-encoded.
@@ -59,7 +60,7 @@ mod tests {
     fn only_the_whole_secret_opens_the_path() {
         let secret = RpcSecret::new("0a1b");
         assert_eq!(
-            secret.base_url("127.0.0.1:81".parse().unwrap()),
+            secret.base_url(Reception { local: "127.0.0.1:81".parse().unwrap(), is_tls: false }),
             "http://127.0.0.1:81/runtime/rpc/0a1b/durabletask/"
         );
         assert_eq!(secret.tail("/runtime/rpc/0a1b/durabletask/instances/a%20b"), Some("/instances/a%20b"));

@@ -15,6 +15,8 @@ use wasmtime::{
     component::{Component, InstancePre, Linker},
 };
 
+use wasmtime_wasi_http::p2::bindings::exports::wasi::http::incoming_handler;
+
 use super::{
     ComponentBytes,
     contract::exports,
@@ -36,6 +38,8 @@ pub(super) struct Compiled {
     /// Makes guests of orchestrators and entities.
     pub(super) deterministic: InstancePre<GuestState>,
     pub(super) http_function: Option<exports::http_function::GuestIndices>,
+    /// For components that speak HTTP themselves.
+    pub(super) incoming_handler: Option<incoming_handler::GuestIndices>,
     pub(super) activity: Option<exports::activity::GuestIndices>,
     pub(super) orchestrator: Option<exports::orchestrator::GuestIndices>,
     pub(super) timer_function: Option<exports::timer_function::GuestIndices>,
@@ -206,6 +210,7 @@ impl Components {
             http_function: exports_any("http-function")
                 .then(|| exports::http_function::GuestIndices::new(&effects))
                 .transpose()?,
+            incoming_handler: info.speaks_http().then(|| incoming_handler::GuestIndices::new(&effects)).transpose()?,
             activity: exports_any("activity").then(|| exports::activity::GuestIndices::new(&effects)).transpose()?,
             timer_function: exports_any("timer-function")
                 .then(|| exports::timer_function::GuestIndices::new(&effects))

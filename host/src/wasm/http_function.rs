@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::{
     Callable, ManagementUrlsFor, Wasm,
     console::Console,
@@ -81,21 +83,39 @@ pub enum HttpCallError {
     NotDeployed(FunctionName),
 }
 
+/// The right of a request to have a guest.
+pub(super) struct Admitted {
+    _outstanding: Option<OwnedSemaphorePermit>,
+    _guest: OwnedSemaphorePermit,
+}
+
 impl Wasm {
+    /// The HTTP function of that name.
+    pub(super) fn http_function(&self, name: &FunctionName) -> Result<Arc<Callable>, HttpCallError> {
+        let found = self.deployment().http.get(name).cloned();
+        found.ok_or_else(|| HttpCallError::NotDeployed(name.clone()))
+    }
+
+    /// Waits until a request may have a guest.
+    pub(super) async fn admit(&self) -> Result<Admitted, HttpCallError> {
+        let outstanding = match &self.outstanding {
+            Some((most, requests)) => {
+                let permit = Arc::clone(requests).try_acquire_owned();
+                Some(permit.map_err(|_| HttpCallError::Outstanding(*most))?)
+            }
+            None => None,
+        };
+        let guest = slot(&self.requests, self.request_wait).await.ok_or(HttpCallError::Throttled(self.requests_max))?;
+        Ok(Admitted { _outstanding: outstanding, _guest: guest })
+    }
+
     /// Runs an HTTP function. Dropping the future stops the guest.
     ///
     /// # Errors
     /// [`HttpCallError`].
     pub async fn call_http(&self, call: HttpCall) -> Result<HttpReply, HttpCallError> {
-        let Some(function) = self.deployment().http.get(&call.function).cloned() else {
-            return Err(HttpCallError::NotDeployed(call.function));
-        };
-        let _outstanding = match &self.outstanding {
-            Some((most, requests)) => Some(requests.try_acquire().map_err(|_| HttpCallError::Outstanding(*most))?),
-            None => None,
-        };
-        let permit =
-            slot(&self.requests, self.request_wait).await.ok_or(HttpCallError::Throttled(self.requests_max))?;
+        let function = self.http_function(&call.function)?;
+        let admitted = self.admit().await?;
         let console = Arc::new(Console::new(Arc::clone(&function.name), call.invocation_id.as_str().into()));
         let meter = Arc::new(Meter::new(self.cpu_limit));
         let role = Role::Effects {
@@ -117,7 +137,7 @@ impl Wasm {
         let call = self.run(meter, {
             let function = Arc::clone(&function);
             async move {
-                let _permit = permit;
+                let _admitted = admitted;
                 let mut store = guest::store(&shared, printed, role, metered, limits);
                 let request = to_guest(&function, invocation_id, request);
                 let handled = handle(&mut store, &function, &request).await;

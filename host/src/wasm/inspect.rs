@@ -16,6 +16,9 @@ const WASI_GRANTED: [&str; 5] = ["wasi:io/", "wasi:cli/", "wasi:clocks/", "wasi:
 /// Interfaces of WASI for outgoing requests: functions with effects may send them, without a binding.
 const OUTGOING_HTTP: [&str; 2] = ["wasi:http/types@0.2.", "wasi:http/outgoing-handler@0.2."];
 
+/// The interface of components that speak HTTP themselves.
+const INCOMING_HTTP: &str = "wasi:http/incoming-handler@0.2.";
+
 /// What a component holds.
 #[derive(Clone, Debug, Default)]
 pub struct ComponentInfo {
@@ -27,6 +30,13 @@ pub struct ComponentInfo {
     pub contract: String,
     /// The functions that it says it holds; none if it does not say.
     pub handlers: Option<Vec<(FunctionKind, String)>>,
+}
+
+impl ComponentInfo {
+    /// True if the component speaks HTTP itself: it exports `wasi:http/incoming-handler`.
+    pub fn speaks_http(&self) -> bool {
+        self.exports.iter().any(|export| export.starts_with(INCOMING_HTTP))
+    }
 }
 
 /// Why a function cannot be loaded. Each text names the file.
@@ -218,9 +228,15 @@ pub(super) fn check_function(path: &Path, info: &ComponentInfo, function: &Deplo
     let export = function.kind.export();
     let wanted = format!("{}/{export}@1", contract::PACKAGE);
     if !info.exports.iter().any(|name| name.starts_with(&wanted)) {
+        let is_http = function.kind == FunctionKind::Http;
+        // It serves every request by one export, whatever the function's name.
+        if is_http && info.speaks_http() {
+            return Ok(());
+        }
+        let or = if is_http { " nor wasi:http/incoming-handler@0.2" } else { "" };
         return Err(LoadError::MissingExport {
             path: path.to_owned(),
-            export: format!("{}/{export}@{}", contract::PACKAGE, contract::SUPPORTED),
+            export: format!("{}/{export}@{}{or}", contract::PACKAGE, contract::SUPPORTED),
             kind: function.kind.trigger(),
         });
     }

@@ -25,6 +25,7 @@ mod entity;
 mod fault;
 mod guest;
 mod http_function;
+mod http_stream;
 mod inspect;
 mod orchestrator;
 mod outbound;
@@ -35,6 +36,7 @@ mod wasi;
 
 pub use deployment::{AppSettings, Prepared};
 pub use http_function::{HttpCall, HttpCallError, HttpReply, HttpRequest};
+pub use http_stream::{GuestBody, HttpStreamCall};
 pub use inspect::{ComponentInfo, LoadError};
 pub use outbound::{AppSettingTokens, TokenFuture, TokenProvider, TokenProviders};
 
@@ -270,6 +272,8 @@ pub struct DeployedComponent {
     pub digest: Digest,
     /// The version of the contract that it was made for.
     pub contract: String,
+    /// It speaks HTTP itself: its HTTP functions are called by [`Wasm::stream_http`].
+    pub speaks_http: bool,
     /// Its bytes: storage keeps them while instances need them.
     pub bytes: Arc<[u8]>,
 }
@@ -298,7 +302,7 @@ pub struct Wasm {
     requests: Arc<Semaphore>,
     requests_max: usize,
     /// How many requests run or wait, at most.
-    outstanding: Option<(usize, Semaphore)>,
+    outstanding: Option<(usize, Arc<Semaphore>)>,
     activities: Arc<Semaphore>,
     entities: Arc<Semaphore>,
     orchestrators: Arc<Semaphore>,
@@ -355,7 +359,9 @@ impl Wasm {
             settings: config.settings,
             requests: Arc::new(Semaphore::new(slots.requests)),
             requests_max: slots.requests,
-            outstanding: config.outstanding_max.map(|most| (most, Semaphore::new(most.min(Semaphore::MAX_PERMITS)))),
+            outstanding: config
+                .outstanding_max
+                .map(|most| (most, Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))))),
             activities: Arc::new(Semaphore::new(slots.activities)),
             entities: Arc::new(Semaphore::new(slots.entities)),
             orchestrators: Arc::new(Semaphore::new(slots.turns + slots.residents)),
@@ -409,6 +415,7 @@ impl Wasm {
         let deployed = DeployedComponent {
             digest: compiled.digest,
             contract: compiled.info.contract.clone(),
+            speaks_http: compiled.http_function.is_none() && compiled.incoming_handler.is_some(),
             bytes: Arc::clone(&file.bytes),
         };
         Ok((compiled, deployed))
@@ -430,8 +437,19 @@ impl Wasm {
         meter: Arc<Meter>,
         call: impl Future<Output = Result<T, Fault>> + Send + 'static,
     ) -> Result<T, Fault> {
+        self.lanes.metered(meter, call).await
+    }
+}
+
+impl Lanes {
+    /// Runs a call's future; one that is over its budget and does not stop is a fault.
+    async fn metered<T: Send + 'static>(
+        &self,
+        meter: Arc<Meter>,
+        call: impl Future<Output = Result<T, Fault>> + Send + 'static,
+    ) -> Result<T, Fault> {
         let budget = meter.budget();
-        match self.lanes.run(meter, Box::pin(call)).await {
+        match self.run(meter, Box::pin(call)).await {
             Ok(outcome) => outcome,
             Err(Overrun) => Err(Fault::Cpu(budget, String::new())),
         }

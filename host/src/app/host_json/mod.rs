@@ -4,9 +4,11 @@ mod allowed_hosts;
 mod outbound;
 mod read;
 mod section;
+mod web;
 
 pub use allowed_hosts::AllowedHost;
 pub use outbound::OutboundRule;
+pub use web::{Cors, Hsts, TlsOptions};
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -56,6 +58,11 @@ pub struct HttpOptions {
     pub max_concurrent_requests: Option<usize>,
     /// `customHeaders`: added to every response of an http function. Default none.
     pub custom_headers: BTreeMap<String, String>,
+    /// `dynamicThrottlesEnabled`: while this process uses most of the processor, the memory or the open files that it may,
+    /// requests of functions are answered 429. Default false.
+    pub dynamic_throttles: bool,
+    /// `hsts`. Default none.
+    pub hsts: Option<Hsts>,
 }
 
 impl Default for HttpOptions {
@@ -65,6 +72,8 @@ impl Default for HttpOptions {
             max_outstanding_requests: None,
             max_concurrent_requests: None,
             custom_headers: BTreeMap::new(),
+            dynamic_throttles: false,
+            hsts: None,
         }
     }
 }
@@ -144,6 +153,10 @@ pub struct SoloistOptions {
     pub allowed_hosts: Vec<AllowedHost>,
     /// `retention`: how long instances are kept after their end. Default: for ever.
     pub retention: RetentionOptions,
+    /// `cors`: which pages of other sites may call functions. Default none; `local.settings.json` goes first.
+    pub cors: Option<Cors>,
+    /// `tls`: with a certificate, the host speaks TLS and nothing else. Default none.
+    pub tls: Option<TlsOptions>,
 }
 
 /// `extensions.soloist.retention`: how long instances are kept after their end, as `[d.]hh:mm:ss`, at least a second; `None`
@@ -176,6 +189,8 @@ impl Default for SoloistOptions {
             outbound_allow: Vec::new(),
             allowed_hosts: Vec::new(),
             retention: RetentionOptions::default(),
+            cors: None,
+            tls: None,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::section::Section;
+use super::web::{read_cors, read_hsts, read_tls};
 use super::{AllowedHost, DurableTaskOptions, HostJson, HttpOptions, OutboundRule, RetentionOptions, SoloistOptions};
 use crate::app::error::{AppError, Problem};
 use crate::app::json::{Document, Node, Value};
@@ -91,6 +92,8 @@ const KNOWN_SOLOIST_KEYS: &[&str] = &[
     "outboundAllow",
     "allowedHosts",
     "retention",
+    "cors",
+    "tls",
 ];
 
 const KNOWN_RETENTION_KEYS: &[&str] = &["completed", "failed", "terminated"];
@@ -220,6 +223,8 @@ fn read_http(section: &Section<'_>) -> Result<HttpOptions, Problem> {
         max_outstanding_requests: section.limit("maxOutstandingRequests")?,
         max_concurrent_requests: section.limit("maxConcurrentRequests")?,
         custom_headers,
+        dynamic_throttles: section.bool("dynamicThrottlesEnabled", default.dynamic_throttles)?,
+        hsts: read_hsts(section)?,
     })
 }
 
@@ -305,6 +310,8 @@ fn read_soloist(section: &Section<'_>) -> Result<SoloistOptions, Problem> {
         outbound_allow: read_outbound_allow(section)?,
         allowed_hosts: read_allowed_hosts(section)?,
         retention: read_retention(&section.section("retention")?)?,
+        cors: read_cors(section)?,
+        tls: read_tls(section)?,
     })
 }
 
@@ -558,6 +565,30 @@ mod tests {
             error.to_string().ends_with("(setting AzureFunctionsJobHost__extensions__soloist__jsonDepth)"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn what_a_network_needs_is_read_and_checked() {
+        let host_json = load_with(
+            r#"{"version":"2.0","extensions":{"http":{"dynamicThrottlesEnabled":true,
+                "hsts":{"isEnabled":true,"maxAge":"10","includeSubDomains":true}},
+                "soloist":{"cors":{"allowedOrigins":["https://a.test"],"supportCredentials":true},
+                "tls":{"certificateFile":"host.crt"}}}}"#,
+            &[("AzureFunctionsJobHost__extensions__soloist__tls__keyFile", "host.key")],
+        )
+        .expect("everything is valid");
+        assert!(host_json.http.dynamic_throttles);
+        let hsts = host_json.http.hsts.expect("hsts is enabled");
+        assert!(hsts.include_sub_domains && !hsts.preload && hsts.max_age == Duration::from_secs(864_000), "{hsts:?}");
+        assert!(host_json.soloist.cors.expect("there are origins").credentials);
+        let tls = host_json.soloist.tls.expect("there is a pair");
+        assert_eq!((tls.certificate_file.to_str(), tls.key_file.to_str()), (Some("host.crt"), Some("host.key")));
+        let refused = |text: &str| message(&format!(r#"{{"version":"2.0","extensions":{text}}}"#));
+        assert!(refused(r#"{"http":{"hsts":{"isEnabled":true,"maxAge":"x"}}}"#).contains("hsts.maxAge"));
+        assert!(refused(r#"{"soloist":{"tls":{"keyFile":"a"}}}"#).contains("tls.certificateFile is missing"));
+        let text = r#"{"soloist":{"cors":{"allowedOrigins":"*","supportCredentials":true}}}"#;
+        assert!(refused(text).contains("do not go together"));
+        assert!(refused(r#"{"http":{"dynamicThrottlesEnabled":"perhaps"}}"#).contains("dynamicThrottlesEnabled"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! All routes of an app, ordered so that the first one that matches is the most specific one.
 
-use super::super::function::Function;
+use super::super::function::{Function, HttpTrigger};
 use super::template::{Parameters, RouteTemplate};
 
 /// Answers which function serves a request. Pure; built once when the app is loaded.
@@ -31,14 +31,17 @@ impl RouteTable {
     /// Builds the table from an app's functions, in their order; those without an http trigger are passed over. `prefix`
     /// (`host.json`'s `routePrefix`) stands before every route and compares without regard to case.
     pub fn new(prefix: &str, functions: &[Function]) -> Self {
-        let mut routes: Vec<Route> = functions
-            .iter()
-            .enumerate()
-            .filter_map(|(index, function)| {
-                let http = function.http()?;
-                Some(Route { function: index, methods: http.methods.clone(), template: http.route.clone() })
-            })
-            .collect();
+        Self::of(prefix, functions.iter().enumerate().filter_map(|(index, function)| Some((index, function.http()?))))
+    }
+
+    /// Builds a table of triggers, each with the number that a match is to name.
+    pub fn of<'a>(prefix: &str, triggers: impl IntoIterator<Item = (usize, &'a HttpTrigger)>) -> Self {
+        let route = |(function, http): (usize, &HttpTrigger)| Route {
+            function,
+            methods: http.methods.clone(),
+            template: http.route.clone(),
+        };
+        let mut routes: Vec<Route> = triggers.into_iter().map(route).collect();
         routes.sort_by_key(|route| (route.template.precedence(), route.function));
         let prefix = prefix.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect();
         RouteTable { prefix, routes }
@@ -59,6 +62,23 @@ impl RouteTable {
                 let params: Parameters = route.template.matches(segments)?;
                 Some(RouteMatch { function: route.function, params })
             })
+    }
+
+    /// The pairs of functions whose routes are equally specific, and match a path and a method in common (or may, where the
+    /// constraints do not tell): the first of each pair, which comes first in the functions' order, serves it.
+    pub fn ties(&self) -> Vec<(usize, usize)> {
+        let meet = |a: &Route, b: &Route| {
+            a.methods.is_empty() || b.methods.is_empty() || a.methods.iter().any(|method| b.methods.contains(method))
+        };
+        let mut ties = Vec::new();
+        for (index, first) in self.routes.iter().enumerate() {
+            let precedence = first.template.precedence();
+            // Ordered by precedence: equals stand together.
+            let equals = self.routes[index + 1..].iter().take_while(|other| other.template.precedence() == precedence);
+            let tied = equals.filter(|other| meet(first, other) && first.template.may_tie(&other.template));
+            ties.extend(tied.map(|other| (first.function, other.function)));
+        }
+        ties
     }
 
     fn below_prefix<'p, 's>(&self, segments: &'p [&'s str]) -> Option<&'p [&'s str]> {
@@ -177,6 +197,30 @@ mod tests {
         }
         assert_eq!(find(&["b/{y}", "b/{x}"], "/api/b/1"), Some((0, "y=1".to_owned())), "equals go by order");
         assert_eq!(find(&["p/{id?}", "p"], "/api/p"), Some((1, String::new())), "the shorter one is the literal one");
+    }
+
+    #[test]
+    fn ties_are_routes_that_only_the_order_of_names_decides_between() {
+        let ties = |routes: &[&str]| table(routes).ties();
+        assert_eq!(ties(&["b/{y}", "b/{x}", "c/{x}"]), [(0, 1)]);
+        assert_eq!(ties(&["{a}/{*r}", "{b}/{*s}", "{c}"]), [(0, 1)]);
+        assert_eq!(ties(&["{a:int}", "{b:min(5)}"]), [(0, 1)]);
+        assert_eq!(ties(&["v{a}", "V{b}-{c}", "{d:int}"]), [(0, 1), (0, 2), (1, 2)]);
+        for routes in [
+            ["{a:int}", "{b:alpha}"],
+            ["{a:guid}", "{b:bool}"],
+            ["{a:range(1,5)}", "{b:min(6)}"],
+            ["{a:length(3)}", "{b:length(4)}"],
+            ["v{a}", "w{b}"],
+            ["{a}.json", "{b}.xml"],
+            ["a/{x}", "a/{x:int}"],
+            ["a", "b"],
+            ["p/{id?}", "p"],
+        ] {
+            assert_eq!(ties(&routes), [], "{routes:?}");
+        }
+        let by_method = RouteTable::new("", &[function("a/{x}", &["GET"]), function("a/{y}", &["POST"])]);
+        assert_eq!(by_method.ties(), []);
     }
 
     #[test]
