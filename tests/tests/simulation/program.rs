@@ -299,8 +299,8 @@ impl Output<'_> {
 
     fn activity_or(&mut self, failure: &str) {
         let (context, wanted) = (self.context, activity_result(self.sequence));
-        let got = self.next();
-        assert!(got.to_string() == wanted || got == failure, "{got}: {context}");
+        let got = self.next().to_string();
+        assert!([wanted, format!("{failure:?}")].contains(&got), "{got}: {context}");
         self.sequence += 1;
     }
 
