@@ -620,6 +620,15 @@ async fn a_suspend_that_waits_for_a_turn_is_answered_when_the_hub_stops() {
     assert!(matches!(answer, Err(ClientError::Unavailable(_))), "{answer:?}");
 }
 
+/// As when an activity ends at the moment at which its instance is terminated and forgotten.
+#[tokio::test]
+async fn what_comes_for_nobody_leaves_no_cell_behind() {
+    let world = World::new();
+    let hub = world.hub();
+    assert!(!hub.inner.deliver(crate::durable::InstanceKey(7), |_| ()));
+    assert_eq!(hub.load(), HubLoad::default());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_long_inbox_is_taken_in_order_page_by_page() {
     let mut world = World::new();

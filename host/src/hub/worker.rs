@@ -155,6 +155,12 @@ impl Inner {
             change(&mut state);
             let begin = !state.running && state.has_work() && !self.is_stopping();
             state.running |= begin;
+            let is_idle = state.is_idle();
+            drop(state);
+            if is_idle {
+                // An outcome that comes when nobody waits for it any more finds no cell, or may have been the last reason for it.
+                self.remove_if_idle(&cell);
+            }
             return begin;
         }
     }

@@ -191,15 +191,16 @@ async fn reset_deletes_every_instance_but_asks_first() {
     assert!(nothing.status.success(), "{nothing:?}");
 }
 
-/// A crate that is a function, anywhere on disk.
+/// A crate that is a function, anywhere on disk. It depends on what the test app depends on, so that it is compiled already.
 fn write_crate(app: &AppCopy, text: &str) {
     let sdk = artifacts::repository().join("guest-sdk/rust");
-    let manifest = format!(
-        "[package]\nname = \"hi\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[lib]\ncrate-type = [\"cdylib\"]\n\
-         [dependencies]\nsoloist-sdk = {{ path = \"{}\" }}\n[workspace]\n",
-        sdk.display()
-    );
+    let test_app = artifacts::test_app();
+    let manifest = fs::read_to_string(test_app.join("Cargo.toml")).unwrap();
+    let manifest =
+        manifest.replace("\"soloist-test-app\"", "\"hi\"").replace("../../guest-sdk/rust", sdk.to_str().unwrap());
     app.write("Hi/Cargo.toml", manifest);
+    app.write("Hi/Cargo.lock", fs::read(test_app.join("Cargo.lock")).unwrap());
+    app.write("Hi/.cargo/config.toml", format!("[build]\ntarget-dir = {:?}\n", test_app.join("target")));
     app.write(
         "Hi/src/lib.rs",
         format!("use soloist_sdk::prelude::*;\n#[http_trigger]\npub fn hi() -> HttpResponse {{ HttpResponse::ok().text({text}) }}\n"),
