@@ -12,7 +12,7 @@ use crate::{
     client::Connection,
     crowd::Tally,
     process::HostProcess,
-    raw::CLIENTS,
+    raw::{self, CLIENTS},
     report::{Figure, Ratio, Round},
 };
 
@@ -68,28 +68,42 @@ pub fn functions(bench: &Bench) -> Result<()> {
 }
 
 fn measure(bench: &Bench, suite: &'static str, name: &str, load: Load, clients: usize) -> Result<()> {
-    let rounds = bench.fresh_rounds("info", |host| work(bench, host, load, clients, "client"))?;
-    let figure = figure(suite, format!("{name}, {clients} at once"), rounds);
-    let ratio = ratio(bench, load, clients, &figure)?;
-    bench.show(figure.ratio(ratio));
-    Ok(())
+    let name = format!("{name}, {clients} at once");
+    beside_its_limit(bench, suite, name, load, clients, |round| {
+        let host = bench.host("info", &[])?;
+        bench.round(host, |host| work(bench, host, load, clients, &format!("round-{round}")))
+    })
 }
 
-fn figure(suite: &'static str, name: String, rounds: Vec<Round>) -> Figure {
-    Figure::new(suite, name, rounds)
-}
-
-/// The limit that bounds a load: the disk for what is durable, the sockets for what is not.
+/// Shows a load's figure beside the limit that bounds it: the disk for what is durable, the sockets for what is not. The
+/// limit is measured before each round, as the machine may be another one a minute later.
 ///
 /// # Errors
-/// If limits cannot be measured.
-pub fn ratio(bench: &Bench, load: Load, clients: usize, figure: &Figure) -> Result<Option<Ratio>> {
-    let limits = bench.limits()?;
-    Ok(match load {
-        Load::Chain => limits.of_log(clients, CHAIN_RECORDS * figure.per_second()),
-        Load::StartByFunction | Load::StartByApi => limits.of_log(clients, figure.per_second()),
-        Load::Hello | Load::Echo | Load::NotFound => limits.of_hello(clients, figure.per_second()),
-    })
+/// If a round cannot be run, or the limit not be measured.
+pub fn beside_its_limit(
+    bench: &Bench,
+    suite: &'static str,
+    name: String,
+    load: Load,
+    clients: usize,
+    round: impl Fn(usize) -> Result<Round>,
+) -> Result<()> {
+    let (is_durable, records) = match load {
+        Load::Chain => (true, CHAIN_RECORDS),
+        Load::StartByFunction | Load::StartByApi => (true, 1.0),
+        Load::Hello | Load::Echo | Load::NotFound => (false, 1.0),
+    };
+    let mut limits = Vec::new();
+    let rounds = bench.rounds(|number| {
+        limits.push(if is_durable { raw::log_round(bench, clients)? } else { raw::hello_round(bench, clients)? });
+        round(number)
+    })?;
+    let figure = Figure::new(suite, name, rounds);
+    let limit = Figure::new("raw", "", limits).per_second().max(1e-9);
+    let of = format!("{} at {clients}", if is_durable { raw::LOG } else { raw::HELLO });
+    let ratio = Ratio { value: records * figure.per_second() / limit, of };
+    bench.show(figure.ratio(Some(ratio)));
+    Ok(())
 }
 
 /// The load on a host, as long as the plan says; instances are named after `prefix`.
