@@ -19,6 +19,9 @@ use crate::{
 /// How long one orchestration may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long the first one is taken to last by clients that are not alone: they must not all ask without pause.
+const FIRST_GUESS: Duration = Duration::from_millis(16);
+
 /// Durable records of one orchestration of five activities: its start, its first turn and one turn for each result.
 const CHAIN_RECORDS: f64 = 7.0;
 
@@ -124,7 +127,7 @@ async fn run_client(address: SocketAddr, load: Load, prefix: &str, plan: &Plan, 
     let mut tally = Tally::default();
     let began = Instant::now();
     let (from, until) = (began + plan.warm_up, began + plan.warm_up + plan.duration);
-    let (mut last, mut number) = (Duration::ZERO, 0);
+    let (mut last, mut number) = (FIRST_GUESS, 0);
     loop {
         let began = Instant::now();
         once(&mut connection, load, &format!("{prefix}-instance-{number}"), if alone { None } else { Some(last) })
