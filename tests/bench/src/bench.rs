@@ -2,11 +2,13 @@
 
 use std::{
     cell::OnceCell,
-    path::PathBuf,
+    path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Result, ensure};
+use tempfile::TempDir;
 
 use crate::{
     crowd::Crowd,
@@ -78,7 +80,7 @@ pub struct Bench {
     pub app: PathBuf,
     /// Its component.
     pub component: PathBuf,
-    cache: tempfile::TempDir,
+    cache: TempDir,
     limits: OnceCell<Limits>,
 }
 
@@ -143,8 +145,8 @@ impl Bench {
     ///
     /// # Errors
     /// If it does not get ready.
-    pub fn host_on(&self, data: std::sync::Arc<tempfile::TempDir>, app: &std::path::Path) -> Result<HostProcess> {
-        HostProcess::start_on(data, &self.program, app, self.cache.path(), "info", &[])
+    pub fn host_on(&self, data: &Arc<TempDir>, app: &Path, settings: &[(&str, &str)]) -> Result<HostProcess> {
+        HostProcess::start_on(Arc::clone(data), &self.program, app, self.cache.path(), "info", settings)
     }
 
     /// Runs as many rounds as are wanted.

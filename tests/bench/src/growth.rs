@@ -17,6 +17,7 @@ use crate::{
     load::{self, Load, raise, until_completed},
     overdue,
     prepare::{self, State},
+    process::HostProcess,
     report::{Figure, Round, Samples},
 };
 
@@ -68,15 +69,48 @@ pub fn run(bench: &Bench) -> Result<()> {
 fn beside_stored(bench: &Bench, stored: usize) -> Result<()> {
     let folder = prepare::data_folder(bench, stored, State::Ended)?;
     for (load, clients, name) in LOADS {
-        let rounds = bench.rounds(|round| {
-            let host = bench.host_on(Arc::clone(&folder), &bench.app)?;
+        let name = format!("{name}, {stored} stored");
+        load::beside_its_limit(bench, "growth", name, load, clients, |round| {
+            let host = bench.host_on(&folder, &bench.app, &[])?;
             bench.round(host, |host| load::work(bench, host, load, clients, &format!("{load:?}-{clients}-{round}")))
         })?;
-        let figure = Figure::new("growth", format!("{name}, {stored} stored"), rounds);
-        let ratio = load::ratio(bench, load, clients, &figure)?;
-        bench.show(figure.ratio(ratio));
     }
+    if stored > 0 { purged(bench, &folder, stored) } else { Ok(()) }
+}
+
+/// W1 while a retention purges what is stored, and how much of that is gone by then. One round: it is gone after it.
+fn purged(bench: &Bench, folder: &Arc<tempfile::TempDir>, stored: usize) -> Result<()> {
+    const CLIENTS: usize = 32;
+    let host = bench.host_on(folder, &bench.app, &[("extensions.soloist.retention.completed", "1.00:00:00")])?;
+    let mut left = 0;
+    let round = bench.round(host, |host| {
+        let work = load::work(bench, host, Load::Chain, CLIENTS, "beside-purges")?;
+        left = first_left(bench, host, stored)?;
+        Ok(work)
+    })?;
+    let name = format!("W1: 5 steps, {CLIENTS} at once, while {stored} are purged by age");
+    let note = format!("{left} of them are gone at the end");
+    bench.show(Figure::new("growth", name, vec![round]).note(note));
     Ok(())
+}
+
+/// The number of the first stored instance that is still there: they are purged in the order of their starts.
+fn first_left(bench: &Bench, host: &HostProcess, stored: usize) -> Result<usize> {
+    let address = host.address();
+    bench.crowd.run(async {
+        let mut connection = Connection::open(address).await?;
+        let (mut gone, mut there) = (0, stored);
+        while gone < there {
+            let middle = gone + (there - gone) / 2;
+            let path = format!("/runtime/webhooks/durabletask/instances/stored-{middle}");
+            if connection.get(&path).await?.status == 404 {
+                gone = middle + 1;
+            } else {
+                there = middle;
+            }
+        }
+        Ok(gone)
+    })
 }
 
 /// An instance that has received so many events, taken up after a restart: from its next event to its end.

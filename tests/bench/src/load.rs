@@ -12,12 +12,15 @@ use crate::{
     client::Connection,
     crowd::Tally,
     process::HostProcess,
-    raw::CLIENTS,
+    raw::{self, CLIENTS},
     report::{Figure, Ratio, Round},
 };
 
 /// How long one orchestration may take.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long the first one is taken to last by clients that are not alone: they must not all ask without pause.
+const FIRST_GUESS: Duration = Duration::from_millis(16);
 
 /// Durable records of one orchestration of five activities: its start, its first turn and one turn for each result.
 const CHAIN_RECORDS: f64 = 7.0;
@@ -68,28 +71,42 @@ pub fn functions(bench: &Bench) -> Result<()> {
 }
 
 fn measure(bench: &Bench, suite: &'static str, name: &str, load: Load, clients: usize) -> Result<()> {
-    let rounds = bench.fresh_rounds("info", |host| work(bench, host, load, clients, "client"))?;
-    let figure = figure(suite, format!("{name}, {clients} at once"), rounds);
-    let ratio = ratio(bench, load, clients, &figure)?;
-    bench.show(figure.ratio(ratio));
-    Ok(())
+    let name = format!("{name}, {clients} at once");
+    beside_its_limit(bench, suite, name, load, clients, |round| {
+        let host = bench.host("info", &[])?;
+        bench.round(host, |host| work(bench, host, load, clients, &format!("round-{round}")))
+    })
 }
 
-fn figure(suite: &'static str, name: String, rounds: Vec<Round>) -> Figure {
-    Figure::new(suite, name, rounds)
-}
-
-/// The limit that bounds a load: the disk for what is durable, the sockets for what is not.
+/// Shows a load's figure beside the limit that bounds it: the disk for what is durable, the sockets for what is not. The
+/// limit is measured before each round, as the machine may be another one a minute later.
 ///
 /// # Errors
-/// If limits cannot be measured.
-pub fn ratio(bench: &Bench, load: Load, clients: usize, figure: &Figure) -> Result<Option<Ratio>> {
-    let limits = bench.limits()?;
-    Ok(match load {
-        Load::Chain => limits.of_log(clients, CHAIN_RECORDS * figure.per_second()),
-        Load::StartByFunction | Load::StartByApi => limits.of_log(clients, figure.per_second()),
-        Load::Hello | Load::Echo | Load::NotFound => limits.of_hello(clients, figure.per_second()),
-    })
+/// If a round cannot be run, or the limit not be measured.
+pub fn beside_its_limit(
+    bench: &Bench,
+    suite: &'static str,
+    name: String,
+    load: Load,
+    clients: usize,
+    round: impl Fn(usize) -> Result<Round>,
+) -> Result<()> {
+    let (is_durable, records) = match load {
+        Load::Chain => (true, CHAIN_RECORDS),
+        Load::StartByFunction | Load::StartByApi => (true, 1.0),
+        Load::Hello | Load::Echo | Load::NotFound => (false, 1.0),
+    };
+    let mut limits = Vec::new();
+    let rounds = bench.rounds(|number| {
+        limits.push(if is_durable { raw::log_round(bench, clients)? } else { raw::hello_round(bench, clients)? });
+        round(number)
+    })?;
+    let figure = Figure::new(suite, name, rounds);
+    let limit = Figure::new("raw", "", limits).per_second().max(1e-9);
+    let of = format!("{} at {clients}", if is_durable { raw::LOG } else { raw::HELLO });
+    let ratio = Ratio { value: records * figure.per_second() / limit, of };
+    bench.show(figure.ratio(Some(ratio)));
+    Ok(())
 }
 
 /// The load on a host, as long as the plan says; instances are named after `prefix`.
@@ -110,7 +127,7 @@ async fn run_client(address: SocketAddr, load: Load, prefix: &str, plan: &Plan, 
     let mut tally = Tally::default();
     let began = Instant::now();
     let (from, until) = (began + plan.warm_up, began + plan.warm_up + plan.duration);
-    let (mut last, mut number) = (Duration::ZERO, 0);
+    let (mut last, mut number) = (FIRST_GUESS, 0);
     loop {
         let began = Instant::now();
         once(&mut connection, load, &format!("{prefix}-instance-{number}"), if alone { None } else { Some(last) })

@@ -83,7 +83,7 @@ fn overdue_timers(bench: &Bench) -> Result<()> {
 pub fn many_waiting(bench: &Bench, suite: &'static str, folder: &Arc<tempfile::TempDir>, waiting: usize) -> Result<()> {
     let mut recovered = Vec::new();
     let rounds = bench.rounds(|round| {
-        let host = bench.host_on(Arc::clone(folder), &bench.app)?;
+        let host = bench.host_on(folder, &bench.app, &[])?;
         let samples = first_answer(bench, &host)?;
         if waiting > 0 {
             recovered.push(until_recovered(&host)?);
@@ -135,7 +135,7 @@ fn approve(bench: &Bench, host: &HostProcess, waiting: usize, round: usize) -> R
 /// # Errors
 /// If it does not.
 pub fn start_up(bench: &Bench, app: &Path) -> Result<Round> {
-    let host = bench.host_on(Arc::new(crate::scratch()?), app)?;
+    let host = bench.host_on(&Arc::new(crate::scratch()?), app, &[])?;
     let samples = first_answer(bench, &host)?;
     let memory = host.resident_memory();
     host.stop()?;

@@ -19,8 +19,8 @@ use crate::bench::Bench;
 /// Commits that share a transaction.
 const TOGETHER: usize = 4_000;
 
-/// When all of it happened: in 2026.
-const TIME: Timestamp = Timestamp(1_795_217_333_372_123);
+/// When all of it happened: in 2023, long before any clock here.
+const TIME: Timestamp = Timestamp(1_700_000_000_000_000);
 
 /// How prepared instances stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -40,6 +40,10 @@ pub const CLIENTS: [usize; 3] = [1, 32, 256];
 /// The size of a record in the log: about what storage writes for a turn.
 const LOG_RECORD_BYTES: usize = 83;
 
+/// The limits' names.
+pub const LOG: &str = "the log";
+pub const HELLO: &str = "raw hyper";
+
 /// How long the hello may take to listen.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -62,13 +66,12 @@ impl Limits {
         let sync = Figure::new("raw", "83 bytes appended and fdatasync, one thread", sync);
         let mut log = Vec::new();
         for clients in CLIENTS {
-            let file = |round| folder.path().join(format!("log-{clients}-{round}"));
-            let rounds = bench.rounds(|round| append_log(&bench.crowd, &file(round), clients, bench.plan.duration))?;
+            let rounds = bench.rounds(|_| log_round(bench, clients))?;
             log.push((clients, Figure::new("raw", format!("append log with group commit, {clients} waiters"), rounds)));
         }
         let mut hello = Vec::new();
         for clients in CLIENTS {
-            let rounds = bench.rounds(|_| raw_hello(bench, clients))?;
+            let rounds = bench.rounds(|_| hello_round(bench, clients))?;
             hello.push((clients, Figure::new("raw", format!("hyper, hello, {clients} at once"), rounds)));
         }
         Ok(Self { sync, log, hello })
@@ -76,12 +79,12 @@ impl Limits {
 
     /// The part of the log's records that so many durable records a second are, at the same number of waiters.
     pub fn of_log(&self, clients: usize, records_per_second: f64) -> Option<Ratio> {
-        ratio(&self.log, clients, "the log", records_per_second)
+        ratio(&self.log, clients, LOG, records_per_second)
     }
 
     /// The part of the raw server's requests that so many requests a second are, at the same number of clients.
     pub fn of_hello(&self, clients: usize, requests_per_second: f64) -> Option<Ratio> {
-        ratio(&self.hello, clients, "raw hyper", requests_per_second)
+        ratio(&self.hello, clients, HELLO, requests_per_second)
     }
 }
 
@@ -166,9 +169,23 @@ pub fn append_log(crowd: &Crowd, path: &Path, waiters: usize, duration: Duration
     Ok(Round { commits: Some(commits.load(Ordering::Relaxed)), flushes, ..Round::of(samples) })
 }
 
-fn raw_hello(bench: &Bench, clients: usize) -> Result<Round> {
+/// One round of the append log.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn log_round(bench: &Bench, clients: usize) -> Result<Round> {
+    let folder = crate::scratch()?;
+    append_log(&bench.crowd, &folder.path().join("log"), clients, bench.plan.duration / 2)
+}
+
+/// One round of the raw server.
+///
+/// # Errors
+/// If it cannot be run.
+pub fn hello_round(bench: &Bench, clients: usize) -> Result<Round> {
     let hello = Hello::start()?;
-    let (address, plan) = (hello.address, bench.plan.clone());
+    let (address, mut plan) = (hello.address, bench.plan.clone());
+    plan.duration /= 2;
     let me = std::process::id();
     let (host_cpu, client_cpu, began) = (machine::cpu_time(hello.child.id()), machine::cpu_time(me), Instant::now());
     let (samples, warm_up) = bench.crowd.measure(clients, |_| {

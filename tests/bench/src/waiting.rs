@@ -40,7 +40,9 @@ pub fn memory(bench: &Bench) -> Result<()> {
         // What ends by itself shortly after has ended by then.
         std::thread::sleep(Duration::from_secs(1));
         full.push(memory(samples));
-        after.push(bench.round(host, |host| Ok(approve(&bench.crowd, host, waiting, approved)?.into()))?);
+        let round = bench.round(host, |host| Ok(approve(&bench.crowd, host, waiting, approved)?.into()))?;
+        // Those are the whole life's: the starts' are among them.
+        after.push(Round { commits: None, ..round });
     }
     bench.show(Figure::new("W6", "idle; the time is a start's", idle));
     let full = Figure::new("W6", format!("{waiting} instances wait; the rate is their starts'"), full);
