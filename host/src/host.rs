@@ -290,7 +290,8 @@ impl Host {
         let serving = server.serve(services, server_options).context("serving")?;
         hub.run_timers(timer_functions(&functions));
         let parts = live::Parts { wasm, hub: hub.clone(), storage: storage.clone(), keys, routes, pages, settings };
-        let live = Live::new(parts, options, app, deployed.served);
+        let begun = live::Served { functions: deployed.served, errors: excluded.clone() };
+        let live = Live::new(parts, options, app, begun);
         Ok(Self { hub, storage, serving, served, excluded, live, tls, _data: data })
     }
 

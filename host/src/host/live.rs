@@ -99,6 +99,12 @@ pub(super) struct Parts {
     pub(super) settings: AppSettings,
 }
 
+/// What a host began to serve, and what is wrong with the rest.
+pub(super) struct Served {
+    pub(super) functions: Vec<deploy::Live>,
+    pub(super) errors: Vec<Excluded>,
+}
+
 /// What a host serves.
 pub(super) struct Live {
     parts: Parts,
@@ -121,7 +127,8 @@ struct Current {
 }
 
 impl Live {
-    pub(super) fn new(parts: Parts, options: &HostOptions, app: App, served: Vec<deploy::Live>) -> Self {
+    pub(super) fn new(parts: Parts, options: &HostOptions, app: App, deployed: Served) -> Self {
+        let Served { functions: served, errors } = deployed;
         Self {
             parts,
             folder: options.app.clone(),
@@ -130,7 +137,7 @@ impl Live {
             current: Mutex::new(Current {
                 served,
                 route_prefix: app.host_json.http.route_prefix.clone(),
-                errors: app.excluded,
+                errors,
                 needs_restart: Vec::new(),
             }),
             started_cors: app.settings.cors().cloned(),

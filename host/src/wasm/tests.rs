@@ -4,6 +4,7 @@ mod calls;
 mod components;
 mod entities;
 mod golden;
+mod hostile_bytes;
 mod loading;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};

@@ -25,6 +25,8 @@ pub enum Toolbox {
     Python,
     /// A folder with `node_modules`.
     JavaScript,
+    /// A virtual environment, with what checks an API by its description.
+    OpenApi,
 }
 
 /// The folder that the clients are installed in, after they are; none if they cannot be and need not be.
@@ -38,7 +40,7 @@ pub async fn install(toolbox: Toolbox) -> Option<PathBuf> {
             // Past what captures a passing test's output.
             let _ = write!(
                 std::io::stderr(),
-                "\n{bar}\nSKIPPED: Azure's own clients were not tested: {why}\n{REQUIRED}=required makes this fail\n{bar}\n"
+                "\n{bar}\nSKIPPED: clients that others wrote were not tested: {why}\n{REQUIRED}=required makes this fail\n{bar}\n"
             );
             None
         }
@@ -49,6 +51,7 @@ async fn installed(toolbox: Toolbox) -> Result<PathBuf, String> {
     let (name, pinned) = match toolbox {
         Toolbox::Python => ("python", "python/requirements.txt"),
         Toolbox::JavaScript => ("javascript", "javascript/package-lock.json"),
+        Toolbox::OpenApi => ("openapi", "openapi/requirements.txt"),
     };
     let folder = soloist_tests::artifacts::repository().join("target/clients").join(name);
     fs::create_dir_all(&folder).expect("the target folder is writable");
@@ -63,7 +66,7 @@ async fn installed(toolbox: Toolbox) -> Result<PathBuf, String> {
         return Ok(folder);
     }
     match toolbox {
-        Toolbox::Python => python(&folder, &pinned).await?,
+        Toolbox::Python | Toolbox::OpenApi => python(&folder, &pinned).await?,
         Toolbox::JavaScript => javascript(&folder).await?,
     }
     fs::write(&stamp, wanted).expect("the target folder is writable");

@@ -1,9 +1,11 @@
-//! Azure's own clients, as they are published, drive a host: what nobody here wrote cannot tell the difference.
+//! Azure's own clients, as they are published, drive a host: what nobody here wrote cannot tell the difference. And a tool
+//! that reads the host's own description asks for everything in it.
 //!
 //! They are installed from PyPI and npm, at pinned versions, into the target folder. Where Python, Node or a registry is
 //! missing the tests are skipped and say so; with `SOLOIST_TEST_CLIENTS=required` they fail instead.
 
 mod install;
+mod openapi;
 
 use std::{path::PathBuf, process::Stdio, time::Duration};
 

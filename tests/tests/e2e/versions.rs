@@ -69,7 +69,7 @@ impl Versions {
 }
 
 /// Starts an instance and waits until its activity has ended: then it waits for `Go`.
-async fn begin(host: &Host, id: &str) {
+pub(crate) async fn begin(host: &Host, id: &str) {
     host.start("Versioned", id, "").await;
     host.wait_for_status(id, "Running").await;
     eventually("the activity ends", || async {

@@ -6,7 +6,7 @@ use soloist_tests::{
     instances::path,
 };
 
-use crate::versions::changed;
+use crate::versions::{begin, changed};
 
 /// The `function.json` of another echo, on this route.
 fn echo(route: &str) -> String {
@@ -31,7 +31,7 @@ async fn logs(host: &Host, texts: &[&str]) {
 
 #[tokio::test]
 async fn a_function_comes_changes_breaks_and_goes_without_a_restart() {
-    let app = AppCopy::of(&["HttpEcho"]);
+    let app = AppCopy::of(&["HttpEcho", "HttpStartSingle"]);
     let host = Host::builder().app(app.path()).watching().start().await;
     assert_eq!(host.get("/api/second").await.status, 404);
 
@@ -64,26 +64,16 @@ async fn a_function_comes_changes_breaks_and_goes_without_a_restart() {
 async fn a_running_instance_ends_on_the_old_code_and_the_host_goes_on() {
     let app = AppCopy::of(&["HttpStartSingle", "Versioned", "VersionA", "HttpSleep", "HttpEcho"]);
     let host = Host::builder().app(app.path()).watching().start().await;
-    let begin = |id: &'static str| {
-        let host = &host;
-        async move {
-            host.start("Versioned", id, "").await;
-            eventually("the activity ends", || async {
-                host.history(id).await.iter().any(|event| event["EventType"] == "TaskCompleted").then_some(())
-            })
-            .await;
-        }
-    };
-    begin("old").await;
+    begin(&host, "old").await;
     let client = host.client();
     let asleep = tokio::spawn(async move { client.post("/api/sleep", "4000").await });
 
     app.write(COMPONENT, "not a component");
     logs(&host, &["a function is in error: it goes on as it was before", "Versioned"]).await;
-    begin("still-old").await;
+    begin(&host, "still-old").await;
     app.write(COMPONENT, changed("two", "VersionA", 0));
     logs(&host, &["the app was reloaded", "Versioned"]).await;
-    begin("new").await;
+    begin(&host, "new").await;
     for (id, output) in [("old", "one"), ("still-old", "one"), ("new", "two")] {
         for event in ["Go", "End"] {
             assert_eq!(host.raise(id, event, "1").await.status, 202);
@@ -96,7 +86,7 @@ async fn a_running_instance_ends_on_the_old_code_and_the_host_goes_on() {
 
 #[tokio::test]
 async fn settings_are_read_again_or_said_to_need_a_restart() {
-    let app = AppCopy::of(&["HttpEcho"]);
+    let app = AppCopy::of(&["HttpEcho", "HttpStartSingle"]);
     let host = Host::builder().app(app.path()).watching().start().await;
     let before = std::fs::read_to_string(app.path().join("host.json")).unwrap();
     let with = |http: &str, cpu: u32| {
@@ -118,7 +108,7 @@ async fn settings_are_read_again_or_said_to_need_a_restart() {
 
 #[tokio::test]
 async fn a_host_that_does_not_watch_serves_what_it_began_with() {
-    let app = AppCopy::of(&["HttpEcho"]);
+    let app = AppCopy::of(&["HttpEcho", "HttpStartSingle"]);
     let watching = Host::builder().app(app.path()).watching().start().await;
     let host = Host::builder().app(app.path()).start().await;
     app.write("Second/function.json", echo("second"));

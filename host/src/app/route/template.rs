@@ -68,6 +68,15 @@ impl RouteTemplate {
         &self.text
     }
 
+    /// The values that a path gives the parameters, without regard to a prefix: a path as it was received, its leading slash
+    /// aside. None if it does not match.
+    pub fn matches_path(&self, path: &str) -> Option<Vec<(String, String)>> {
+        let path = path.strip_prefix('/').unwrap_or(path);
+        let path = path.strip_suffix('/').unwrap_or(path);
+        let segments: Vec<&str> = if path.is_empty() { Vec::new() } else { path.split('/').collect() };
+        self.matches(&segments)
+    }
+
     /// The names of the parameters, in order.
     pub fn parameters(&self) -> impl Iterator<Item = &str> {
         self.segments.iter().flat_map(|segment| &segment.parts).filter_map(|part| match part {

@@ -207,6 +207,39 @@ mod tests {
         }
     }
 
+    /// The tail of a link below the API's base, without its query.
+    fn tail_of(link: &str) -> &str {
+        let path = link.split('?').next().unwrap();
+        path.split_once(crate::server::MANAGEMENT_PATH).unwrap().1
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn every_id_comes_back_from_its_links(id in "\\PC{1,40}|[a-z%+&;=@:$ .é\\-]{1,20}") {
+            let origin = crate::server::Origin::of_address("127.0.0.1:7071".parse().unwrap());
+            let links = crate::server::ManagementUrls::new(&origin, "Hub", None).for_instance(&id, None);
+            let asked = |method: Method, link: &str| Operation::parse(&method, tail_of(link));
+            // What no caller can choose can be linked to all the same: old hosts or others may have stored it.
+            proptest::prop_assert_eq!(asked(Method::GET, &links.status_query_get_uri), Some(Operation::Status(id.clone())));
+            proptest::prop_assert_eq!(asked(Method::DELETE, &links.purge_history_delete_uri), Some(Operation::Purge(id.clone())));
+            proptest::prop_assert_eq!(asked(Method::POST, &links.terminate_post_uri), Some(Operation::Terminate(id.clone())));
+            let event = links.send_event_post_uri.replace("{eventName}", "Go");
+            let raise = Operation::RaiseEvent { id: id.clone(), name: "Go".to_owned() };
+            proptest::prop_assert_eq!(asked(Method::POST, &event), Some(raise));
+            // And what may be chosen is stored as it is.
+            if let Ok(parsed) = crate::durable::InstanceId::parse(&id) {
+                proptest::prop_assert_eq!(parsed.as_str(), &id);
+                proptest::prop_assert_eq!(crate::durable::InstanceId::from_stored(parsed.as_str()), parsed);
+            }
+        }
+
+        #[test]
+        fn no_path_makes_it_panic(method in "GET|POST|DELETE|PUT", tail in "(/?(instances|entities|orchestrators|[a-z@%./]{0,6})){0,5}") {
+            let _ = Operation::parse(&method.parse().unwrap(), &tail);
+            let _ = crate::server::admin::page::Page::parse(&method.parse().unwrap(), &tail);
+        }
+    }
+
     #[test]
     fn everything_else_is_nothing() {
         for request in [

@@ -12,6 +12,11 @@ macro_rules! contract_1_0_0 {
     };
 }
 
+/// One of them that imports and exports what its world has.
+pub(super) fn component() -> Vec<u8> {
+    contract_1_0_0!("everything")
+}
+
 #[tokio::test]
 async fn an_orchestrator_of_contract_1_0_0_runs() {
     let fixture = Fixture::new();

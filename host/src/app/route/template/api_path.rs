@@ -102,4 +102,20 @@ mod tests {
         assert_eq!(path.parameters[0].schema["minimum"], 1);
         assert!(path.parameters[1].is_catch_all && !path.parameters[0].is_catch_all);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn each_path_names_the_parameters_that_are_in_it(template in "[a{}:?*=/.()\\-1é]{0,12}|(a|\\{b\\}|\\{c:int\\?\\}|/|\\{d=1\\}|\\{\\*e\\}){1,5}") {
+            let Ok(template) = RouteTemplate::parse(&template) else { return Ok(()) };
+            let paths = template.api_paths();
+            let longest: Vec<&str> = paths[0].parameters.iter().map(|parameter| parameter.name.as_str()).collect();
+            proptest::prop_assert_eq!(longest, template.parameters().collect::<Vec<_>>());
+            for path in &paths {
+                for parameter in &path.parameters {
+                    let name = format!("{{{}}}", parameter.name);
+                    proptest::prop_assert!(path.path.contains(&name), "{:?}", path);
+                }
+            }
+        }
+    }
 }
