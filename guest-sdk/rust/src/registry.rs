@@ -78,14 +78,18 @@ pub(crate) fn find(kind: Kind, name: &str) -> Result<&'static Function> {
 
 /// A name without what may differ: Rust's `e1_say_hello` answers to `E1_SayHello` and to `e1-say-hello`.
 pub(crate) fn normalized(name: &str) -> String {
-    name.chars().filter(|c| !matches!(c, '_' | '-')).flat_map(char::to_lowercase).collect()
+    letters(name).collect()
+}
+
+/// The characters of the normalized name, one by one: most names differ in the first, and every new guest compares all.
+fn letters(name: &str) -> impl Iterator<Item = char> {
+    name.chars().filter(|c| !matches!(c, '_' | '-')).flat_map(char::to_lowercase)
 }
 
 fn select<'a>(functions: impl Iterator<Item = &'a Function>, kind: Kind, name: &str) -> Result<&'a Function> {
     let of_kind: Vec<&Function> = functions.filter(|function| Kind::of(&function.run) == kind).collect();
-    let wanted = normalized(name);
     let similar: Vec<&Function> =
-        of_kind.iter().copied().filter(|function| normalized(function.name) == wanted).collect();
+        of_kind.iter().copied().filter(|function| letters(function.name).eq(letters(name))).collect();
     let exact: Vec<&Function> =
         similar.iter().copied().filter(|function| function.name.to_lowercase() == name.to_lowercase()).collect();
     let (found, why) = match (&exact[..], &similar[..]) {

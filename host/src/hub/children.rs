@@ -101,9 +101,8 @@ impl Inner {
     /// Acts on what a commit did to other instances. Memory only.
     pub(super) fn act(self: &Arc<Self>, effects: Effects) {
         for child in effects.begun {
-            child.replaced.into_iter().for_each(|replaced| self.timers.set(child.instance, replaced, None));
             let state = Instance::started(child.instance, child.id, child.generation, child.started, child.time);
-            self.begin(child.instance, state, child.messages_to);
+            self.begin(child.instance, child.replaced, state, child.messages_to);
         }
         effects.delivered.into_iter().for_each(|delivered| self.put_delivered(delivered));
         for to in effects.dropped {

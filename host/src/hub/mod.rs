@@ -153,6 +153,7 @@ impl Hub {
             cells: std::sync::Mutex::default(),
             activities: activity::ActivityQueue::new(config.concurrent_activities),
             turns: tokio::sync::Semaphore::new(config.concurrent_turns.clamp(1, tokio::sync::Semaphore::MAX_PERMITS)),
+            loads: tokio::sync::Semaphore::new(worker::LOADS_MAX),
             parking: Arc::new(parking::Parking::new(recorder, book)),
             timers: timers::Timers::new(config.due_page),
             residency: residency::Residency::new(residency::Budget {
@@ -235,11 +236,10 @@ impl Hub {
             let decided = decided.inspect_err(|error| inner.note(error))?;
             Ok(match decided {
                 Started::Started { instance, generation, replaced, messages_to, delivered } => {
-                    replaced.into_iter().for_each(|replaced| inner.timers.set(instance, replaced, None));
                     delivered.into_iter().for_each(|delivered| inner.put_delivered(delivered));
                     info!(instance_id = %id, name = %started.name, "orchestration started");
                     let state = Instance::started(instance, id.clone(), generation, started, time);
-                    inner.begin(instance, state, messages_to);
+                    inner.begin(instance, replaced, state, messages_to);
                     let creation = Creation { instance, time };
                     Some(StartOutcome::Started { instance_id: id, execution_id, creation })
                 }
@@ -634,9 +634,20 @@ impl Hub {
 }
 
 impl Inner {
-    /// Takes up a generation that has just been started.
-    fn begin(self: &Arc<Self>, instance: InstanceKey, fresh: Instance, messages_to: MessageNumber) {
+    /// Takes up a generation that has just been started, maybe in the place of another.
+    fn begin(
+        self: &Arc<Self>,
+        instance: InstanceKey,
+        replaced: Option<GenerationKey>,
+        fresh: Instance,
+        messages_to: MessageNumber,
+    ) {
         let generation = fresh.generation();
+        if let Some(replaced) = replaced {
+            self.timers.set(instance, replaced, None);
+            self.garbage.notify_one();
+            self.released.notify_one();
+        }
         self.parking.ended(instance);
         let begin = self.deliver(instance, |state| {
             // Whatever came before this may have brought a message that only storage has by now: then storage is asked.
@@ -660,8 +671,6 @@ impl Inner {
             // A turn of the generation that was replaced may be running: it is given up.
             cell.ended.notify_one();
         }
-        self.garbage.notify_one();
-        self.released.notify_one();
     }
 
     /// Takes up a generation that storage has, of an instance that had ended.

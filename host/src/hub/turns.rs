@@ -110,7 +110,13 @@ impl Inner {
         Counters::add(&self.counters.turns, 1);
         let guest = held.guest.as_mut().expect("held, or made above");
         match guest.turn(false, handed.turns, &handed.events).await {
-            Ok(result) => Ok(Ok(result)),
+            Ok(result) => {
+                if result.outcome != GuestOutcome::Waiting {
+                    // Nobody asks it again. Given back before the commit, its memory is warm for the next one.
+                    held.guest = None;
+                }
+                Ok(Ok(result))
+            }
             Err(error) => {
                 held.guest = None;
                 match error {

@@ -40,6 +40,10 @@ use crate::{
 /// A guest whose instance only waits for a timer that is farther away than this is not kept.
 const KEEP_FOR_TIMER_WITHIN: Duration = Duration::from_secs(60);
 
+/// How many instances may be loaded and wait for their turns at once: each holds its history meanwhile. After a start all
+/// overdue timers wake theirs.
+pub(super) const LOADS_MAX: usize = 512;
+
 /// Waits between attempts that failed through no fault of the instance: doubled each time.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(30);
@@ -56,6 +60,8 @@ pub(super) struct Inner {
     pub activities: ActivityQueue,
     /// Turns that may run at once; the others wait, first come, first served.
     pub turns: tokio::sync::Semaphore,
+    /// Instances that may be loaded, and not have run their turn, at once.
+    pub loads: tokio::sync::Semaphore,
     /// Who may not run, or only alone.
     pub parking: Arc<Parking>,
     /// The bound on every attempt of an activity.
@@ -335,9 +341,10 @@ impl Inner {
         if held.entity.is_some() {
             return self.entity_round(cell, held, messages).await;
         }
-        let mut records = None;
+        let (mut records, mut place) = (None, None);
         let is_new = held.instance.as_ref().is_some_and(|instance| instance.is_new());
         if !is_new && (held.instance.is_none() || held.guest.is_none()) {
+            place = Some(self.loads.acquire().await.expect("the semaphore is never closed"));
             let loaded = match self.storage.load(cell.instance).await {
                 Ok(Some(loaded)) => loaded,
                 Ok(None) => {
@@ -394,6 +401,8 @@ impl Inner {
         };
         let span = debug_span!("orchestration.turn", instance_id = %instance.id(), name = %instance.execution().name);
         let records = records.as_deref();
+        // A suspect may wait for long until it may run.
+        let place = place.filter(|_| !self.parking.is_suspect(&instance.execution().execution_id, None));
         let guest = tokio::select! {
             biased;
             () = cell.ended.notified() => {
@@ -403,6 +412,7 @@ impl Inner {
             }
             guest = self.run_guest(held, records, &turn).instrument(span) => guest,
         };
+        drop(place);
         match guest {
             Ok(guest) => self.commit(cell, held, turn, guest, again).await,
             Err(Interrupted::Later(why)) => Round::Later { messages: again, why },

@@ -30,7 +30,7 @@ pub use self::{
     schema::OpenError,
 };
 use self::{
-    readers::Readers,
+    readers::{Length, Readers},
     writer::{Shared, Writer},
 };
 use super::{
@@ -105,11 +105,11 @@ impl Storage for Sqlite {
     }
 
     fn entity(&self, id: EntityId) -> StorageFuture<'_, Option<EntitySnapshot>> {
-        self.readers.submit(move |conn| entities::read(conn, &id))
+        self.readers.submit(Length::Short, move |conn| entities::read(conn, &id))
     }
 
     fn entities(&self, query: EntityQuery) -> StorageFuture<'_, EntityPage> {
-        self.readers.submit(move |conn| entities::list(conn, &query))
+        self.readers.submit(Length::Long, move |conn| entities::list(conn, &query))
     }
 
     fn put_message(&self, message: PutMessage) -> StorageFuture<'_, Put> {
@@ -144,15 +144,15 @@ impl Storage for Sqlite {
     }
 
     fn component(&self, digest: Digest) -> StorageFuture<'_, Option<Arc<[u8]>>> {
-        self.readers.submit(move |conn| reads::component(conn, digest))
+        self.readers.submit(Length::Long, move |conn| reads::component(conn, digest))
     }
 
     fn components(&self) -> StorageFuture<'_, Vec<Digest>> {
-        self.readers.submit(reads::components)
+        self.readers.submit(Length::Long, reads::components)
     }
 
     fn component_use(&self, digest: Digest, from: InstanceKey, limit: usize) -> StorageFuture<'_, ComponentUse> {
-        self.readers.submit(move |conn| reads::component_use(conn, digest, from, limit))
+        self.readers.submit(Length::Long, move |conn| reads::component_use(conn, digest, from, limit))
     }
 
     fn drop_component(&self, _fence: Fence, digest: Digest) -> StorageFuture<'_, ()> {
@@ -164,27 +164,29 @@ impl Storage for Sqlite {
     }
 
     fn snapshot(&self, id: InstanceId, want: Want) -> StorageFuture<'_, Option<Snapshot>> {
-        self.readers.submit(move |conn| reads::snapshot(conn, &id, want))
+        self.readers.submit(if want.history { Length::Long } else { Length::Short }, move |conn| {
+            reads::snapshot(conn, &id, want)
+        })
     }
 
     fn list(&self, query: Query) -> StorageFuture<'_, Page> {
-        self.readers.submit(move |conn| reads::list(conn, &query))
+        self.readers.submit(Length::Long, move |conn| reads::list(conn, &query))
     }
 
     fn load(&self, instance: InstanceKey) -> StorageFuture<'_, Option<Loaded>> {
-        self.readers.submit(move |conn| reads::load(conn, instance))
+        self.readers.submit(Length::Short, move |conn| reads::load(conn, instance))
     }
 
     fn open_instances(&self, after: Option<InstanceKey>, limit: usize) -> StorageFuture<'_, Vec<OpenInstance>> {
-        self.readers.submit(move |conn| reads::open_instances(conn, after, limit))
+        self.readers.submit(Length::Long, move |conn| reads::open_instances(conn, after, limit))
     }
 
     fn due(&self, after: Option<Due>, limit: usize) -> StorageFuture<'_, Vec<Due>> {
-        self.readers.submit(move |conn| reads::due(conn, after, limit))
+        self.readers.submit(Length::Long, move |conn| reads::due(conn, after, limit))
     }
 
     fn timer_status(&self, function: FunctionName) -> StorageFuture<'_, Option<TimerStatus>> {
-        self.readers.submit(move |conn| timers::status(conn, &function))
+        self.readers.submit(Length::Short, move |conn| timers::status(conn, &function))
     }
 
     fn put_timer_status(&self, function: FunctionName, status: TimerStatus) -> StorageFuture<'_, ()> {

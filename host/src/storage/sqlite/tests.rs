@@ -203,7 +203,7 @@ fn a_panic_in_a_read_hurts_only_that_read() {
     let (_folder, path) = temporary();
     let storage = Sqlite::open(&path).unwrap();
     for _ in 0..10 {
-        let panicked = wait(storage.readers.submit::<()>(|_| panic!("on purpose")));
+        let panicked = wait(storage.readers.submit::<()>(super::Length::Short, |_| panic!("on purpose")));
         assert!(matches!(panicked, Err(StorageError::Busy(_))), "{panicked:?}");
     }
     begin(&storage, "a", 1);
