@@ -132,7 +132,7 @@ impl Storage for Sqlite {
     }
 
     fn expired(&self, expiry: Expiry, after: Option<InstanceKey>, limit: usize) -> StorageFuture<'_, Expired> {
-        self.readers.submit(move |conn| reads::expired(conn, expiry, after, limit))
+        self.readers.submit(Length::Long, move |conn| reads::expired(conn, expiry, after, limit))
     }
 
     fn purge_generations(&self, _fence: Fence, instances: Vec<(InstanceKey, GenerationKey)>) -> StorageFuture<'_, u64> {
