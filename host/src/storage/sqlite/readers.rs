@@ -250,7 +250,10 @@ mod tests {
 
     /// Takes from a queue of these reads while so many other threads are idle; how many there are together.
     fn taken(lengths: &[Length], idle: usize) -> Vec<usize> {
-        let reads = lengths.iter().map(|length| (*length, Box::new(|_: Result<&Connection, _>| {}) as Read)).collect();
+        let reads = lengths
+            .iter()
+            .map(|length| (*length, Box::new(|_: Result<&Connection, StorageError>| {}) as Read))
+            .collect();
         let mut queued = Queued { reads, idle, closed: false };
         std::iter::from_fn(|| (!queued.reads.is_empty()).then(|| queued.take().len())).collect()
     }

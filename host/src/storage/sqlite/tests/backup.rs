@@ -22,7 +22,7 @@ use super::{
 use crate::{
     durable::OverridableStates,
     storage::{
-        Query, Started, Storage,
+        INBOX_PAGE, Query, Started, Storage,
         conformance::{Live, begin, event, ids, inbox, ok, see, start_of},
     },
 };
@@ -77,7 +77,10 @@ fn a_backup_under_concurrent_commits_has_all_that_was_acknowledged_before_it_beg
                 due: None,
             };
             let messages = inbox(&opened, &live).len() as i64;
-            assert!(messages == turns || messages == turns + 1, "{messages} messages, {turns} turns: one moment");
+            // No more are read at once, and on a slow machine the writers come farther than that.
+            let page = INBOX_PAGE as i64;
+            let is_one_moment = messages == turns.min(page) || messages == (turns + 1).min(page);
+            assert!(is_one_moment, "{messages} messages, {turns} turns: one moment");
         }
     }
     stop.store(true, Ordering::Relaxed);
