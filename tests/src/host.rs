@@ -257,6 +257,11 @@ impl Host {
         self.child.id()
     }
 
+    /// The file of its log.
+    pub fn log_file(&self) -> PathBuf {
+        self.file("log")
+    }
+
     /// Its log so far.
     ///
     /// # Panics

@@ -20,6 +20,7 @@ mod durable_http;
 mod entities;
 mod gate;
 mod hostile;
+mod hostile_http;
 mod http_streams;
 mod idle;
 mod keys;
