@@ -74,7 +74,8 @@ async fn an_import_that_no_binding_grants_is_named_with_what_would_grant_it() {
 async fn a_component_without_the_triggers_export_is_refused() {
     let bytes = Core::activity("(i32.const 128)").component();
     let refused = refusal(|fixture| function("Test", FunctionKind::Http, fixture.write("a.wasm", bytes))).await;
-    assert!(refused.contains("does not export soloist:functions/http-function@1.x, which an httpTrigger needs"));
+    let wanted = "does not export soloist:functions/http-function@1.x nor wasi:http/incoming-handler@0.2, which an httpTrigger needs";
+    assert!(refused.contains(wanted), "{refused}");
 }
 
 #[tokio::test]
