@@ -1,5 +1,6 @@
 //! The server over real connections, with functions that are closures.
 
+mod described;
 mod edge;
 mod http2;
 

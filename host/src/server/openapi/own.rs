@@ -258,4 +258,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
     open(Base::Root, super::PATH, "getOpenApi", "this document, unless a function has this route")
         .opens_to(Access::Management)
         .answers(&[(200, AnyJson)]),
+    Operation { method: "HEAD", ..open(Base::Root, "/", "headRoot", "that the host runs") }.answers(&[(200, Nothing)]),
+    Operation { method: "HEAD", ..open(Base::Root, super::PATH, "headOpenApi", "that this document is there") }
+        .opens_to(Access::Management)
+        .answers(&[(200, Nothing)]),
 ];
