@@ -6,14 +6,14 @@
 #[doc(hidden)]
 pub mod planted;
 
-/// What allocates in every program that links the host. The C library's allocator, held to the two arenas with which it needs
-/// no more memory than this, made threads wait for each other in a tenth of all their time.
+/// What allocates in every program that links the host. With the C library's allocator, held to two arenas so that it needs no
+/// more memory than this, four futex calls in ten under load were threads that waited for each other in it.
 #[cfg(not(target_env = "msvc"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// jemalloc's settings, which it looks for under this name: arenas for the cores that a small machine has, and unused memory
-/// is given back after a second.
+/// jemalloc's settings, which it looks for under this name: few arenas, and unused memory is given back after a second, for
+/// the sake of hosts that wait; larger blocks are kept per thread than by default, as guests and tasks take many.
 #[cfg(not(target_env = "msvc"))]
 #[unsafe(export_name = "_rjem_malloc_conf")]
 static ALLOCATOR_SETTINGS: Settings =
