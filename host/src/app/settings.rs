@@ -247,7 +247,7 @@ mod tests {
         assert!(read.credentials && read.allows("http://b.test:3000") && !read.allows("http://b.test"));
         assert!(cors(r#"{"Host":{"CORS":"*"}}"#).unwrap().expect("any").allows("http://c.test"));
         assert_eq!(cors(r#"{"Host":{"LocalHttpPort":7072}}"#).unwrap(), None);
-        let message = |text: &str| cors(text).expect_err("not valid").to_string();
+        let message = |text: &str| cors(text).expect_err("not valid").first_error().expect("has one").to_string();
         assert!(message(r#"{"Host":{"CORS":7}}"#).contains("Host.CORS must be a string"));
         assert!(message(r#"{"Host":{"CORS":"*","CORSCredentials":true}}"#).contains("do not go together"));
     }
