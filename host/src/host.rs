@@ -2,10 +2,13 @@
 //! together, and takes them apart in the right order.
 
 mod admin;
+mod check;
 mod deploy;
 mod live;
 mod pressure;
 mod routes;
+
+pub use check::{Checked, check};
 
 use std::{
     fs,
@@ -22,7 +25,7 @@ use tracing::{error, info, warn};
 use self::pressure::Pressure;
 use crate::{
     ambient::{Ambient, System},
-    app::{App, AuthLevel, Excluded, Function, HostJson, Retry, Schedule, Trigger},
+    app::{App, AuthLevel, Diagnostic, Excluded, Function, HostJson, Retry, Schedule, Severity, Trigger},
     durable::{FunctionName, Timestamp, TraceContext},
     flight::{self, Book, Recorder},
     hub::{Hub, HubConfig, HubParts, Retention, TimerFunction, TimerRetry},
@@ -197,6 +200,8 @@ pub struct Host {
     excluded: Vec<Excluded>,
     live: Live,
     tls: Option<Tls>,
+    warnings: Vec<Diagnostic>,
+    app_root: PathBuf,
     _data: Option<DataFolder>,
 }
 
@@ -224,8 +229,8 @@ impl Host {
             Some(data) => Arc::new(Sqlite::open(&data.database())?),
             None => Arc::new(Memory::new()),
         };
-        if !app.host_json.unknown_keys.is_empty() {
-            warn!(keys = %app.host_json.unknown_keys.join(", "), "host.json has keys that mean nothing to this host");
+        for finding in app.report.diagnostics().iter().filter(|finding| finding.severity() == Severity::Warning) {
+            warn!(code = %finding.code, place = %finding.origin, finding = %finding.message, "found in the app");
         }
         let (recorder, mut book) = match &data {
             Some(data) => flight::open(&data.path),
@@ -291,8 +296,11 @@ impl Host {
         hub.run_timers(timer_functions(&functions));
         let parts = live::Parts { wasm, hub: hub.clone(), storage: storage.clone(), keys, routes, pages, settings };
         let begun = live::Served { functions: deployed.served, errors: excluded.clone() };
+        let is_warning = |finding: &&Diagnostic| finding.severity() == Severity::Warning;
+        let warnings = app.report.diagnostics().iter().filter(is_warning).cloned().collect();
+        let app_root = app.root.clone();
         let live = Live::new(parts, options, app, begun);
-        Ok(Self { hub, storage, serving, served, excluded, live, tls, _data: data })
+        Ok(Self { hub, storage, serving, served, excluded, live, tls, warnings, app_root, _data: data })
     }
 
     /// Where it listens.
@@ -336,6 +344,16 @@ impl Host {
     /// If the app cannot be loaded at all, or storage not be written: then everything is as before.
     pub async fn reload(&self) -> anyhow::Result<Reloaded> {
         self.live.reload().await
+    }
+
+    /// What was found in the app beside: it is served, and probably not as it was meant.
+    pub fn warnings(&self) -> &[Diagnostic] {
+        &self.warnings
+    }
+
+    /// The app's folder.
+    pub fn app_root(&self) -> &Path {
+        &self.app_root
     }
 
     /// Waits until storage has failed for good.

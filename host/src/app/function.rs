@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::diagnostic::Code;
 use super::json::Document;
 use super::route::RouteTemplate;
 use super::schedule::Schedule;
@@ -49,7 +50,7 @@ impl Function {
     /// read any more.
     pub fn config_json(&self) -> Option<String> {
         let file = self.folder.join("function.json");
-        let document = Document::parse(&file, std::fs::read(&file).ok()?).ok()?;
+        let document = Document::parse(&file, std::fs::read(&file).ok()?, Code::FunctionJsonSyntax).ok()?;
         Some(document.root()?.to_json())
     }
 

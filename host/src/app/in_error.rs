@@ -1,6 +1,7 @@
 //! What can be made out of a function that is in error: which requests it would serve.
 
 use super::App;
+use super::diagnostic::Code;
 use super::error::Excluded;
 use super::function::{AuthLevel, HttpTrigger};
 use super::json::{Document, Node, Value};
@@ -13,7 +14,7 @@ impl App {
             return function.http().cloned();
         }
         let file = self.root.join(&excluded.function).join("function.json");
-        let document = Document::parse(&file, std::fs::read(&file).ok()?).ok()?;
+        let document = Document::parse(&file, std::fs::read(&file).ok()?, Code::FunctionJsonSyntax).ok()?;
         let Value::Array(bindings) = document.root()?.get("bindings")?.value() else { return None };
         let is_http = |binding: &&Node| {
             let kind = text(binding, "type");
@@ -36,6 +37,5 @@ impl App {
 }
 
 fn text<'a>(node: &'a Node, key: &str) -> Option<&'a str> {
-    node.expect_object(key).ok()?;
     node.get(key)?.as_str()
 }

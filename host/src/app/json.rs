@@ -4,13 +4,18 @@
 //! names compare without regard to case; of properties with one name, the last wins.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jsonc_parser::common::Ranged;
 use jsonc_parser::{ParseOptions, ast, parse_to_ast};
 
-use super::error::{Origin, Position, Problem};
+use super::diagnostic::{Code, Problem, Report};
+use super::error::{Origin, Position, Span};
+
+/// What some editors begin a file with. It is no part of the text, and no column.
+pub(super) const BOM: char = '\u{feff}';
 
 /// A JSON file.
 #[derive(Debug)]
@@ -41,20 +46,45 @@ pub(super) enum Value {
 pub(super) struct Property {
     pub name: String,
     pub node: Node,
+    /// Where the name stands.
+    source: Source,
+}
+
+impl Property {
+    /// Where the name stands.
+    pub fn origin(&self) -> Origin {
+        self.source.origin()
+    }
 }
 
 #[derive(Debug, Clone)]
 enum Source {
-    File { file: Arc<PathBuf>, position: Position },
+    File { file: Arc<PathBuf>, span: Span },
     Setting(String),
 }
 
+impl Source {
+    fn origin(&self) -> Origin {
+        match self {
+            Source::File { file, span } => Origin::File { file: file.to_path_buf(), span: Some(*span) },
+            Source::Setting(name) => Origin::Setting(name.clone()),
+        }
+    }
+}
+
 impl Document {
-    /// Reads a file's bytes. A file without any value has no root.
-    pub fn parse(file: &Path, bytes: Vec<u8>) -> Result<Self, Problem> {
-        let whole = |message: &str| Problem::new(message, Origin::File { file: file.to_owned(), position: None });
-        let text = String::from_utf8(bytes).map_err(|_| whole("the file is not UTF-8 text"))?;
-        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    /// Reads a file's bytes. A file without any value has no root. What is wrong is of the kind `syntax`.
+    pub fn parse(file: &Path, bytes: Vec<u8>, syntax: Code) -> Result<Self, Problem> {
+        let text = match String::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(error) => {
+                let valid = error.utf8_error().valid_up_to();
+                let text = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
+                let origin = Lines::new(file, text.strip_prefix(BOM).unwrap_or(&text)).end();
+                return Err(Problem::new(syntax, "the file is not UTF-8 text", origin).help("save it as UTF-8"));
+            }
+        };
+        let text = text.strip_prefix(BOM).unwrap_or(&text);
         let options = ParseOptions {
             allow_comments: true,
             allow_trailing_commas: true,
@@ -67,14 +97,11 @@ impl Document {
             allow_non_finite_numbers: false,
             allow_extended_string_escapes: false,
         };
-        let parsed = parse_to_ast(text, &Default::default(), &options).map_err(|error| {
-            let position = Position { line: error.line_display(), column: error.column_display() };
-            Problem::new(
-                lower_first(&error.kind().to_string()),
-                Origin::File { file: file.to_owned(), position: Some(position) },
-            )
-        })?;
         let lines = Lines::new(file, text);
+        let parsed = parse_to_ast(text, &Default::default(), &options).map_err(|error| {
+            let range = error.range();
+            Problem::new(syntax, lower_first(&error.kind().to_string()), lines.origin(range.start, range.end))
+        })?;
         Ok(Document { root: parsed.value.map(|value| lines.node(value)) })
     }
 
@@ -92,7 +119,8 @@ impl Document {
 impl Node {
     /// An empty object that no file holds.
     pub fn empty_object(file: &Path) -> Self {
-        let source = Source::File { file: Arc::new(file.to_owned()), position: Position { line: 1, column: 1 } };
+        let start = Position { line: 1, column: 1 };
+        let source = Source::File { file: Arc::new(file.to_owned()), span: Span { start, end: start } };
         Node { source, value: Value::Object(Vec::new()) }
     }
 
@@ -102,10 +130,7 @@ impl Node {
 
     /// Where the value comes from.
     pub fn origin(&self) -> Origin {
-        match &self.source {
-            Source::File { file, position } => Origin::File { file: file.to_path_buf(), position: Some(*position) },
-            Source::Setting(name) => Origin::Setting(name.clone()),
-        }
+        self.source.origin()
     }
 
     /// The property of that name, if this is an object that has one.
@@ -125,12 +150,12 @@ impl Node {
         }
     }
 
-    /// The properties; a problem that names `what` if this is not an object.
-    pub fn expect_object(&self, what: &str) -> Result<&[Property], Problem> {
+    /// The properties; a problem of the kind `code` that names `what` if this is not an object.
+    pub fn expect_object(&self, what: &str, code: Code) -> Result<&[Property], Problem> {
         match &self.value {
             Value::Object(properties) => Ok(properties),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-                Err(Problem::new(format!("{what} must be a JSON object"), self.origin()))
+                Err(Problem::new(code, format!("{what} must be a JSON object"), self.origin()))
             }
         }
     }
@@ -198,7 +223,7 @@ impl Node {
             *self = Node { source, value: Value::String(value.to_owned()) };
             return;
         };
-        let fresh = Node { source, value: Value::Object(Vec::new()) };
+        let fresh = Node { source: source.clone(), value: Value::Object(Vec::new()) };
         if let (Value::Array(elements), Ok(index)) = (&mut self.value, first.parse::<usize>()) {
             if index >= elements.len() {
                 elements.push(fresh);
@@ -215,30 +240,46 @@ impl Node {
         };
         let place = properties.iter().rposition(|property| property.name.eq_ignore_ascii_case(first));
         let place = place.unwrap_or_else(|| {
-            properties.push(Property { name: (*first).to_owned(), node: fresh });
+            properties.push(Property { name: (*first).to_owned(), node: fresh, source });
             properties.len() - 1
         });
         properties[place].node.overlay(setting, rest, value);
     }
 
-    /// Rewrites every string in the tree.
-    pub fn map_strings(&mut self, rewrite: &impl Fn(&str) -> Result<String, String>) -> Result<(), Problem> {
+    /// Rewrites every string in the tree. One for which there is a problem stays as it is.
+    pub fn map_strings(&mut self, rewrite: &mut impl FnMut(&str, Origin) -> Option<String>) {
         let origin = self.origin();
         match &mut self.value {
-            Value::String(text) => *text = rewrite(text).map_err(|message| Problem::new(message, origin))?,
-            Value::Array(elements) => {
-                for element in elements {
-                    element.map_strings(rewrite)?;
+            Value::String(text) => {
+                if let Some(rewritten) = rewrite(text, origin) {
+                    *text = rewritten;
                 }
             }
+            Value::Array(elements) => elements.iter_mut().for_each(|element| element.map_strings(rewrite)),
             Value::Object(properties) => {
-                for property in properties {
-                    property.node.map_strings(rewrite)?;
-                }
+                properties.iter_mut().for_each(|property| property.node.map_strings(rewrite));
             }
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
-        Ok(())
+    }
+
+    /// Notes every property whose name its object has had already, in any case.
+    pub fn note_duplicates(&self, report: &mut Report) {
+        match &self.value {
+            Value::Array(elements) => elements.iter().for_each(|element| element.note_duplicates(report)),
+            Value::Object(properties) => {
+                let mut names = BTreeSet::new();
+                for property in properties {
+                    if !names.insert(property.name.to_ascii_lowercase()) {
+                        let message = format!("the key '{}' is given twice: the last one counts", property.name);
+                        let problem = Problem::new(Code::DuplicateKey, message, property.origin());
+                        report.note(problem.help("delete one of them"));
+                    }
+                    property.node.note_duplicates(report);
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
     }
 }
 
@@ -256,9 +297,12 @@ impl<'t> Lines<'t> {
         Lines { file: Arc::new(file.to_owned()), text, last: Cell::new((0, Position { line: 1, column: 1 })) }
     }
 
-    /// The position of an offset that is not before the last one asked for.
+    /// The position of an offset. One before the last one asked for is counted from the text's start.
     fn position(&self, offset: usize) -> Position {
-        let (before, Position { mut line, mut column }) = self.last.get();
+        let start = (0, Position { line: 1, column: 1 });
+        let offset = self.text.floor_char_boundary(offset);
+        let (before, Position { mut line, mut column }) =
+            Some(self.last.get()).filter(|last| last.0 <= offset).unwrap_or(start);
         for character in self.text[before..offset].chars() {
             (line, column) = if character == '\n' { (line + 1, 1) } else { (line, column + 1) };
         }
@@ -267,8 +311,30 @@ impl<'t> Lines<'t> {
         position
     }
 
+    fn source(&self, start: Position, end: usize) -> Source {
+        Source::File { file: Arc::clone(&self.file), span: Span { start, end: self.position(end) } }
+    }
+
+    fn origin(&self, start: usize, end: usize) -> Origin {
+        self.source(self.position(start), end).origin()
+    }
+
+    /// The end of the text.
+    fn end(&self) -> Origin {
+        self.origin(self.text.len(), self.text.len())
+    }
+
+    /// Asks for offsets in their order in the text.
+    fn property(&self, property: ast::ObjectProp<'t>) -> Property {
+        let range = property.name.range();
+        let source = self.source(self.position(range.start), range.end);
+        Property { name: property.name.into_string(), node: self.node(property.value), source }
+    }
+
+    /// Asks for offsets in their order in the text.
     fn node(&self, value: ast::Value<'t>) -> Node {
-        let position = self.position(value.range().start);
+        let range = value.range();
+        let start = self.position(range.start);
         let value = match value {
             ast::Value::NullKeyword(_) => Value::Null,
             ast::Value::BooleanLit(literal) => Value::Bool(literal.value),
@@ -277,15 +343,11 @@ impl<'t> Lines<'t> {
             ast::Value::Array(array) => {
                 Value::Array(array.elements.into_iter().map(|element| self.node(element)).collect())
             }
-            ast::Value::Object(object) => Value::Object(
-                object
-                    .properties
-                    .into_iter()
-                    .map(|property| Property { name: property.name.into_string(), node: self.node(property.value) })
-                    .collect(),
-            ),
+            ast::Value::Object(object) => {
+                Value::Object(object.properties.into_iter().map(|property| self.property(property)).collect())
+            }
         };
-        Node { source: Source::File { file: Arc::clone(&self.file), position }, value }
+        Node { value, source: self.source(start, range.end) }
     }
 }
 
@@ -299,7 +361,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Document, Problem> {
-        Document::parse(Path::new("f.json"), text.as_bytes().to_vec())
+        Document::parse(Path::new("f.json"), text.as_bytes().to_vec(), Code::HostJsonSyntax)
     }
 
     #[test]
@@ -345,7 +407,9 @@ mod tests {
             let problem = parse(text).expect_err(text);
             assert!(problem.origin.to_string().starts_with(place), "{text}: {} {}", problem.message, problem.origin);
         }
-        let problem = Document::parse(Path::new("f.json"), vec![0xff, 0xfe]).expect_err("not UTF-8");
+        let problem = Document::parse(Path::new("f.json"), b"{\n \xff\xfe".to_vec(), Code::HostJsonSyntax);
+        let problem = problem.expect_err("not UTF-8");
+        assert_eq!(problem.origin.to_string(), "f.json:2:2");
         assert_eq!(problem.message, "the file is not UTF-8 text");
     }
 

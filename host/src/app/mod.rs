@@ -4,6 +4,7 @@
 //! ours it knows `durable` only.
 //! Start with [`App::load`]; what it finds is in [`App`], [`Function`] and [`HostJson`].
 
+mod diagnostic;
 mod error;
 mod function;
 mod function_json;
@@ -13,26 +14,34 @@ mod json;
 mod load;
 pub mod route;
 mod schedule;
+mod schema;
 mod script;
 mod settings;
 mod time_span;
 mod values;
 
 #[cfg(test)]
+mod configuration_tests;
+#[cfg(test)]
+mod property_tests;
+#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-pub use error::{AppError, Excluded, Origin, Position};
+pub use diagnostic::{Code, Diagnostic, Example, Report, Severity, explanation};
+pub use error::{AppError, Excluded, Origin, Position, Span};
 pub use function::{AuthLevel, ClientBinding, Function, HttpTrigger, Retry, TimerTrigger, Trigger};
+pub use function_json::{BINDING_KEYS, BINDING_TYPES, BindingType, FUNCTION_KEYS, FunctionKey, RETRY_KEYS};
 pub use host_json::{
-    AllowedHost, Cors, DurableTaskOptions, HostJson, Hsts, HttpOptions, OutboundRule, RetentionOptions, SoloistOptions,
-    TlsOptions,
+    AllowedHost, Cors, DurableTaskOptions, HostJson, Hsts, HttpOptions, KEYS, Key, Kind, OutboundRule,
+    RetentionOptions, SoloistOptions, TlsOptions, closest_key, default_text,
 };
 pub use load::is_function_name;
 pub use route::{ApiParameter, ApiPath, RouteMatch, RouteTable, RouteTemplate};
 pub use schedule::Schedule;
+pub use schema::{function_json_schema, host_json_schema};
 pub use settings::Settings;
 pub use values::host_json_values;
 
@@ -51,6 +60,8 @@ pub struct App {
     pub routes: RouteTable,
     /// The app's settings.
     pub settings: Settings,
+    /// Everything that was found: what keeps functions from being served, and what is only worth saying.
+    pub report: Report,
 }
 
 impl App {

@@ -2,64 +2,100 @@
 
 use std::path::{Path, PathBuf};
 
-/// Finds the component of the function in `folder`: `scriptFile`; else what the Rust crate in the folder builds; else
+use super::diagnostic::{Code, Problem};
+use super::error::Origin;
+
+/// What makes the component of a Rust crate.
+const BUILD: &str = "run `soloist build` to make it";
+
+/// Where a function's component is looked for.
+pub(super) struct Search<'a> {
+    /// The app folder, without symbolic links.
+    pub root: &'a Path,
+    /// The function's folder.
+    pub folder: &'a Path,
+    /// What `scriptFile` says.
+    pub script_file: Option<&'a str>,
+    /// Where to point if there is none: at `scriptFile`, or the whole.
+    pub origin: &'a Origin,
+}
+
+/// Finds the component of a function: `scriptFile`; else what the Rust crate in the folder builds; else
 /// the only `.wasm` file in the folder, or of several `function.wasm` or `run.wasm`; else what a Rust crate in a folder
-/// above builds, up to the app folder `root`. The result is inside `root` after all symbolic links are followed.
+/// above builds, up to the app folder. The result is inside the app folder after all symbolic links are followed.
 ///
 /// # Errors
 /// What is missing and how to provide it.
-pub(super) fn find(root: &Path, folder: &Path, script_file: Option<&str>) -> Result<PathBuf, String> {
-    if let Some(script_file) = script_file.filter(|file| !file.is_empty()) {
-        return named(root, folder, script_file);
+pub(super) fn find(search: &Search<'_>) -> Result<PathBuf, Problem> {
+    let Search { root, folder, .. } = search;
+    if let Some(script_file) = search.script_file.filter(|file| !file.is_empty()) {
+        return named(search, script_file);
     }
     if let Some(component) = crate_component(folder) {
-        return built(root, component);
+        return built(search, component);
     }
     if let Some(component) = component_in(folder) {
-        return inside(root, &component);
+        return inside(search, &component);
     }
     let above = folder.ancestors().skip(1).take_while(|ancestor| ancestor.starts_with(root));
     match above.filter_map(crate_component).next() {
-        Some(component) => built(root, component),
-        None => Err("Unable to determine the primary function script. Make sure at least one script file is present. \
-                     Try renaming your entry point script to 'run' or alternatively you can specify the name of the \
-                     entry point script explicitly by adding a 'scriptFile' property to your function metadata."
-            .to_owned()),
+        Some(component) => built(search, component),
+        None => Err(search.problem(
+            Code::ScriptUnknown,
+            "Unable to determine the primary function script. Make sure at least one script file is present. Try renaming \
+             your entry point script to 'run' or alternatively you can specify the name of the entry point script \
+             explicitly by adding a 'scriptFile' property to your function metadata.",
+        )),
     }
 }
 
-fn named(root: &Path, folder: &Path, script_file: &str) -> Result<PathBuf, String> {
+impl Search<'_> {
+    fn problem(&self, code: Code, message: impl Into<String>) -> Problem {
+        Problem::new(code, message, self.origin.clone())
+    }
+}
+
+fn named(search: &Search<'_>, script_file: &str) -> Result<PathBuf, Problem> {
     if Path::new(script_file).is_absolute() {
-        return Err(format!("'scriptFile' must be relative to the function's folder, not '{script_file}'"));
+        let message = format!("'scriptFile' must be relative to the function's folder, not '{script_file}'");
+        return Err(search.problem(Code::ScriptOutside, message));
     }
-    let path = folder.join(script_file);
-    if path.is_file() {
-        return inside(root, &path);
+    let path = search.folder.join(script_file);
+    // A folder exists, and is looked at when components are read.
+    if path.exists() {
+        return inside(search, &path);
     }
-    let mut message =
-        "Invalid script file name configuration. The 'scriptFile' property is set to a file that does not \
-                       exist."
-            .to_owned();
-    let from_crate =
-        path.parent().and_then(crate_component).filter(|component| component.file_name() == path.file_name());
-    if from_crate.is_some() {
-        message.push_str(" Run `soloist build` to make it.");
+    let missing = search.problem(
+        Code::ScriptMissing,
+        "Invalid script file name configuration. The 'scriptFile' property is set to a file that does not exist.",
+    );
+    let folder = path.parent().unwrap_or(search.folder);
+    let crate_file = crate_component(folder).filter(|component| component.file_name() == path.file_name());
+    if crate_file.is_some() {
+        return Err(missing.help(BUILD));
     }
-    Err(message)
+    let others = std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    let others: Vec<String> = others.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    Err(missing.similar(&name, others.iter().map(String::as_str).filter(|other| other.ends_with(".wasm"))))
 }
 
-fn built(root: &Path, component: PathBuf) -> Result<PathBuf, String> {
+fn built(search: &Search<'_>, component: PathBuf) -> Result<PathBuf, Problem> {
     if component.is_file() {
-        return inside(root, &component);
+        return inside(search, &component);
     }
-    Err(format!("the component {} does not exist: run `soloist build` to make it", component.display()))
+    let message = format!("the component {} does not exist", component.display());
+    Err(search.problem(Code::ScriptMissing, message).help(BUILD))
 }
 
 /// Follows all symbolic links and refuses what is not in the app folder.
-fn inside(root: &Path, path: &Path) -> Result<PathBuf, String> {
-    let real = path.canonicalize().map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    if !real.starts_with(root) {
-        return Err(format!("the component {} is outside of the app folder: move or copy it there", real.display()));
+fn inside(search: &Search<'_>, path: &Path) -> Result<PathBuf, Problem> {
+    let real = path
+        .canonicalize()
+        .map_err(|error| search.problem(Code::Unreadable, format!("cannot read {}: {error}", path.display())))?;
+    if !real.starts_with(search.root) {
+        let message = format!("the component {} is outside of the app folder", real.display());
+        return Err(search.problem(Code::ScriptOutside, message).help("move or copy it there"));
     }
     Ok(real)
 }

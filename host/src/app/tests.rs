@@ -308,9 +308,10 @@ fn settings_are_put_into_bindings() {
     let binding = r#"{ "type": "httpTrigger", "name": "req", "route": "%ROUTE%/{id}" }"#;
     let app = TestApp::new().bindings("F", binding).environment("Route", "orders").load();
     assert_eq!(app.functions[0].http().map(|http| http.route.as_str()), Some("orders/{id}"));
-    let (reason, position) = TestApp::new().bindings("F", binding).refusal();
+    let excluded = &TestApp::new().bindings("F", binding).load().excluded[0];
+    let reason = excluded.text();
     assert!(reason.starts_with("'%ROUTE%' does not resolve to a value: set ROUTE"), "{reason}");
-    assert!(position.is_some());
+    assert!(excluded.position.is_some());
 }
 
 #[test]
@@ -382,7 +383,7 @@ fn the_component_is_found_by_the_rules() {
 #[test]
 fn a_missing_component_says_what_helps() {
     let json = |script: &str| format!(r#"{{ {script} "bindings": [ {ACTIVITY} ] }}"#);
-    let reason = |app: TestApp| app.refusal().0;
+    let reason = |app: TestApp| app.load().excluded[0].text();
     assert_eq!(
         reason(TestApp::new().file("F/function.json", &json(r#""scriptFile": "x.wasm","#))),
         "Invalid script file name configuration. The 'scriptFile' property is set to a file that does not exist."

@@ -25,6 +25,20 @@ pub(super) fn parse(text: &str) -> Option<Duration> {
     Some(Duration::from_secs(whole) + Duration::from_nanos(nanoseconds))
 }
 
+/// Writes a duration as the original does: `[d.]hh:mm:ss[.fffffff]`.
+pub(super) fn format(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let days = match seconds / 86_400 {
+        0 => String::new(),
+        days => format!("{days}."),
+    };
+    let fraction = match duration.subsec_nanos() / 100 {
+        0 => String::new(),
+        ticks => format!(".{ticks:07}"),
+    };
+    format!("{days}{:02}:{:02}:{:02}{fraction}", seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60)
+}
+
 /// At most nine digits: more days than the original can count.
 fn digits(text: &str) -> Option<u64> {
     let valid = (1..=9).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -44,7 +58,9 @@ mod tests {
             ("00:00:01.5", 1_500),
             ("2", 172_800_000),
         ] {
-            assert_eq!(parse(text), Some(Duration::from_millis(milliseconds)), "{text}");
+            let duration = Duration::from_millis(milliseconds);
+            assert_eq!(parse(text), Some(duration), "{text}");
+            assert_eq!(parse(&format(duration)), Some(duration), "{text}");
         }
         for text in ["", "x", "24:00:00", "00:60:00", "-00:00:01", "1:2:3:4", "00:00:01.12345678", "1..2:03"] {
             assert_eq!(parse(text), None, "{text}");

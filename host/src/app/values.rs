@@ -2,13 +2,14 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use super::diagnostic::Code;
 use super::json::{Document, Node, Value};
 
 /// Every value in the app's `host.json`, as JSON, by its path: `extensions.http.routePrefix`. Empty if the file cannot be read.
 pub fn host_json_values(root: &Path) -> BTreeMap<String, String> {
     let file = root.join("host.json");
     let mut values = BTreeMap::new();
-    let document = std::fs::read(&file).ok().and_then(|bytes| Document::parse(&file, bytes).ok());
+    let document = std::fs::read(&file).ok().and_then(|bytes| Document::parse(&file, bytes, Code::HostJsonSyntax).ok());
     if let Some(root) = document.as_ref().and_then(Document::root) {
         collect(root, String::new(), &mut values);
     }

@@ -1,16 +1,21 @@
 //! The commands of the `soloist` binary. They are front doors: what they do lives elsewhere, but for building an app,
 //! which is about cargo and nothing else.
 //!
-//! Results go to standard output, the log and errors to standard error. Exit codes: 0 ok, 1 failed, 2 usage; those that talk
-//! to a running host have more (`manage`).
+//! Results go to standard output, the log and errors to standard error. Exit codes: 0 ok, 1 failed, 2 usage, 7 an app
+//! with errors; those that talk to a running host have more (`manage`).
 
 mod backup;
 pub mod build;
+mod check;
 mod completions;
+mod config;
+mod explain;
 mod ignored;
 mod init;
+mod inspect;
 mod keys;
 mod manage;
+mod report;
 mod reset;
 mod sdk;
 mod start;
@@ -47,6 +52,14 @@ enum Command {
         #[arg(default_value = ".")]
         app: PathBuf,
     },
+    /// Look for everything that is wrong with an app, without running it; exit code 7 if there is an error
+    Check(check::Check),
+    /// Say what the code of a finding means
+    Explain(explain::Explain),
+    /// Show what a component's file is
+    Inspect(inspect::Inspect),
+    /// Show an app's configuration, or the schemas of its files
+    Config(config::ConfigCommand),
     /// Make, list and revoke the keys that callers need
     Keys(keys::KeysCommand),
     /// Delete an app's data: every instance and its history
@@ -76,6 +89,10 @@ pub fn run() -> ExitCode {
         Command::New(new) => new.run(),
         Command::Start(start) => start.run(),
         Command::Build { app } => run_build(&app),
+        Command::Check(check) => check.run(),
+        Command::Explain(explain) => explain.run(),
+        Command::Inspect(inspect) => inspect.run(),
+        Command::Config(config) => config.run(),
         Command::Keys(keys) => keys.run(),
         Command::Reset(reset) => reset.run(),
         Command::Backup(backup) => backup.run(),

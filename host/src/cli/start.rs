@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 
 use super::{build, keys, watch};
 use crate::{
+    app::AppError,
     host::{Access, Host, HostOptions},
     server::{TlsFiles, keys::Made},
     telemetry::{self, LogFormat, LogLevel},
@@ -121,7 +122,7 @@ impl Start {
         let host = tokio::select! {
             biased;
             () = signals.next() => return Ok(ExitCode::SUCCESS),
-            host = Host::start(&options) => host?,
+            host = Host::start(&options) => host.inspect_err(|error| tell_others(error, &self.app))?,
         };
         if !self.address.is_loopback() && !host.is_tls() {
             warn!(
@@ -220,6 +221,17 @@ fn build_first(app: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Tells what else is wrong with an app that cannot be started, beside the error that is told anyway.
+fn tell_others(error: &anyhow::Error, root: &Path) {
+    let Some(error) = error.downcast_ref::<AppError>() else { return };
+    let root = error.app.as_ref().map_or(root, |app| &app.root);
+    let told = error.to_string();
+    for other in error.report.diagnostics().iter().filter(|other| other.to_string() != told) {
+        eprintln!("also {}: {}", other.severity().as_str(), super::report::short(other, root));
+    }
+    eprintln!("`soloist check` shows each with its place and what helps");
+}
+
 fn listing(host: &Host, url: &str) -> String {
     use std::fmt::Write as _;
     let mut text = String::new();
@@ -241,8 +253,17 @@ fn listing(host: &Host, url: &str) -> String {
         let _ = writeln!(text, "excluded:");
         for excluded in host.excluded() {
             // Names are a stranger's: no escape sequence of theirs reaches a terminal.
-            let _ = writeln!(text, "  {}", super::manage::printable(&excluded.to_string()));
+            let _ = writeln!(text, "  {} {}", excluded.code, super::manage::printable(&excluded.to_string()));
         }
+    }
+    if !host.warnings().is_empty() {
+        let _ = writeln!(text, "warnings:");
+        for warning in host.warnings() {
+            let _ = writeln!(text, "  {}", super::report::short(warning, host.app_root()));
+        }
+    }
+    if !host.excluded().is_empty() || !host.warnings().is_empty() {
+        let _ = writeln!(text, "`soloist check` shows each with its place and what helps");
     }
     text
 }

@@ -36,7 +36,7 @@ impl Deployed {
         Self {
             infos: app.functions.iter().map(|function| info_of(app, function)).collect(),
             // Without the file: whoever has the master key need not know this machine's paths.
-            errors: excluded.iter().map(|excluded| format!("{}: {}", excluded.function, excluded.reason)).collect(),
+            errors: excluded.iter().map(|excluded| format!("{}: {}", excluded.function, excluded.text())).collect(),
             functions: served.into(),
             route_prefix: app.host_json.http.route_prefix.clone(),
         }

@@ -70,7 +70,9 @@ impl Deployed {
                 }
                 Err(error) => excluded.push(Excluded {
                     function: function.name.clone(),
+                    code: error.code(),
                     reason: error.to_string(),
+                    help: None,
                     file: function.script.clone(),
                     position: None,
                 }),
@@ -153,7 +155,7 @@ impl Deployed {
     }
 }
 
-fn deployed_function(function: &Function) -> DeployedFunction {
+pub(super) fn deployed_function(function: &Function) -> DeployedFunction {
     let (kind, name) = match &function.trigger {
         Trigger::Http(_) => (FunctionKind::Http, &function.name),
         Trigger::Timer(_) => (FunctionKind::Timer, &function.name),

@@ -212,7 +212,7 @@ impl Live {
         // These two are read again; unknown keys have no effect.
         alike.http.route_prefix.clone_from(&self.started.http.route_prefix);
         alike.functions.clone_from(&self.started.functions);
-        alike.unknown_keys.clone_from(&self.started.unknown_keys);
+        alike.origins.clone_from(&self.started.origins);
         let cors = (app.settings.cors() != self.started_cors.as_ref()).then(|| "Host.CORS".to_owned());
         if alike == self.started {
             return Vec::from_iter(cors);

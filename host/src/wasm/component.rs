@@ -98,23 +98,7 @@ impl Components {
     /// Reads a component's file.
     pub(super) async fn read(self: &Arc<Self>, path: &Path) -> Result<ComponentFile, LoadError> {
         let (path, limit) = (path.to_owned(), self.component_bytes_max);
-        blocking(move || {
-            let unreadable = |error: io::Error| LoadError::Unreadable {
-                path: path.clone(),
-                message: match error.kind() {
-                    io::ErrorKind::NotFound => "no such file: build the function, or correct scriptFile".to_owned(),
-                    _ => error.to_string(),
-                },
-            };
-            let bytes = fs::metadata(&path).map_err(unreadable)?.len();
-            if bytes > limit {
-                return Err(LoadError::TooLarge { path: path.clone(), bytes, limit });
-            }
-            let bytes: Arc<[u8]> = fs::read(&path).map_err(unreadable)?.into();
-            let digest = Digest(Sha256::digest(&bytes).into());
-            Ok(ComponentFile { path, bytes, digest })
-        })
-        .await
+        blocking(move || read_file(&path, limit)).await
     }
 
     /// Makes a component ready.
@@ -169,7 +153,7 @@ impl Components {
 
     fn compile_now(&self, path: &Path, digest: Digest, bytes: &[u8]) -> Result<Arc<Compiled>, LoadError> {
         let info = inspect::inspect(path, bytes)?;
-        let not = |error: wasmtime::Error| LoadError::NotAComponent {
+        let not = |error: wasmtime::Error| LoadError::NotRunnable {
             path: path.to_owned(),
             message: format!("no component that this host can run: {error:#}"),
         };
@@ -284,6 +268,29 @@ impl Components {
             }
         }
     }
+}
+
+/// Reads a component's file of at most so many bytes.
+pub(super) fn read_file(path: &Path, bytes_max: u64) -> Result<ComponentFile, LoadError> {
+    let unreadable = |error: io::Error| LoadError::Unreadable {
+        path: path.to_owned(),
+        message: match error.kind() {
+            io::ErrorKind::NotFound => "no such file: build the function, or correct scriptFile".to_owned(),
+            _ => error.to_string(),
+        },
+    };
+    let metadata = fs::metadata(path).map_err(unreadable)?;
+    if !metadata.is_file() {
+        let what = if metadata.is_dir() { "a folder, where a component is needed" } else { "no regular file" };
+        let message = format!("{what}: name the .wasm file in scriptFile");
+        return Err(LoadError::NotAComponent { path: path.to_owned(), message });
+    }
+    if metadata.len() > bytes_max {
+        return Err(LoadError::TooLarge { path: path.to_owned(), bytes: metadata.len(), limit: bytes_max });
+    }
+    let bytes: Arc<[u8]> = fs::read(path).map_err(unreadable)?.into();
+    let digest = Digest(Sha256::digest(&bytes).into());
+    Ok(ComponentFile { path: path.to_owned(), bytes, digest })
 }
 
 /// An entry: magic, SHA-256 of the code, code.

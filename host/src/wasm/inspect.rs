@@ -19,6 +19,9 @@ const OUTGOING_HTTP: [&str; 2] = ["wasi:http/types@0.2.", "wasi:http/outgoing-ha
 /// The interface of components that speak HTTP themselves.
 const INCOMING_HTTP: &str = "wasi:http/incoming-handler@0.2.";
 
+/// Why an orchestrator or entity is not granted what reaches outside.
+pub(super) const NOBODY: &str = "which no binding can grant: orchestrators and entities decide and never act";
+
 /// What a component holds.
 #[derive(Clone, Debug, Default)]
 pub struct ComponentInfo {
@@ -71,6 +74,14 @@ pub enum LoadError {
         /// What it is instead, and the remedy.
         message: String,
     },
+    /// The component is whole and cannot be run all the same.
+    #[error("{}: {message}", .path.display())]
+    NotRunnable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        message: String,
+    },
     /// The component was made for a contract that this host does not speak.
     #[error("{}: made for {found}, but this host speaks {}@{}", .path.display(), contract::PACKAGE, contract::SUPPORTED)]
     UnknownContract {
@@ -113,8 +124,15 @@ pub enum LoadError {
     },
 }
 
-/// Reads what a component's bytes say of it.
+/// Reads what a component's bytes say of it, and that it is made for a contract that this host speaks.
 pub(super) fn inspect(path: &Path, bytes: &[u8]) -> Result<ComponentInfo, LoadError> {
+    let info = read_info(path, bytes)?;
+    check_contract(path, &info)?;
+    Ok(info)
+}
+
+/// Reads what a component's bytes say of it.
+pub(super) fn read_info(path: &Path, bytes: &[u8]) -> Result<ComponentInfo, LoadError> {
     let not = |message: String| LoadError::NotAComponent { path: path.to_owned(), message };
     if bytes.is_empty() {
         return Err(not("the file is empty: build the function again".to_owned()));
@@ -154,7 +172,7 @@ pub(super) fn inspect(path: &Path, bytes: &[u8]) -> Result<ComponentInfo, LoadEr
             _ => {}
         }
     }
-    info.contract = contract_version(path, &info)?;
+    info.contract = contract_version(&info);
     Ok(info)
 }
 
@@ -164,18 +182,24 @@ fn handler(line: &str) -> Option<(FunctionKind, String)> {
     Some((kind, name.trim().to_owned()))
 }
 
-/// The contract's version in the names of imports and exports; every one must be of a major version that we speak.
-fn contract_version(path: &Path, info: &ComponentInfo) -> Result<String, LoadError> {
-    let mut newest = String::new();
-    for name in info.imports.iter().chain(&info.exports) {
-        let Some(interface) = name.strip_prefix(contract::PACKAGE) else { continue };
-        let version = interface.split_once('@').map_or("", |(_, version)| version);
-        if version != "1" && !version.starts_with("1.") {
-            return Err(LoadError::UnknownContract { path: path.to_owned(), found: name.clone() });
-        }
-        newest = newest.max(version.to_owned());
+/// The versions of the contract in the names of imports and exports, with those names.
+fn contract_versions(info: &ComponentInfo) -> impl Iterator<Item = (&String, &str)> {
+    info.imports.iter().chain(&info.exports).filter_map(|name| {
+        let interface = name.strip_prefix(contract::PACKAGE)?;
+        Some((name, interface.split_once('@').map_or("", |(_, version)| version)))
+    })
+}
+
+fn contract_version(info: &ComponentInfo) -> String {
+    contract_versions(info).map(|(_, version)| version).max().unwrap_or_default().to_owned()
+}
+
+/// Every version must be of a major version that we speak.
+fn check_contract(path: &Path, info: &ComponentInfo) -> Result<(), LoadError> {
+    match contract_versions(info).find(|(_, version)| *version != "1" && !version.starts_with("1.")) {
+        None => Ok(()),
+        Some((name, _)) => Err(LoadError::UnknownContract { path: path.to_owned(), found: name.clone() }),
     }
-    Ok(newest)
 }
 
 /// Checks that a component imports no more than the bindings of all the functions that it holds grant.
@@ -184,43 +208,49 @@ pub(super) fn check_imports(
     info: &ComponentInfo,
     functions: &[&DeployedFunction],
 ) -> Result<(), LoadError> {
-    let effects: Vec<&str> = functions.iter().filter(|f| f.kind.has_effects()).map(|f| f.name.as_str()).collect();
+    imports_refused(path, info, functions).next().map_or(Ok(()), Err)
+}
+
+/// Everything that a component imports, and that no binding of the functions that it holds grants.
+pub(super) fn imports_refused<'a>(
+    path: &'a Path,
+    info: &'a ComponentInfo,
+    functions: &[&DeployedFunction],
+) -> impl Iterator<Item = LoadError> + 'a {
+    let effects: Vec<String> =
+        functions.iter().filter(|f| f.kind.has_effects()).map(|f| f.name.as_str().to_owned()).collect();
     let has_client = functions.iter().any(|f| f.kind.has_effects() && f.client.is_some());
-    for import in &info.imports {
-        let refuse =
-            |remedy: String| Err(LoadError::ImportNotGranted { path: path.to_owned(), import: import.clone(), remedy });
-        if WASI_GRANTED.iter().any(|granted| import.starts_with(granted)) {
-            continue;
-        }
-        if let Some(interface) = import.strip_prefix(contract::PACKAGE) {
-            match interface.trim_start_matches('/').split('@').next().unwrap_or_default() {
-                "types" | "log" => continue,
-                "durable-client" if has_client => continue,
-                "durable-client" if effects.is_empty() => {
-                    return refuse(
-                        "which no binding can grant: orchestrators and entities decide and never act".into(),
-                    );
-                }
-                "durable-client" => {
-                    return refuse(format!(
-                        "which no binding grants: add {{\"type\": \"durableClient\", \"direction\": \"in\"}} to the \
-                         function.json of {}",
-                        effects.join(" or ")
-                    ));
-                }
-                // Types that exports use; they carry no calls.
-                _ => continue,
-            }
-        }
-        if effects.is_empty() {
-            return refuse("which no binding can grant: orchestrators and entities decide and never act".to_owned());
-        }
-        if OUTGOING_HTTP.iter().any(|granted| import.starts_with(granted)) {
-            continue;
-        }
-        return refuse("which is neither of the contract nor what a language's standard library needs".to_owned());
+    info.imports.iter().filter_map(move |import| {
+        let remedy = import_refused(import, &effects, has_client)?;
+        Some(LoadError::ImportNotGranted { path: path.to_owned(), import: import.clone(), remedy })
+    })
+}
+
+/// Why an import is not granted to the functions with effects of these names; none if it is.
+fn import_refused(import: &str, effects: &[String], has_client: bool) -> Option<String> {
+    if WASI_GRANTED.iter().any(|granted| import.starts_with(granted)) {
+        return None;
     }
-    Ok(())
+    if let Some(interface) = import.strip_prefix(contract::PACKAGE) {
+        return match interface.trim_start_matches('/').split('@').next().unwrap_or_default() {
+            "durable-client" if has_client => None,
+            "durable-client" if effects.is_empty() => Some(NOBODY.to_owned()),
+            "durable-client" => Some(format!(
+                "which no binding grants: add {{\"type\": \"durableClient\", \"direction\": \"in\"}} to the function.json of \
+                 {}",
+                effects.join(" or ")
+            )),
+            // The log, and types that exports use, which carry no calls.
+            _ => None,
+        };
+    }
+    if effects.is_empty() {
+        return Some(NOBODY.to_owned());
+    }
+    if OUTGOING_HTTP.iter().any(|granted| import.starts_with(granted)) {
+        return None;
+    }
+    Some("which is neither of the contract nor what a language's standard library needs".to_owned())
 }
 
 /// Checks that a component exports what a function's trigger needs, and holds the function.

@@ -14,6 +14,7 @@
 //! Start reading at [`Wasm`], then `orchestrator`, `component`, `cpu`.
 
 mod activity;
+mod check;
 mod component;
 mod console;
 mod contract;
@@ -34,6 +35,7 @@ mod tests;
 mod timer;
 mod wasi;
 
+pub use check::{CONTRACTS, Inspection, check, inspect_file};
 pub use deployment::{AppSettings, Prepared};
 pub use http_function::{HttpCall, HttpCallError, HttpReply, HttpRequest};
 pub use http_stream::{GuestBody, HttpStreamCall};
@@ -202,7 +204,7 @@ impl FunctionKind {
     const ALL: [Self; 5] = [Self::Http, Self::Orchestrator, Self::Activity, Self::Entity, Self::Timer];
 
     /// The word in a component's list of functions.
-    fn word(self) -> &'static str {
+    pub fn word(self) -> &'static str {
         match self {
             Self::Http => "http",
             Self::Orchestrator => "orchestrator",
@@ -391,15 +393,6 @@ impl Wasm {
     /// How many memory mappings the system allows this process, and so how many guests: each takes six.
     pub fn mappings_max(&self) -> usize {
         engine::mappings_max()
-    }
-
-    /// Reads what a component's file holds.
-    ///
-    /// # Errors
-    /// [`LoadError`] if it is no component, or of an unknown contract.
-    pub async fn inspect(&self, path: &Path) -> Result<ComponentInfo, LoadError> {
-        let file = self.components.read(path).await?;
-        inspect::inspect(path, &file.bytes)
     }
 
     async fn load(

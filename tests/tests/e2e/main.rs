@@ -6,6 +6,7 @@ mod activities;
 mod addresses;
 mod backups;
 mod bad_input;
+mod checks;
 mod children;
 mod cli;
 mod cli_durable;

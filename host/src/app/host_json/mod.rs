@@ -1,18 +1,21 @@
 //! `host.json`: the settings of an app, typed, with their defaults.
 
 mod allowed_hosts;
+mod keys;
 mod outbound;
 mod read;
 mod section;
 mod web;
 
 pub use allowed_hosts::AllowedHost;
+pub use keys::{KEYS, Key, Kind, closest_key, default_text};
 pub use outbound::OutboundRule;
 pub use web::{Cors, Hsts, TlsOptions};
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::error::Origin;
 use crate::durable::OverridableStates;
 
 /// The app's settings: `host.json`, each value of which may be overridden by an environment variable
@@ -30,8 +33,8 @@ pub struct HostJson {
     pub durable_task: DurableTaskOptions,
     /// `extensions.soloist`.
     pub soloist: SoloistOptions,
-    /// Keys that mean nothing here, as dotted paths in the file's order, for one warning.
-    pub unknown_keys: Vec<String>,
+    /// Where the value of each key comes from that is not the default, by the key's path.
+    pub origins: BTreeMap<&'static str, Origin>,
 }
 
 impl Default for HostJson {
@@ -42,7 +45,7 @@ impl Default for HostJson {
             http: HttpOptions::default(),
             durable_task: DurableTaskOptions::default(),
             soloist: SoloistOptions::default(),
-            unknown_keys: Vec::new(),
+            origins: BTreeMap::new(),
         }
     }
 }

@@ -5,8 +5,12 @@ use std::time::Duration;
 
 use super::section::Section;
 use super::web::{read_cors, read_hsts, read_tls};
-use super::{AllowedHost, DurableTaskOptions, HostJson, HttpOptions, OutboundRule, RetentionOptions, SoloistOptions};
-use crate::app::error::{AppError, Problem};
+use super::{
+    AllowedHost, DurableTaskOptions, HostJson, HttpOptions, KEYS, Kind, OutboundRule, RetentionOptions, SoloistOptions,
+    keys,
+};
+use crate::app::diagnostic::{Code, Problem, Report};
+use crate::app::error::{Origin, upper_first};
 use crate::app::json::{Document, Node, Value};
 use crate::app::settings::Settings;
 use crate::app::time_span;
@@ -14,148 +18,69 @@ use crate::app::time_span;
 /// What settings that override a value of `host.json` begin with.
 const OVERRIDE_PREFIX: &str = "AzureFunctionsJobHost__";
 
-/// Keys of the original at the top level that are accepted; those without a typed field have no effect.
-const KNOWN_KEYS: &[&str] = &[
-    "$schema",
-    "version",
-    "functionTimeout",
-    "retry",
-    "functions",
-    "http",
-    "watchDirectories",
-    "watchFiles",
-    "queues",
-    "serviceBus",
-    "eventHub",
-    "singleton",
-    "logging",
-    "aggregator",
-    "healthMonitor",
-    "extensionBundle",
-    "managedDependencies",
-    "customHandler",
-    "httpWorker",
-    "extensions",
-    "concurrency",
-];
-
-const KNOWN_HTTP_KEYS: &[&str] = &[
-    "routePrefix",
-    "maxOutstandingRequests",
-    "maxConcurrentRequests",
-    "customHeaders",
-    "dynamicThrottlesEnabled",
-    "hsts",
-];
-
-const KNOWN_DURABLE_TASK_KEYS: &[&str] = &[
-    "hubName",
-    "maxConcurrentActivityFunctions",
-    "maxConcurrentOrchestratorFunctions",
-    "maxConcurrentEntityFunctions",
-    "maxEntityOperationBatchSize",
-    "maxOrchestrationActions",
-    "overridableExistingInstanceStates",
-    "httpSettings",
-    "defaultVersion",
-    "versionMatchStrategy",
-    "versionFailureStrategy",
-    "storageProvider",
-    "notifications",
-    "tracing",
-    "entityMessageReorderWindowInMinutes",
-    "extendedSessionsEnabled",
-    "extendedSessionIdleTimeoutInSeconds",
-    "localRpcEndpointEnabled",
-    "useGracefulShutdown",
-    "useAppLease",
-    "appLeaseOptions",
-    "rollbackEntityOperationsOnExceptions",
-    "throwStatusExceptionsOnRaiseEvent",
-    "storeInputsInOrchestrationHistory",
-    "maxGrpcMessageSizeInBytes",
-    "grpcHttpClientTimeout",
-];
-
-const KNOWN_SOLOIST_KEYS: &[&str] = &[
-    "guestCpuMilliseconds",
-    "guestMemoryBytes",
-    "maxRequestBytes",
-    "maxResponseBytes",
-    "maxComponentBytes",
-    "maxPayloadBytes",
-    "jsonDepth",
-    "residentBytes",
-    "maxConcurrentGuests",
-    "requestQueueSeconds",
-    "azureStatusCodes",
-    "outboundAllow",
-    "allowedHosts",
-    "retention",
-    "cors",
-    "tls",
-];
-
-const KNOWN_RETENTION_KEYS: &[&str] = &["completed", "failed", "terminated"];
-
 /// The longest duration of the original, as it prints it.
 const LONGEST_TIMEOUT: &str = "10675199.02:48:05.4775807";
 
 impl HostJson {
     /// Reads `host.json` in the app folder `root` and the settings that override it. A file that is missing, or holds
-    /// nothing or `{}`, means the defaults; nothing is ever written.
-    ///
-    /// # Errors
-    /// [`AppError::Unreadable`], [`AppError::HostJsonSyntax`] or [`AppError::HostJsonValue`].
-    pub(in crate::app) fn load(root: &Path, settings: &Settings) -> Result<Self, AppError> {
+    /// nothing or `{}`, means the defaults; nothing is ever written. What is wrong is reported, and the default stands for it.
+    pub(in crate::app) fn load(root: &Path, settings: &Settings, report: &mut Report) -> Self {
         let path = root.join("host.json");
-        let bytes = match std::fs::read(&path) {
+        let bytes = match crate::app::load::read_file(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            Err(source) => return Err(AppError::Unreadable { path, source }),
+            Err(error) => {
+                let message = format!("cannot read {}: {error}", path.display());
+                report.note(Problem::new(Code::Unreadable, message, Origin::whole(path)));
+                return Self::default();
+            }
         };
-        let document = Document::parse(&path, bytes).map_err(|problem| AppError::HostJsonSyntax {
-            path: path.clone(),
-            origin: problem.origin,
-            detail: problem.message,
-        })?;
+        let document = Document::parse(&path, bytes, Code::HostJsonSyntax).map_err(|problem| {
+            let detail = upper_first(&problem.message);
+            let message = format!("Unable to parse host configuration file '{}'. {detail}", path.display());
+            Problem::new(problem.code, message, problem.origin.clone())
+                .help("comments and trailing commas are allowed; names and texts stand in double quotes")
+        });
+        let Some(document) = report.keep(document) else { return Self::default() };
         let mut node = document.into_root().unwrap_or_else(|| Node::empty_object(&path));
-        Self::read(&mut node, settings)
-            .map_err(|problem| AppError::HostJsonValue { message: problem.message, origin: problem.origin })
+        if report.keep(node.expect_object("host.json", Code::HostJsonValue)).is_none() {
+            return Self::default();
+        }
+        node.note_duplicates(report);
+        Self::read(&mut node, settings, report)
     }
 
-    fn read(node: &mut Node, settings: &Settings) -> Result<Self, Problem> {
-        let is_default = node.expect_object("host.json")?.is_empty();
-        let unknown_keys = unknown_keys(node);
+    fn read(node: &mut Node, settings: &Settings, report: &mut Report) -> Self {
+        let is_default = node.properties().is_empty();
         for (setting, path, value) in settings.below(OVERRIDE_PREFIX) {
             node.overlay(setting, &path.split("__").collect::<Vec<_>>(), value);
         }
-        let top = Section { name: "", node: Some(node) };
+        note_keys(node, report);
+        let top = Section { path: String::new(), node: Some(node) };
         if !is_default {
-            check_version(&top)?;
+            report.keep(check_version(&top));
         }
-        let extensions = top.section("extensions")?;
-        let http = read_http(&extensions.section("http")?)?;
-        let durable_task = read_durable_task(&extensions.section("durableTask")?)?;
-        let soloist = read_soloist(&extensions.section("soloist")?)?;
-        let functions = top.strings("functions")?;
-        let function_timeout = function_timeout(&top)?;
-        Ok(HostJson { functions, function_timeout, http, durable_task, soloist, unknown_keys })
+        let extensions = top.section("extensions", report);
+        let http = read_http(&extensions.section("http", report), report);
+        let durable_task = read_durable_task(&extensions.section("durableTask", report), settings, report);
+        let soloist = read_soloist(&extensions.section("soloist", report), report);
+        let functions = report.keep_or(None, top.strings("functions"));
+        let function_timeout = report.keep_or(HostJson::default().function_timeout, function_timeout(&top));
+        HostJson { functions, function_timeout, http, durable_task, soloist, origins: origins(node) }
     }
 }
 
 fn check_version(top: &Section<'_>) -> Result<(), Problem> {
     let Some(version) = top.value("version") else {
         let origin = top.node.expect("the top of host.json is always there").origin();
-        return Err(Problem::new(
-            "The host.json file is missing the required 'version' property. See \
-             https://aka.ms/functions-hostjson for steps to migrate the configuration file.",
-            origin,
-        ));
+        let message = "The host.json file is missing the required 'version' property. See \
+                       https://aka.ms/functions-hostjson for steps to migrate the configuration file.";
+        return Err(Problem::new(Code::HostJsonVersion, message, origin).help("add \"version\": \"2.0\""));
     };
     match version.scalar_text() {
         Some(text) if text == "2.0" => Ok(()),
         text => Err(Problem::new(
+            Code::HostJsonVersion,
             format!(
                 "'{}' is an invalid value for host.json 'version' property. We recommend you set the 'version' property \
                  to '2.0'. See https://aka.ms/functions-hostjson for more information on this configuration file.",
@@ -178,6 +103,7 @@ fn function_timeout(top: &Section<'_>) -> Result<Option<Duration>, Problem> {
         .ok_or_else(|| top.invalid("functionTimeout", "a duration as hh:mm:ss, or -1 for no limit", node))?;
     if timeout < Duration::from_secs(1) {
         return Err(Problem::new(
+            Code::HostJsonValue,
             format!("FunctionTimeout must be greater than 00:00:01 and less than {LONGEST_TIMEOUT}."),
             node.origin(),
         ));
@@ -185,210 +111,226 @@ fn function_timeout(top: &Section<'_>) -> Result<Option<Duration>, Problem> {
     Ok(Some(timeout))
 }
 
-fn read_http(section: &Section<'_>) -> Result<HttpOptions, Problem> {
+fn read_http(section: &Section<'_>, report: &mut Report) -> HttpOptions {
     let default = HttpOptions::default();
-    let route_prefix = match section.string("routePrefix")? {
-        Some((text, node)) => {
-            let prefix = text.trim_matches('/');
-            if prefix.contains(['{', '}', '?', '#', '%']) || prefix.split('/').any(str::is_empty) && !prefix.is_empty()
-            {
-                return Err(section.invalid("routePrefix", "plain path segments, or empty for none", node));
-            }
-            let first = prefix.split('/').next().unwrap_or_default();
-            if ["admin", "runtime"].iter().any(|reserved| first.eq_ignore_ascii_case(reserved)) {
-                return Err(section.invalid(
-                    "routePrefix",
-                    "a path that does not begin with 'admin' or 'runtime'",
-                    node,
-                ));
-            }
-            prefix.to_owned()
-        }
-        None => default.route_prefix,
-    };
+    let route_prefix = report.keep(route_prefix(section)).flatten().unwrap_or(default.route_prefix);
     let mut custom_headers = default.custom_headers;
-    let headers = section.section("customHeaders")?;
+    let headers = section.section("customHeaders", report);
     for property in headers.node.map(Node::properties).unwrap_or_default() {
         let value = property.node.scalar_text().unwrap_or_default();
         let valid = http::HeaderName::try_from(property.name.as_str()).is_ok()
             && http::HeaderValue::try_from(value.as_str()).is_ok()
             && !matches!(property.node.value(), Value::Array(_) | Value::Object(_));
-        if !valid {
-            return Err(headers.invalid(&property.name, "a header name with a text as its value", &property.node));
+        if valid {
+            custom_headers.insert(property.name.clone(), value);
+        } else {
+            report.note(headers.invalid(&property.name, "a header name with a text as its value", &property.node));
         }
-        custom_headers.insert(property.name.clone(), value);
     }
-    Ok(HttpOptions {
+    HttpOptions {
         route_prefix,
-        max_outstanding_requests: section.limit("maxOutstandingRequests")?,
-        max_concurrent_requests: section.limit("maxConcurrentRequests")?,
+        max_outstanding_requests: report.keep_or(None, section.limit("maxOutstandingRequests")),
+        max_concurrent_requests: report.keep_or(None, section.limit("maxConcurrentRequests")),
         custom_headers,
-        dynamic_throttles: section.bool("dynamicThrottlesEnabled", default.dynamic_throttles)?,
-        hsts: read_hsts(section)?,
-    })
+        dynamic_throttles: report.keep_or(false, section.bool("dynamicThrottlesEnabled", default.dynamic_throttles)),
+        hsts: read_hsts(section, report),
+    }
 }
 
-fn read_durable_task(section: &Section<'_>) -> Result<DurableTaskOptions, Problem> {
+fn route_prefix(section: &Section<'_>) -> Result<Option<String>, Problem> {
+    let Some((text, node)) = section.string("routePrefix")? else { return Ok(None) };
+    let prefix = text.trim_matches('/');
+    if prefix.contains(['{', '}', '?', '#', '%']) || prefix.split('/').any(str::is_empty) && !prefix.is_empty() {
+        return Err(section.invalid("routePrefix", "plain path segments, or empty for none", node));
+    }
+    let first = prefix.split('/').next().unwrap_or_default();
+    if ["admin", "runtime"].iter().any(|reserved| first.eq_ignore_ascii_case(reserved)) {
+        return Err(section.invalid("routePrefix", "a path that does not begin with 'admin' or 'runtime'", node));
+    }
+    Ok(Some(prefix.to_owned()))
+}
+
+fn hub_name(section: &Section<'_>, settings: &Settings) -> Result<Option<String>, Problem> {
+    let Some((text, node)) = section.string("hubName")? else { return Ok(None) };
+    let name = settings.resolve(text).map_err(|setting| {
+        let message = format!("'%{setting}%' does not resolve to a value");
+        let help = format!("set {setting} in Values of local.settings.json or in the environment");
+        Problem::new(Code::MissingSetting, message, node.origin()).help(help)
+    })?;
+    let valid = (3..=45).contains(&name.len())
+        && name.starts_with(|first: char| first.is_ascii_alphabetic())
+        && name.chars().all(|character| character.is_ascii_alphanumeric());
+    if valid {
+        return Ok(Some(name));
+    }
+    let message = format!(
+        "Task hub name '{name}' should contain only alphanumeric characters, start with a letter, and have length between \
+         3 and 45."
+    );
+    Err(Problem::new(Code::HostJsonValue, message, node.origin()))
+}
+
+fn read_durable_task(section: &Section<'_>, settings: &Settings, report: &mut Report) -> DurableTaskOptions {
     let default = DurableTaskOptions::default();
-    let hub_name = match section.string("hubName")? {
-        Some((name, node)) => {
-            let valid = (3..=45).contains(&name.len())
-                && name.starts_with(|first: char| first.is_ascii_alphabetic())
-                && name.chars().all(|character| character.is_ascii_alphanumeric());
-            if !valid {
-                return Err(Problem::new(
-                    format!(
-                        "Task hub name '{name}' should contain only alphanumeric characters, start with a letter, and \
-                         have length between 3 and 45."
-                    ),
-                    node.origin(),
-                ));
-            }
-            name.to_owned()
-        }
-        None => default.hub_name,
-    };
-    let states = match section.string("overridableExistingInstanceStates")? {
-        Some((text, node)) => text.parse().map_err(|_: String| {
+    let hub_name = report.keep(hub_name(section, settings)).flatten().unwrap_or(default.hub_name);
+    let states = section.string("overridableExistingInstanceStates").and_then(|found| {
+        let Some((text, node)) = found else { return Ok(default.overridable_existing_instance_states) };
+        text.parse().map_err(|_: String| {
             section.invalid("overridableExistingInstanceStates", "NonRunningStates, AnyState or None", node)
-        })?,
-        None => default.overridable_existing_instance_states,
-    };
-    let http = section.section("httpSettings")?;
+        })
+    });
+    let states = report.keep_or(default.overridable_existing_instance_states, states);
+    let mut positive = |key, default| report.keep_or(default, section.positive(key, default));
+    let activities = positive("maxConcurrentActivityFunctions", default.max_concurrent_activity_functions);
+    let orchestrators = positive("maxConcurrentOrchestratorFunctions", default.max_concurrent_orchestrator_functions);
+    let entities = positive("maxConcurrentEntityFunctions", default.max_concurrent_entity_functions);
+    let batch = positive("maxEntityOperationBatchSize", default.max_entity_operation_batch_size);
+    let actions = positive("maxOrchestrationActions", default.max_orchestration_actions);
+    let http = section.section("httpSettings", report);
     let sleep_ms = default.default_async_request_sleep_time.as_millis() as u64;
-    Ok(DurableTaskOptions {
+    let sleep = http.number("defaultAsyncRequestSleepTimeMilliseconds", sleep_ms, (1, u64::from(u32::MAX)));
+    DurableTaskOptions {
         hub_name,
-        max_concurrent_activity_functions: section
-            .positive("maxConcurrentActivityFunctions", default.max_concurrent_activity_functions)?,
-        max_concurrent_orchestrator_functions: section
-            .positive("maxConcurrentOrchestratorFunctions", default.max_concurrent_orchestrator_functions)?,
-        max_concurrent_entity_functions: section
-            .positive("maxConcurrentEntityFunctions", default.max_concurrent_entity_functions)?,
-        max_entity_operation_batch_size: section
-            .positive("maxEntityOperationBatchSize", default.max_entity_operation_batch_size)?,
-        max_orchestration_actions: section.positive("maxOrchestrationActions", default.max_orchestration_actions)?,
+        max_concurrent_activity_functions: activities,
+        max_concurrent_orchestrator_functions: orchestrators,
+        max_concurrent_entity_functions: entities,
+        max_entity_operation_batch_size: batch,
+        max_orchestration_actions: actions,
         overridable_existing_instance_states: states,
-        default_async_request_sleep_time: Duration::from_millis(http.number(
-            "defaultAsyncRequestSleepTimeMilliseconds",
-            sleep_ms,
-            (1, u64::from(u32::MAX)),
-        )?),
-        use_forwarded_host: http.bool("useForwardedHost", default.use_forwarded_host)?,
-    })
+        default_async_request_sleep_time: Duration::from_millis(report.keep_or(sleep_ms, sleep)),
+        use_forwarded_host: report
+            .keep_or(default.use_forwarded_host, http.bool("useForwardedHost", default.use_forwarded_host)),
+    }
 }
 
-fn read_soloist(section: &Section<'_>) -> Result<SoloistOptions, Problem> {
-    /// No body or payload may be larger: lengths cross the contract with guests in 32 bits.
-    const BODY_BYTES_MAX: u64 = u32::MAX as u64;
-    const HOUR_MS: u64 = 3_600_000;
+fn read_soloist(section: &Section<'_>, report: &mut Report) -> SoloistOptions {
     let default = SoloistOptions::default();
-    let body = |key, default| section.number(key, default, (1, BODY_BYTES_MAX));
-    Ok(SoloistOptions {
-        guest_cpu: Duration::from_millis(section.number(
-            "guestCpuMilliseconds",
-            default.guest_cpu.as_millis() as u64,
-            (1, HOUR_MS),
-        )?),
-        guest_memory_bytes: section.number("guestMemoryBytes", default.guest_memory_bytes, (1 << 16, 1 << 32))?,
-        max_request_bytes: body("maxRequestBytes", default.max_request_bytes)?,
-        max_response_bytes: body("maxResponseBytes", default.max_response_bytes)?,
-        max_component_bytes: body("maxComponentBytes", default.max_component_bytes)?,
-        max_payload_bytes: body("maxPayloadBytes", default.max_payload_bytes)?,
-        json_depth: section.number("jsonDepth", default.json_depth as u64, (1, 128))? as usize,
-        resident_bytes: section.number("residentBytes", default.resident_bytes, (0, 1 << 50))?,
-        max_concurrent_guests: section.number(
-            "maxConcurrentGuests",
-            default.max_concurrent_guests as u64,
-            (1, 1_000_000),
-        )? as usize,
-        request_queue: Duration::from_secs(section.number(
-            "requestQueueSeconds",
-            default.request_queue.as_secs(),
-            (0, 3_600),
-        )?),
-        azure_status_codes: section.bool("azureStatusCodes", default.azure_status_codes)?,
-        outbound_allow: read_outbound_allow(section)?,
-        allowed_hosts: read_allowed_hosts(section)?,
-        retention: read_retention(&section.section("retention")?)?,
-        cors: read_cors(section)?,
-        tls: read_tls(section)?,
-    })
+    let outbound_allow = read_outbound_allow(section, report);
+    let allowed_hosts = read_allowed_hosts(section, report);
+    let retention = read_retention(&section.section("retention", report), report);
+    let cors = read_cors(section, report);
+    let tls = read_tls(section, report);
+    let azure_status_codes = report.keep_or(false, section.bool("azureStatusCodes", default.azure_status_codes));
+    // The bounds are those of the table.
+    let mut number = |key: &str, default: u64| {
+        let Some(Kind::Number(min, max)) = keys::find(&section.path_of(key)).map(|key| key.kind) else {
+            unreachable!("{key} is a number in the table of keys")
+        };
+        report.keep_or(default, section.number(key, default, (min, max)))
+    };
+    let guest_cpu_ms = number("guestCpuMilliseconds", default.guest_cpu.as_millis() as u64);
+    SoloistOptions {
+        guest_cpu: Duration::from_millis(guest_cpu_ms),
+        guest_memory_bytes: number("guestMemoryBytes", default.guest_memory_bytes),
+        max_request_bytes: number("maxRequestBytes", default.max_request_bytes),
+        max_response_bytes: number("maxResponseBytes", default.max_response_bytes),
+        max_component_bytes: number("maxComponentBytes", default.max_component_bytes),
+        max_payload_bytes: number("maxPayloadBytes", default.max_payload_bytes),
+        json_depth: number("jsonDepth", default.json_depth as u64) as usize,
+        resident_bytes: number("residentBytes", default.resident_bytes),
+        max_concurrent_guests: number("maxConcurrentGuests", default.max_concurrent_guests as u64) as usize,
+        request_queue: Duration::from_secs(number("requestQueueSeconds", default.request_queue.as_secs())),
+        azure_status_codes,
+        outbound_allow,
+        allowed_hosts,
+        retention,
+        cors,
+        tls,
+    }
 }
 
-fn read_retention(section: &Section<'_>) -> Result<RetentionOptions, Problem> {
-    let kept = |key| {
-        let Some(node) = section.value(key) else { return Ok(None) };
+fn read_retention(section: &Section<'_>, report: &mut Report) -> RetentionOptions {
+    let mut kept = |key| {
+        let node = section.value(key)?;
         let text = node.scalar_text().unwrap_or_default();
         if text.trim() == "-1" {
-            return Ok(None);
+            return None;
         }
         let kept = time_span::parse(&text).filter(|kept| *kept >= Duration::from_secs(1));
         let wanted = "a time span of at least a second as [d.]hh:mm:ss (7.00:00:00 is seven days), or -1 for ever";
-        kept.map(Some).ok_or_else(|| section.invalid(key, wanted, node))
+        report.keep(kept.ok_or_else(|| section.invalid(key, wanted, node)))
     };
-    Ok(RetentionOptions { completed: kept("completed")?, failed: kept("failed")?, terminated: kept("terminated")? })
+    RetentionOptions { completed: kept("completed"), failed: kept("failed"), terminated: kept("terminated") }
 }
 
-fn read_allowed_hosts(section: &Section<'_>) -> Result<Vec<AllowedHost>, Problem> {
-    const KEY: &str = "allowedHosts";
-    let Some(node) = section.value(KEY) else { return Ok(Vec::new()) };
-    let texts = section.strings(KEY)?.unwrap_or_default();
-    let hosts = texts.iter().map(|text| {
-        text.trim().parse().map_err(|reason: String| {
-            Problem::new(
-                format!(
-                    "host.json: {}.{KEY} holds '{text}': {reason}; give example.org, *.example.org, an IP address or *, \
-                     without a port",
-                    section.name
-                ),
-                node.origin(),
-            )
-        })
-    });
-    hosts.collect()
+fn read_allowed_hosts(section: &Section<'_>, report: &mut Report) -> Vec<AllowedHost> {
+    let help = "give example.org, *.example.org, an IP address or *, without a port";
+    read_rules(section, "allowedHosts", help, report)
 }
 
-fn read_outbound_allow(section: &Section<'_>) -> Result<Vec<OutboundRule>, Problem> {
-    const KEY: &str = "outboundAllow";
-    let Some(node) = section.value(KEY) else { return Ok(Vec::new()) };
-    let texts = section.strings(KEY)?.unwrap_or_default();
+fn read_outbound_allow(section: &Section<'_>, report: &mut Report) -> Vec<OutboundRule> {
+    let help = "give a host name, an IP address, a range such as 10.0.0.0/8, or *, each with a port (example.com:443, \
+                [::1]:443) or without";
+    read_rules(section, "outboundAllow", help, report)
+}
+
+/// The texts of a list, each read as a rule.
+fn read_rules<T: std::str::FromStr<Err = String>>(
+    section: &Section<'_>,
+    key: &str,
+    help: &str,
+    report: &mut Report,
+) -> Vec<T> {
+    let Some(node) = section.value(key) else { return Vec::new() };
+    let texts = report.keep_or(None, section.strings(key)).unwrap_or_default();
     let rules = texts.iter().map(|text| {
         text.trim().parse().map_err(|reason: String| {
-            Problem::new(
-                format!(
-                    "host.json: {}.{KEY} holds '{text}': {reason}; give a host name, an IP address, a range such as \
-                     10.0.0.0/8, or *, each with a port (example.com:443, [::1]:443) or without",
-                    section.name
-                ),
-                node.origin(),
-            )
+            let message = format!("host.json: {} holds '{text}': {reason}", section.path_of(key));
+            Problem::new(Code::HostJsonValue, message, node.origin()).help(help)
         })
     });
-    rules.collect()
+    rules.filter_map(|rule| report.keep(rule)).collect()
 }
 
-/// The keys of the file that nothing here knows, as dotted paths.
-fn unknown_keys(top: &Node) -> Vec<String> {
-    let extensions = top.get("extensions");
-    let extension = |name: &str| extensions.and_then(|extensions| extensions.get(name));
-    let sections = [
-        ("", Some(top), KNOWN_KEYS),
-        ("extensions.http.", extension("http"), KNOWN_HTTP_KEYS),
-        ("extensions.durableTask.", extension("durableTask"), KNOWN_DURABLE_TASK_KEYS),
-        ("extensions.soloist.", extension("soloist"), KNOWN_SOLOIST_KEYS),
-        (
-            "extensions.soloist.retention.",
-            extension("soloist").and_then(|soloist| soloist.get("retention")),
-            KNOWN_RETENTION_KEYS,
-        ),
-    ];
-    let unknown_in = |(path, node, known): (&str, Option<&Node>, &[&str])| -> Vec<String> {
-        let properties = node.map(Node::properties).unwrap_or_default();
-        let unknown =
-            properties.iter().filter(|property| !known.iter().any(|key| key.eq_ignore_ascii_case(&property.name)));
-        unknown.map(|property| format!("{path}{}", property.name)).collect()
-    };
-    sections.into_iter().flat_map(unknown_in).collect()
+/// Reports the keys that nothing here knows, each, and those that have no effect here, at once.
+fn note_keys(top: &Node, report: &mut Report) {
+    let mut without_effect = Vec::new();
+    note_section_keys("", top, &mut without_effect, report);
+    let Some((_, origin)) = without_effect.first() else { return };
+    let names: Vec<&str> = without_effect.iter().map(|(path, _)| path.as_str()).collect();
+    let message = format!("host.json has keys that have no effect here: {}", names.join(", "));
+    let problem = Problem::new(Code::NotApplicable, message, origin.clone());
+    report.note(problem.help("they are for Azure Functions; docs/configuration.md says what stands for each"));
+}
+
+fn note_section_keys(section: &str, node: &Node, without_effect: &mut Vec<(String, Origin)>, report: &mut Report) {
+    for property in node.properties() {
+        let path = if section.is_empty() { property.name.clone() } else { format!("{section}.{}", property.name) };
+        match keys::find(&path) {
+            Some(key) if key.kind == Kind::NotApplicable => without_effect.push((path, property.origin())),
+            Some(key) if key.kind == Kind::Section => {
+                note_section_keys(key.path, &property.node, without_effect, report);
+            }
+            Some(_) => {}
+            None => {
+                let known = KEYS.iter().filter(|key| key.is_in(section)).map(keys::Key::name);
+                let problem = Problem::new(
+                    Code::HostJsonKey,
+                    format!("host.json has no key '{path}': it has no effect"),
+                    property.origin(),
+                )
+                .similar(&property.name, known)
+                .or_similar(|| misplaced(&property.name));
+                // What Azure's other extensions read is no mistake.
+                match section == "extensions" && problem.did_you_mean.is_none() {
+                    true => without_effect.push((path, property.origin())),
+                    false => report.note(problem),
+                }
+            }
+        }
+    }
+}
+
+/// The path of the key that has this name at another place.
+fn misplaced(name: &str) -> Option<&'static str> {
+    let mut named = KEYS.iter().filter(|key| key.name().eq_ignore_ascii_case(name) && key.kind != Kind::NotApplicable);
+    named.next().map(|key| key.path).filter(|_| named.next().is_none())
+}
+
+/// Where the value of each key comes from that is there.
+fn origins(top: &Node) -> std::collections::BTreeMap<&'static str, Origin> {
+    let node_at = |path: &str| path.split('.').try_fold(top, Node::get).filter(|node| !node.is_null());
+    KEYS.iter().filter(|key| key.has_effect()).filter_map(|key| Some((key.path, node_at(key.path)?.origin()))).collect()
 }
 
 #[cfg(test)]
@@ -398,31 +340,38 @@ mod tests {
     use super::*;
     use crate::durable::OverridableStates;
 
-    fn load_with(text: &str, environment: &[(&str, &str)]) -> Result<HostJson, AppError> {
+    fn load_with(text: &str, environment: &[(&str, &str)]) -> (HostJson, Report) {
         let folder = tempfile::tempdir().expect("temp folder");
         std::fs::write(folder.path().join("host.json"), text).expect("write host.json");
         let environment: BTreeMap<_, _> =
             environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let settings = Settings::load(folder.path(), environment).expect("no settings file");
-        HostJson::load(folder.path(), &settings)
+        let mut report = Report::default();
+        let settings = Settings::load(folder.path(), environment, &mut report);
+        let host_json = HostJson::load(folder.path(), &settings, &mut report);
+        (host_json, report)
     }
 
-    fn load(text: &str) -> Result<HostJson, AppError> {
-        load_with(text, &[])
+    fn load(text: &str) -> HostJson {
+        let (host_json, report) = load_with(text, &[]);
+        assert_eq!(report.first_error(), None, "{text}");
+        host_json
     }
 
     fn message(text: &str) -> String {
-        load(text).expect_err(text).to_string()
+        let (_, report) = load_with(text, &[]);
+        let error = report.first_error().expect(text);
+        format!("{error}{}", error.help.as_deref().unwrap_or_default())
     }
 
     #[test]
     fn a_missing_or_empty_file_means_the_defaults_and_nothing_is_written() {
         let folder = tempfile::tempdir().expect("temp folder");
-        let host_json = HostJson::load(folder.path(), &Settings::default()).expect("defaults");
-        assert_eq!(host_json, HostJson::default());
+        let mut report = Report::default();
+        let host_json = HostJson::load(folder.path(), &Settings::default(), &mut report);
+        assert_eq!((host_json, report), (HostJson::default(), Report::default()));
         assert!(!folder.path().join("host.json").exists());
         for text in ["", " \n", "{}", "// nothing\n"] {
-            assert_eq!(load(text).expect("defaults"), HostJson::default(), "{text:?}");
+            assert_eq!(load(text), HostJson::default(), "{text:?}");
         }
     }
 
@@ -446,8 +395,7 @@ mod tests {
                              "outboundAllow": ["127.0.0.1:8080", "10.0.0.0/8"] },
               },
             }"#,
-        )
-        .expect("host.json is valid");
+        );
         assert_eq!(host_json.functions, Some(vec!["A".to_owned(), "B".to_owned()]));
         assert_eq!(host_json.function_timeout, Some(Duration::from_secs(300)));
         assert_eq!(host_json.http.route_prefix, "v1/x");
@@ -468,7 +416,8 @@ mod tests {
         let days = |days: u64| Some(Duration::from_secs(86_400 * days));
         let retention = RetentionOptions { completed: days(7), failed: None, terminated: days(1) };
         assert_eq!(host_json.soloist.retention, retention);
-        assert!(host_json.unknown_keys.is_empty());
+        assert_eq!(host_json.origins.len(), 21);
+        assert_eq!(host_json.origins["functionTimeout"].position().map(|at| (at.line, at.column)), Some((5, 34)));
     }
 
     #[test]
@@ -481,7 +430,7 @@ mod tests {
             "'3.0' is an invalid value for host.json 'version' property. We recommend you set the 'version' property to \
              '2.0'. "
         ));
-        assert!(message("{\n \"version\": \"3.0\" }").ends_with("host.json:2:13)"));
+        assert!(message("{\n \"version\": \"3.0\" }").contains("host.json:2:13)"));
     }
 
     #[test]
@@ -545,7 +494,7 @@ mod tests {
     #[test]
     fn the_environment_overrides_every_value_and_is_named_when_wrong() {
         let text = r#"{"version":"2.0","extensions":{"http":{"routePrefix":"a"}}}"#;
-        let host_json = load_with(
+        let (host_json, report) = load_with(
             text,
             &[
                 ("AzureFunctionsJobHost__extensions__http__routePrefix", ""),
@@ -553,30 +502,27 @@ mod tests {
                 ("AzureFunctionsJobHost__functionTimeout", "-1"),
                 ("AzureFunctionsJobHost__functions__0", "Only"),
             ],
-        )
-        .expect("overrides are valid");
+        );
+        assert_eq!(report, Report::default());
         assert_eq!(host_json.http.route_prefix, "");
         assert_eq!(host_json.soloist.resident_bytes, 0);
         assert_eq!(host_json.function_timeout, None);
         assert_eq!(host_json.functions, Some(vec!["Only".to_owned()]));
-        let error = load_with(text, &[("AzureFunctionsJobHost__extensions__soloist__jsonDepth", "x")])
-            .expect_err("not a number");
-        assert!(
-            error.to_string().ends_with("(setting AzureFunctionsJobHost__extensions__soloist__jsonDepth)"),
-            "{error}"
-        );
+        let (_, report) = load_with(text, &[("AzureFunctionsJobHost__extensions__soloist__jsonDepth", "x")]);
+        let error = report.first_error().expect("not a number").to_string();
+        assert!(error.ends_with("(setting AzureFunctionsJobHost__extensions__soloist__jsonDepth)"), "{error}");
     }
 
     #[test]
     fn what_a_network_needs_is_read_and_checked() {
-        let host_json = load_with(
+        let (host_json, report) = load_with(
             r#"{"version":"2.0","extensions":{"http":{"dynamicThrottlesEnabled":true,
                 "hsts":{"isEnabled":true,"maxAge":"10","includeSubDomains":true}},
                 "soloist":{"cors":{"allowedOrigins":["https://a.test"],"supportCredentials":true},
                 "tls":{"certificateFile":"host.crt"}}}}"#,
             &[("AzureFunctionsJobHost__extensions__soloist__tls__keyFile", "host.key")],
-        )
-        .expect("everything is valid");
+        );
+        assert_eq!(report, Report::default());
         assert!(host_json.http.dynamic_throttles);
         let hsts = host_json.http.hsts.expect("hsts is enabled");
         assert!(hsts.include_sub_domains && !hsts.preload && hsts.max_age == Duration::from_secs(864_000), "{hsts:?}");
@@ -592,13 +538,54 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_nothing_knows_are_collected() {
-        let host_json =
-            load(r#"{"version":"2.0","logging":{},"foo":1,"extensions":{"soloist":{"residentByte":1,"retention":{"done":"1"}},"x":{}}}"#)
-                .expect("unknown keys do not stop the host");
+    fn every_wrong_value_is_reported_and_the_right_ones_hold() {
+        let (host_json, report) = load_with(
+            r#"{ "version": "1.0", "functionTimeout": true, "functions": 7, "extensions": {
+                "http": [], "durableTask": { "hubName": "x", "maxOrchestrationActions": -1 },
+                "soloist": { "jsonDepth": 0, "residentBytes": 1, "allowedHosts": ["a b", "c"] } } }"#,
+            &[],
+        );
+        let codes: Vec<&str> = report.diagnostics().iter().map(|found| found.code.as_str()).collect();
+        assert_eq!(codes, ["S0102", "S0103", "S0103", "S0103", "S0103", "S0103", "S0103", "S0103"]);
+        assert_eq!((host_json.soloist.resident_bytes, host_json.soloist.allowed_hosts.len()), (1, 1));
+        assert_eq!(host_json.soloist.json_depth, 128);
+    }
+
+    #[test]
+    fn keys_without_effect_are_named_in_one_warning_and_unknown_ones_each() {
+        let (_, report) = load_with(
+            r#"{"version":"2.0","logging":{"logLevel":{}},"foo":1,"extensionBundle":{},"functionTimeuot":"1",
+                "residentBytes":1,"extensions":{"soloist":{"residentByte":1},"queues":{},"durabletask":{"storageProvider":{"type":"mssql"}}}}"#,
+            &[("AzureFunctionsJobHost__extensions__soloist__nothing", "1")],
+        );
+        let found: Vec<_> = report
+            .diagnostics()
+            .iter()
+            .map(|found| (found.code.as_str(), found.message.as_str(), found.did_you_mean.as_deref()))
+            .collect();
         assert_eq!(
-            host_json.unknown_keys,
-            ["foo", "extensions.soloist.residentByte", "extensions.soloist.retention.done"]
+            found,
+            [
+                ("S0104", "host.json has no key 'foo': it has no effect", None),
+                ("S0104", "host.json has no key 'functionTimeuot': it has no effect", Some("functionTimeout")),
+                (
+                    "S0104",
+                    "host.json has no key 'residentBytes': it has no effect",
+                    Some("extensions.soloist.residentBytes")
+                ),
+                (
+                    "S0104",
+                    "host.json has no key 'extensions.soloist.residentByte': it has no effect",
+                    Some("residentBytes")
+                ),
+                ("S0104", "host.json has no key 'extensions.soloist.nothing': it has no effect", None),
+                (
+                    "S0105",
+                    "host.json has keys that have no effect here: logging, extensionBundle, extensions.queues, \
+                     extensions.durableTask.storageProvider",
+                    None
+                ),
+            ]
         );
     }
 }

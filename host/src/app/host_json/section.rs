@@ -1,38 +1,43 @@
 //! Typed access to one object of `host.json`; every complaint names the key, what is allowed and what is there.
 
-use crate::app::error::Problem;
+use crate::app::diagnostic::{Code, Problem, Report};
 use crate::app::json::{Node, Value};
 
 /// An object in `host.json`, or its absence; null counts as absence everywhere.
 pub(super) struct Section<'a> {
-    pub name: &'a str,
+    /// Its path; the top's is empty.
+    pub path: String,
     pub node: Option<&'a Node>,
 }
 
 impl<'a> Section<'a> {
+    /// The value of a key, which must be in the table of keys.
     pub fn value(&self, key: &str) -> Option<&'a Node> {
+        debug_assert!(super::keys::find(&self.path_of(key)).is_some(), "{} is in the table of keys", self.path_of(key));
         self.node.and_then(|node| node.get(key)).filter(|node| !node.is_null())
     }
 
-    pub fn section<'k>(&self, key: &'k str) -> Result<Section<'k>, Problem>
-    where
-        'a: 'k,
-    {
+    /// The section of that key; one that is no object is reported, and counts as absent.
+    pub fn section(&self, key: &str, report: &mut Report) -> Section<'a> {
         let node = self.value(key);
-        if let Some(node) = node {
-            node.expect_object(key)?;
-        }
-        Ok(Section { name: key, node })
+        let is_object = node.map(|node| node.expect_object(&self.path_of(key), Code::HostJsonValue));
+        let is_object = is_object.is_some_and(|object| report.keep(object).is_some());
+        Section { path: self.path_of(key), node: node.filter(|_| is_object) }
+    }
+
+    pub fn path_of(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
     /// A problem that names the key, what is wanted and what is there.
     pub fn invalid(&self, key: &str, wanted: &str, found: &Node) -> Problem {
-        let path = if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) };
+        let path = self.path_of(key);
         let found_text = match found.scalar_text() {
             Some(text) => format!("'{text}'"),
             None => "an object or array".to_owned(),
         };
-        Problem::new(format!("host.json: {path} must be {wanted}, not {found_text}"), found.origin())
+        let message = format!("host.json: {path} must be {wanted}, not {found_text}");
+        Problem::new(Code::HostJsonValue, message, found.origin())
     }
 
     pub fn string(&self, key: &str) -> Result<Option<(&'a str, &'a Node)>, Problem> {
@@ -87,7 +92,7 @@ impl<'a> Section<'a> {
         let number = node.as_integer().ok_or_else(|| self.invalid(key, "a whole number", node))?;
         usize::try_from(number).ok().filter(|number| *number > 0).ok_or_else(|| {
             let name = key[..1].to_uppercase() + &key[1..];
-            Problem::new(format!("{name} must be a positive integer value."), node.origin())
+            Problem::new(Code::HostJsonValue, format!("{name} must be a positive integer value."), node.origin())
         })
     }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::section::Section;
-use crate::app::error::Problem;
+use crate::app::diagnostic::{Code, Problem, Report};
 use crate::app::time_span;
 
 /// Which web pages of other sites may call functions, and read the answers. They may never call anything else of a host.
@@ -91,54 +91,64 @@ pub struct TlsOptions {
     pub key_file: PathBuf,
 }
 
-pub(super) fn read_hsts(http: &Section<'_>) -> Result<Option<Hsts>, Problem> {
-    let section = http.section("hsts")?;
-    if !section.bool("isEnabled", false)? {
-        return Ok(None);
-    }
-    let max_age = match section.value("maxAge") {
-        None => Duration::from_hours(30 * 24),
-        Some(node) => node
-            .scalar_text()
-            .and_then(|text| time_span::parse(&text))
-            .ok_or_else(|| section.invalid("maxAge", "a duration as d.hh:mm:ss", node))?,
-    };
-    let excluded = section.strings("excludedHosts")?;
-    Ok(Some(Hsts {
-        max_age,
-        include_sub_domains: section.bool("includeSubDomains", false)?,
-        preload: section.bool("preload", false)?,
-        excluded_hosts: excluded.unwrap_or_else(|| ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned).into()),
-    }))
-}
+/// What is not told of TLS, by default: a developer's own machine.
+const EXCLUDED_HOSTS: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
-pub(super) fn read_cors(soloist: &Section<'_>) -> Result<Option<Cors>, Problem> {
-    const KEY: &str = "allowedOrigins";
-    let section = soloist.section("cors")?;
-    let credentials = section.bool("supportCredentials", false)?;
-    let Some(node) = section.value(KEY) else { return Ok(None) };
-    let texts = section.strings(KEY)?.unwrap_or_default();
-    Cors::parse(texts.iter().map(String::as_str), credentials)
-        .map_err(|reason| Problem::new(format!("host.json: soloist.cors.{KEY}: {reason}"), node.origin()))
-}
-
-pub(super) fn read_tls(soloist: &Section<'_>) -> Result<Option<TlsOptions>, Problem> {
-    let section = soloist.section("tls")?;
-    let file = |key| section.string(key).map(|found| found.filter(|(text, _)| !text.is_empty()));
-    match (file("certificateFile")?, file("keyFile")?) {
-        (None, None) => Ok(None),
-        (Some((certificate, _)), Some((key, _))) => {
-            Ok(Some(TlsOptions { certificate_file: certificate.into(), key_file: key.into() }))
+impl Default for Hsts {
+    fn default() -> Self {
+        Hsts {
+            max_age: Duration::from_hours(30 * 24),
+            include_sub_domains: false,
+            preload: false,
+            excluded_hosts: EXCLUDED_HOSTS.map(str::to_owned).into(),
         }
-        (Some((_, node)), None) => Err(Problem::new(
-            "host.json: soloist.tls.keyFile is missing: name the key of certificateFile",
-            node.origin(),
-        )),
-        (None, Some((_, node))) => Err(Problem::new(
-            "host.json: soloist.tls.certificateFile is missing: name the certificate of keyFile",
-            node.origin(),
-        )),
     }
+}
+
+pub(super) fn read_hsts(http: &Section<'_>, report: &mut Report) -> Option<Hsts> {
+    let section = http.section("hsts", report);
+    let is_enabled = report.keep_or(false, section.bool("isEnabled", false));
+    let default = Hsts::default();
+    let max_age = section.value("maxAge").map(|node| {
+        let age = node.scalar_text().and_then(|text| time_span::parse(&text));
+        age.ok_or_else(|| section.invalid("maxAge", "a duration as d.hh:mm:ss", node))
+    });
+    let hsts = Hsts {
+        max_age: max_age.and_then(|age| report.keep(age)).unwrap_or(default.max_age),
+        include_sub_domains: report.keep_or(false, section.bool("includeSubDomains", false)),
+        preload: report.keep_or(false, section.bool("preload", false)),
+        excluded_hosts: report.keep_or(None, section.strings("excludedHosts")).unwrap_or(default.excluded_hosts),
+    };
+    is_enabled.then_some(hsts)
+}
+
+pub(super) fn read_cors(soloist: &Section<'_>, report: &mut Report) -> Option<Cors> {
+    const KEY: &str = "allowedOrigins";
+    let section = soloist.section("cors", report);
+    let credentials = report.keep_or(false, section.bool("supportCredentials", false));
+    let node = section.value(KEY)?;
+    let texts = report.keep_or(None, section.strings(KEY)).unwrap_or_default();
+    let cors = Cors::parse(texts.iter().map(String::as_str), credentials).map_err(|reason| {
+        let message = format!("host.json: {}: {reason}", section.path_of(KEY));
+        Problem::new(Code::HostJsonValue, message, node.origin())
+    });
+    report.keep(cors).flatten()
+}
+
+pub(super) fn read_tls(soloist: &Section<'_>, report: &mut Report) -> Option<TlsOptions> {
+    let section = soloist.section("tls", report);
+    let mut file = |key| report.keep_or(None, section.string(key)).filter(|(text, _)| !text.is_empty());
+    let (found, missing, help) = match (file("certificateFile"), file("keyFile")) {
+        (None, None) => return None,
+        (Some((certificate, _)), Some((key, _))) => {
+            return Some(TlsOptions { certificate_file: certificate.into(), key_file: key.into() });
+        }
+        (Some((_, node)), None) => (node, "keyFile", "name the key of certificateFile"),
+        (None, Some((_, node))) => (node, "certificateFile", "name the certificate of keyFile"),
+    };
+    let message = format!("host.json: {} is missing", section.path_of(missing));
+    report.note(Problem::new(Code::HostJsonValue, message, found.origin()).help(help));
+    None
 }
 
 #[cfg(test)]

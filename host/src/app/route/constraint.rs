@@ -237,6 +237,26 @@ fn digits(text: &str) -> Result<(u32, usize), ()> {
     Ok((text.parse().map_err(|_| ())?, text.len()))
 }
 
+/// As a template has it: `range(1,10)`.
+impl std::fmt::Display for Constraint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Constraint::Int => f.write_str("int"),
+            Constraint::Long => f.write_str("long"),
+            Constraint::Bool => f.write_str("bool"),
+            Constraint::DateTime => f.write_str("datetime"),
+            Constraint::Decimal => f.write_str("decimal"),
+            Constraint::Float => f.write_str("float"),
+            Constraint::Guid => f.write_str("guid"),
+            Constraint::Alpha => f.write_str("alpha"),
+            Constraint::Required => f.write_str("required"),
+            Constraint::Length { min, max } => write!(f, "length({min},{max})"),
+            Constraint::Range { min, max } => write!(f, "range({min},{max})"),
+            Constraint::Regex(regex) => write!(f, "regex({regex})"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,9 +5,11 @@
 //! reads files or knows a server. Start with [`RouteTable`].
 
 mod constraint;
+mod overlaps;
 mod table;
 mod template;
 
 pub use constraint::Constraint;
+pub(in crate::app) use overlaps::note_overlaps;
 pub use table::{RouteMatch, RouteTable};
 pub use template::{ApiParameter, ApiPath, RouteTemplate, RouteTemplateError};

@@ -1,10 +1,12 @@
 //! One route template: read once, matched against paths.
 
 mod api_path;
+mod overlap;
 
 pub use api_path::{ApiParameter, ApiPath};
 
 use super::constraint::Constraint;
+pub(super) use overlap::Overlap;
 
 /// A route template of ASP.NET Core, for example `products/{category:alpha}/{id:int?}`.
 ///

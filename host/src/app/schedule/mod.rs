@@ -58,6 +58,21 @@ impl Schedule {
         }
     }
 
+    /// The first occurrences after `now`, at most so many, as text: in the schedule's own time zone.
+    pub fn next_texts(&self, now: Timestamp, most: usize) -> Vec<String> {
+        let mut at = now;
+        let next = std::iter::from_fn(|| {
+            at = self.next(at, at)?;
+            let time = jiff::Timestamp::from_microsecond(at.0).ok()?;
+            let zone = match &self.form {
+                Form::Cron(_, zone) => zone.clone(),
+                Form::Every(_) => TimeZone::UTC,
+            };
+            Some(time.to_zoned(zone).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string())
+        });
+        next.take(most).collect()
+    }
+
     /// Whether it follows the wall's clock, and so daylight saving time; a period does not.
     pub fn adjusts_for_dst(&self) -> bool {
         matches!(self.form, Form::Cron(..))

@@ -22,11 +22,13 @@ mod when;
 
 use std::{future::Future, process::ExitCode};
 
+pub(super) use args::Format;
 pub(super) use core_tools::Durable;
 pub(super) use entities::Entities;
 pub(super) use failure::{Exit, Failure};
 pub(super) use instances::Instances;
-pub(super) use text::printable;
+pub(super) use output::Output;
+pub(super) use text::{is_unsafe, printable};
 
 use args::Remote;
 use session::Session;

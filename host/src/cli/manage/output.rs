@@ -8,14 +8,14 @@ use super::text;
 
 /// Where results go.
 #[derive(Debug)]
-pub(super) struct Output {
+pub(in crate::cli) struct Output {
     format: Format,
     is_coloured: bool,
 }
 
 /// How a text is shown where colours are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Style {
+pub(in crate::cli) enum Style {
     Plain,
     Dim,
     Good,
@@ -35,14 +35,19 @@ pub(super) fn style_of(status: &str) -> Style {
 
 impl Output {
     /// Colours only on a terminal, and not where `NO_COLOR` is set or the terminal is a dumb one.
-    pub(super) fn new(format: Format) -> Self {
+    pub(in crate::cli) fn new(format: Format) -> Self {
         let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         Self { format, is_coloured: io::stdout().is_terminal() && !is_set("NO_COLOR") && !is_dumb }
     }
 
+    /// Whether results are coloured.
+    pub(in crate::cli) fn is_coloured(&self) -> bool {
+        self.is_coloured
+    }
+
     /// Whether results are for programs.
-    pub(super) fn is_json(&self) -> bool {
+    pub(in crate::cli) fn is_json(&self) -> bool {
         self.format == Format::Json
     }
 
@@ -51,7 +56,7 @@ impl Output {
     /// # Errors
     /// If standard output cannot be written. Where nobody reads any more the process ends at once, with code 0, as other
     /// tools do in a pipe.
-    pub(super) fn write(&self, text: &str) -> Result<(), Failure> {
+    pub(in crate::cli) fn write(&self, text: &str) -> Result<(), Failure> {
         let mut stdout = io::stdout().lock();
         match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
             Ok(()) => Ok(()),
@@ -64,7 +69,7 @@ impl Output {
     ///
     /// # Errors
     /// As [`Output::write`].
-    pub(super) fn line(&self, line: &str) -> Result<(), Failure> {
+    pub(in crate::cli) fn line(&self, line: &str) -> Result<(), Failure> {
         self.write(&format!("{}\n", text::printable(line)))
     }
 
@@ -72,7 +77,7 @@ impl Output {
     ///
     /// # Errors
     /// As [`Output::write`].
-    pub(super) fn json(&self, json: &str) -> Result<(), Failure> {
+    pub(in crate::cli) fn json(&self, json: &str) -> Result<(), Failure> {
         self.write(&format!("{}\n", text::inert_json(json)))
     }
 
@@ -85,7 +90,7 @@ impl Output {
     }
 
     /// A text in its colour, if there are colours.
-    pub(super) fn styled(&self, text: &str, style: Style) -> String {
+    pub(in crate::cli) fn styled(&self, text: &str, style: Style) -> String {
         let code = match style {
             Style::Dim => "2",
             Style::Good => "32",

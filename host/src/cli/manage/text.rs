@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 const SHORT: usize = 100;
 
 /// Control characters, and those that hide, break or reorder what stands around them.
-fn is_unsafe(c: char) -> bool {
+pub(in crate::cli) fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{00ad}' | '\u{061c}' | '\u{180e}' | '\u{200b}' | '\u{200c}' | '\u{200e}' | '\u{200f}'

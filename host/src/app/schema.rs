@@ -1,0 +1,210 @@
+//! JSON Schemas of `host.json` and `function.json`, made of the tables that the readers use.
+//!
+//! Names are in the case that the documentation has; the host takes any.
+
+use serde_json::{Map, Value, json};
+
+use super::function_json::{BINDING_KEYS, BINDING_TYPES, BindingType, FUNCTION_KEYS, FunctionKey, RETRY_KEYS};
+use super::host_json::{HostJson, KEYS, Key, Kind};
+
+const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
+
+/// What a duration looks like: `[d.]hh:mm[:ss[.fffffff]]`, a number of days, or -1.
+const DURATION: &str = r"^(-1|\d{1,9}|(\d{1,9}\.)?\d{1,2}:\d{1,2}(:\d{1,2}(\.\d{1,7})?)?)$";
+
+/// The schema of `host.json`.
+pub fn host_json_schema() -> Value {
+    let defaults = HostJson::default().values();
+    let mut schema = host_section("", &defaults);
+    schema["$schema"] = DRAFT.into();
+    schema["title"] = "host.json of Soloist".into();
+    schema["required"] = json!(["version"]);
+    // An empty file means the defaults, and needs no version.
+    json!({ "$schema": DRAFT, "title": schema["title"], "anyOf": [{ "type": "object", "maxProperties": 0 }, schema] })
+}
+
+fn host_section(path: &str, defaults: &[(&'static Key, String)]) -> Value {
+    let keys = KEYS.iter().filter(|key| !key.path.is_empty() && key.is_in(path));
+    let properties: Map<String, Value> = keys.map(|key| (key.name().to_owned(), host_value(key, defaults))).collect();
+    // Azure has more extensions than this host knows the names of.
+    json!({ "type": "object", "properties": properties, "additionalProperties": path == "extensions" })
+}
+
+fn host_value(key: &Key, defaults: &[(&'static Key, String)]) -> Value {
+    if key.kind == Kind::Section {
+        return host_section(key.path, defaults);
+    }
+    let mut value = of_kind(key.kind);
+    value["description"] = match key.kind {
+        Kind::NotApplicable => format!("has no effect here: {}", key.meaning).into(),
+        _ => key.meaning.into(),
+    };
+    let default = defaults.iter().find(|(own, _)| own.path == key.path && own.default.is_none());
+    if let Some(default) = default.and_then(|(_, text)| serde_json::from_str(text).ok())
+        && !matches!(default, Value::Null)
+    {
+        value["default"] = default;
+    }
+    value
+}
+
+/// What a value of a kind looks like.
+fn of_kind(kind: Kind) -> Value {
+    match kind {
+        Kind::Section => json!({ "type": "object" }),
+        Kind::NotApplicable => json!({}),
+        Kind::Text => json!({ "type": "string" }),
+        Kind::Pattern(pattern) => json!({ "type": "string", "pattern": pattern }),
+        Kind::OneOf(texts) => json!({ "type": "string", "enum": texts }),
+        Kind::Bool => json!({ "type": "boolean" }),
+        Kind::Number(min, max) => json!({ "type": "integer", "minimum": min, "maximum": max }),
+        Kind::Positive => json!({ "type": "integer", "minimum": 1 }),
+        Kind::Limit => json!({ "type": "integer", "anyOf": [{ "const": -1 }, { "minimum": 1 }] }),
+        Kind::Duration => json!({ "type": "string", "pattern": DURATION }),
+        Kind::Span => json!({ "type": "string", "pattern": DURATION }),
+        Kind::Texts => json!({ "type": "array", "items": { "type": "string" } }),
+        Kind::TextMap => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
+    }
+}
+
+/// The schema of `function.json`.
+pub fn function_json_schema() -> Value {
+    let mut properties = properties_of(&[FUNCTION_KEYS]);
+    let bindings: Vec<Value> = BINDING_TYPES.iter().map(binding).collect();
+    properties["bindings"] = json!({ "type": "array", "minItems": 1, "items": { "anyOf": bindings } });
+    properties["retry"] = json!({
+        "type": "object",
+        "properties": properties_of(&[RETRY_KEYS]),
+        "required": ["strategy", "maxRetryCount"],
+        "additionalProperties": false,
+    });
+    properties["retry"]["properties"]["maxRetryCount"] = json!({ "type": "integer", "minimum": -1 });
+    properties["disabled"] = json!({ "type": ["boolean", "string"] });
+    for key in FUNCTION_KEYS {
+        properties[key.name]["description"] = key.meaning.into();
+    }
+    json!({
+        "$schema": DRAFT,
+        "title": "function.json of Soloist",
+        "type": "object",
+        "properties": properties,
+        "required": ["bindings"],
+        "additionalProperties": false,
+    })
+}
+
+fn properties_of(tables: &[&[FunctionKey]]) -> Value {
+    let property = |key: &FunctionKey| {
+        let mut value = of_kind(key.kind);
+        value["description"] = key.meaning.into();
+        (key.name.to_owned(), value)
+    };
+    Value::Object(tables.iter().copied().flatten().map(property).collect())
+}
+
+fn binding(kind: &BindingType) -> Value {
+    let mut properties = properties_of(&[BINDING_KEYS, kind.keys]);
+    properties["type"] = json!({ "enum": kind.names, "description": kind.meaning });
+    properties["direction"] = json!({ "enum": [kind.direction] });
+    let mut required = vec!["type", "name"];
+    if kind.direction == "out" {
+        required.push("direction");
+    }
+    if kind.keys.iter().any(|key| key.name == "schedule") {
+        required.push("schedule");
+    }
+    json!({
+        "type": "object",
+        "description": kind.meaning,
+        "properties": properties,
+        "required": required,
+        "additionalProperties": false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::{Path, PathBuf};
+
+    fn validate(schema: &Value, text: &str) -> Result<(), String> {
+        let plain = super::super::json::Document::parse(
+            Path::new("f"),
+            text.as_bytes().to_vec(),
+            crate::app::Code::HostJsonSyntax,
+        );
+        let plain = plain.expect("is JSON").into_root().map_or("{}".to_owned(), |root| root.to_json());
+        let mut schemas = boon::Schemas::new();
+        let mut compiler = boon::Compiler::new();
+        compiler.add_resource("schema.json", schema.clone()).expect("is a schema");
+        let index = compiler.compile("schema.json", &mut schemas).unwrap_or_else(|error| panic!("{error:#}"));
+        let value = serde_json::from_str(&plain).expect("is plain JSON");
+        schemas.validate(&value, index).map_err(|error| format!("{error:#}"))
+    }
+
+    /// The files of that name in the repository's apps.
+    fn files(name: &str) -> Vec<PathBuf> {
+        let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the repository");
+        let apps = ["functions", "tests/app"].map(|app| repository.join(app));
+        let folders =
+            apps.iter().flat_map(|app| std::fs::read_dir(app).expect("is there")).map(|entry| entry.unwrap().path());
+        apps.iter().cloned().chain(folders).map(|folder| folder.join(name)).filter(|file| file.is_file()).collect()
+    }
+
+    #[test]
+    fn the_files_of_the_sample_app_and_of_the_tests_are_valid() {
+        let (host, function) = (host_json_schema(), function_json_schema());
+        assert!(files("host.json").len() >= 2 && files("function.json").len() > 40);
+        for (schema, name) in [(&host, "host.json"), (&function, "function.json")] {
+            for file in files(name) {
+                let text = std::fs::read_to_string(&file).unwrap();
+                validate(schema, &text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_readers_refuse_the_schemas_refuse() {
+        let host = host_json_schema();
+        let soloist = |text: &str| format!(r#"{{ "version": "2.0", "extensions": {{ "soloist": {{ {text} }} }} }}"#);
+        assert_eq!(validate(&host, &soloist(r#""jsonDepth": 128, "allowedHosts": ["a"]"#)), Ok(()));
+        for text in [r#""jsonDepth": 129"#, r#""jsonDepht": 1"#, r#""allowedHosts": "a""#, r#""azureStatusCodes": 1"#] {
+            assert!(validate(&host, &soloist(text)).is_err(), "{text}");
+        }
+        assert!(validate(&host, r#"{ "functionTimeout": "00:01:00" }"#).is_err(), "no version");
+        assert_eq!(validate(&host, "{}"), Ok(()));
+        let function = function_json_schema();
+        let binding = |text: &str| validate(&function, &format!(r#"{{ "bindings": [ {{ {text} }} ] }}"#));
+        assert_eq!(binding(r#""type": "timerTrigger", "name": "t", "schedule": "0 * * * *""#), Ok(()));
+        for text in [
+            r#""type": "timerTrigger", "name": "t""#,
+            r#""type": "queueTrigger", "name": "t""#,
+            r#""type": "httpTrigger", "name": "1""#,
+            r#""type": "http", "name": "res", "direction": "in""#,
+            r#""type": "httpTrigger", "name": "req", "authlevel": "anonymous""#,
+        ] {
+            assert!(binding(text).is_err(), "{text}");
+        }
+        assert!(validate(&function, r#"{ "bindings": [] }"#).is_err());
+    }
+
+    #[test]
+    fn the_schemas_know_every_key_that_the_readers_know() {
+        let host = host_json_schema();
+        let host = &host["anyOf"][1];
+        for key in KEYS {
+            let found = key.path.split('.').try_fold(host, |at, name| at["properties"].get(name));
+            assert!(found.is_some(), "{}", key.path);
+        }
+        let function = function_json_schema();
+        for key in FUNCTION_KEYS {
+            assert!(function["properties"].get(key.name).is_some(), "{}", key.name);
+        }
+        let bindings = function["properties"]["bindings"]["items"]["anyOf"].as_array().unwrap();
+        for (kind, schema) in BINDING_TYPES.iter().zip(bindings) {
+            for key in BINDING_KEYS.iter().chain(kind.keys) {
+                assert!(schema["properties"].get(key.name).is_some(), "{:?} {}", kind.names, key.name);
+            }
+        }
+    }
+}
