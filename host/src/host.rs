@@ -35,9 +35,10 @@ use crate::{
         Serving, Tls, TlsFiles,
     },
     storage::{Storage, StorageError, memory::Memory, sqlite::Sqlite},
+    telemetry,
     wasm::{
         AppSettingTokens, AppSettings, HttpCall, HttpCallError, HttpRequest, HttpStreamCall, ManagementUrlsFor,
-        TokenProviders, Wasm, WasmConfig,
+        StarterJson, TokenProviders, Wasm, WasmConfig,
     },
 };
 use deploy::Deployed;
@@ -127,6 +128,7 @@ impl DataFolder {
         }
         lock.set_len(0)?;
         write!(lock, "{}", std::process::id())?;
+        make_private(path)?;
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
@@ -176,6 +178,36 @@ impl DataFolder {
         }
         Ok(())
     }
+}
+
+/// What a host keeps is its owner's alone, whoever made the folder and with which rights: payloads and histories are in it.
+fn make_private(data: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let database = ["", "-wal", "-shm"].map(|end| format!("{DATABASE}{end}"));
+    let others = [flight::FLIGHT, flight::BOOK].map(str::to_owned);
+    for file in database.into_iter().chain(others).map(|name| data.join(name)) {
+        let Ok(found) = fs::symlink_metadata(&file) else { continue };
+        if !found.is_file() {
+            anyhow::bail!(
+                "{} is no plain file; give this host a data folder of its own with --data DIR",
+                file.display()
+            );
+        }
+        if found.permissions().mode() & 0o077 != 0 {
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600))
+                .with_context(|| format!("making {} private; it must be this user's", file.display()))?;
+            warn!(file = %file.display(), "other users could read what is stored: it is private again");
+        }
+    }
+    let mode = fs::metadata(data)?.permissions().mode();
+    if mode & 0o022 != 0 {
+        // Not refused: volumes of containers are like that, and nobody else is there.
+        warn!(
+            folder = %data.display(),
+            "other users can write to the data folder, and so put their keys in the place of this host's: chmod go-w it"
+        );
+    }
+    Ok(())
 }
 
 /// What `start` shows of a function that is served.
@@ -241,8 +273,7 @@ impl Host {
             flight::install(&recorder).context("handling the signals that end a process")?;
         }
         let server_options = ServerOptions { tls: tls.clone(), ..server_options(&app) };
-        let template_key = keys.as_ref().map(|keys| keys.template_key());
-        let starter = server_options.starter_json(server.local_addr(), template_key.as_ref());
+        let starter = starter_json(&server_options, server.local_addr(), keys.clone());
         let settings: AppSettings = app.settings.values().into_iter().collect();
         let wasm = Wasm::new(wasm_config(&app, &settings, data.as_ref(), &storage, &recorder, starter))?;
         info!(
@@ -389,13 +420,30 @@ fn wanted_keys(functions: &[Function]) -> Vec<KeyId> {
     [KeyId::master(), KeyId::default_of(Scope::Host), KeyId::durable_task()].into_iter().chain(own).collect()
 }
 
+/// The starter JSON that functions are handed, with the key of the moment. They may print it: what is secret in it is concealed
+/// from the log.
+fn starter_json(options: &ServerOptions, local: SocketAddr, keys: Option<Arc<Keys>>) -> StarterJson {
+    telemetry::conceal_digits_after(server::LINK_PREFIX);
+    if let Some(secret) = &options.rpc_secret {
+        telemetry::conceal(secret.reveal());
+    }
+    let options = options.clone();
+    Arc::new(move || {
+        let key = keys.as_ref().map(|keys| keys.template_key());
+        if let Some(key) = &key {
+            telemetry::conceal(key.reveal());
+        }
+        options.starter_json(local, key.as_ref())
+    })
+}
+
 fn wasm_config(
     app: &App,
     settings: &AppSettings,
     data: Option<&DataFolder>,
     storage: &Arc<dyn Storage>,
     recorder: &Arc<Recorder>,
-    starter: String,
+    starter: StarterJson,
 ) -> WasmConfig {
     let soloist = &app.host_json.soloist;
     let durable = &app.host_json.durable_task;

@@ -2,11 +2,14 @@
 //!
 //! Messages are constant, data is in fields. Guests and requests choose some of that data, so every control character in a
 //! line is escaped: nobody outside writes a second line, moves a cursor or colours a terminal. Lines go to standard error.
+//!
+//! The host itself logs no secret. But functions are handed some, and may print what they have: those are [concealed](conceal).
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::str::FromStr;
+use std::sync::{OnceLock, PoisonError, RwLock};
 
 use tracing_subscriber::filter::{EnvFilter, LevelFilter, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
@@ -119,6 +122,70 @@ where
     }
 }
 
+/// What stands in the log for a concealed text.
+pub const CONCEALED: &str = "(concealed)";
+
+/// Texts that no line shows.
+static SECRETS: RwLock<Vec<String>> = RwLock::new(Vec::new());
+/// How many of them are remembered: the youngest.
+const SECRETS_MAX: usize = 64;
+/// The shortest text that is concealed: shorter ones occur by chance.
+const SECRET_BYTES_MIN: usize = 16;
+
+/// From now on no line of this process's log shows this text, whoever writes it: [`CONCEALED`] stands in its place. Of a text
+/// in pieces, or written in another way, the log cannot know.
+pub fn conceal(secret: &str) {
+    let mut secrets = SECRETS.write().unwrap_or_else(PoisonError::into_inner);
+    if secret.len() < SECRET_BYTES_MIN || secrets.iter().any(|known| known == secret) {
+        return;
+    }
+    if secrets.len() == SECRETS_MAX {
+        secrets.remove(0);
+    }
+    secrets.push(secret.to_owned());
+}
+
+/// What signatures begin with.
+static SIGNED: OnceLock<&'static str> = OnceLock::new();
+
+/// From now on no line shows hexadecimal digits, if they are many, after this prefix: there are too many signatures to name each.
+pub fn conceal_digits_after(prefix: &'static str) {
+    // The first one stays: there is one kind.
+    let _ = SIGNED.set(prefix);
+}
+
+/// A line without the secrets in it.
+fn concealed(line: &str) -> Cow<'_, str> {
+    let mut line = without_signatures(line);
+    for secret in &*SECRETS.read().unwrap_or_else(PoisonError::into_inner) {
+        if line.contains(secret.as_str()) {
+            line = line.replace(secret.as_str(), CONCEALED).into();
+        }
+    }
+    line
+}
+
+fn without_signatures(line: &str) -> Cow<'_, str> {
+    let Some(prefix) = SIGNED.get() else { return Cow::Borrowed(line) };
+    let mut rest = line;
+    let mut clean = String::new();
+    while let Some(at) = rest.find(prefix) {
+        let signature = &rest[at + prefix.len()..];
+        let digits = signature.bytes().take_while(u8::is_ascii_hexdigit).count();
+        let keep = if digits >= SECRET_BYTES_MIN { at } else { at + prefix.len() + digits };
+        clean.push_str(&rest[..keep]);
+        if digits >= SECRET_BYTES_MIN {
+            clean.push_str(CONCEALED);
+        }
+        rest = &signature[digits..];
+    }
+    if clean.is_empty() && rest.len() == line.len() {
+        return Cow::Borrowed(line);
+    }
+    clean.push_str(rest);
+    clean.into()
+}
+
 /// Standard error, line by line.
 #[derive(Clone, Copy, Debug)]
 struct StandardError;
@@ -153,10 +220,11 @@ impl<W: Write> Write for CleanLine<W> {
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         let text = String::from_utf8_lossy(bytes);
         let line = text.strip_suffix('\n').unwrap_or(&text);
-        if !line.contains(is_unsafe) {
+        let shown = concealed(line);
+        if !shown.contains(is_unsafe) && matches!(shown, Cow::Borrowed(_)) {
             return self.0.write_all(bytes);
         }
-        let mut clean = escaped(line);
+        let mut clean = escaped(&shown);
         clean.push('\n');
         self.0.write_all(clean.as_bytes())
     }
@@ -227,6 +295,33 @@ mod tests {
         assert!(!text.trim_end_matches('\n').contains(is_unsafe), "{text:?}");
         assert!(text.contains("guest says") && text.contains("forged") && text.ends_with('\n'));
         assert_eq!(escaped(EVIL), CLEAN);
+    }
+
+    #[test]
+    fn a_secret_is_not_shown_whoever_writes_it() {
+        let (secret, gone) = ("0123456789abcdef-a-secret", "another-secret-0123456789");
+        conceal_digits_after("s1-");
+        conceal(secret);
+        conceal(secret);
+        conceal(gone);
+        conceal("short");
+        let signature = format!("s1-{}", "0a".repeat(48));
+        let line = format!("a {secret}{secret} short {signature}&b=1 s1-xyz s1-0a {gone} {}", signature.to_uppercase());
+        for format in [LogFormat::Text, LogFormat::Json] {
+            let text = logged(format, "info", || tracing::info!(text = %line, "guest says"));
+            let hidden = format!("a {CONCEALED}{CONCEALED} short {CONCEALED}&b=1 s1-xyz s1-0a {CONCEALED} S1-0A");
+            assert!(text.contains(&hidden), "{text}");
+            assert_eq!(text.lines().count(), 1, "{text}");
+            let span = logged(format, "info", || {
+                let _span = tracing::info_span!("call", secret).entered();
+                tracing::info!("in a span");
+            });
+            assert!(span.contains(CONCEALED) && !span.contains(secret), "{span}");
+        }
+        for number in 0..SECRETS_MAX {
+            conceal(&format!("0123456789abcdef-{number}"));
+        }
+        assert_eq!(SECRETS.read().unwrap().len(), SECRETS_MAX, "they are bounded");
     }
 
     #[test]

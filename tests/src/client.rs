@@ -15,6 +15,7 @@ const DEADLINE: Duration = Duration::from_secs(240);
 #[derive(Clone, Debug)]
 pub struct Client {
     base: String,
+    key: Option<String>,
     http: legacy::Client<legacy::connect::HttpConnector, Full<Bytes>>,
 }
 
@@ -56,7 +57,13 @@ impl Client {
     /// A client of the host at this URL.
     pub fn new(base: &str) -> Self {
         let http = legacy::Client::builder(TokioExecutor::new()).build_http();
-        Self { base: base.to_owned(), http }
+        Self { base: base.to_owned(), key: None, http }
+    }
+
+    /// Sends this key with every request.
+    #[must_use]
+    pub fn with_key(self, key: &str) -> Self {
+        Self { key: Some(key.to_owned()), ..self }
     }
 
     /// Sends a request. `target` is a path with query, or a whole URL.
@@ -72,6 +79,9 @@ impl Client {
     ) -> io::Result<Reply> {
         let url = if target.starts_with('/') { format!("{}{target}", self.base) } else { target.to_owned() };
         let mut request = Request::builder().method(method).uri(url);
+        if let Some(key) = &self.key {
+            request = request.header("x-functions-key", key);
+        }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

@@ -31,6 +31,8 @@ pub struct HostBuilder {
     keys: bool,
     watches: bool,
     builds: bool,
+    holds_key: bool,
+    ready_file: Option<PathBuf>,
 }
 
 impl HostBuilder {
@@ -90,10 +92,24 @@ impl HostBuilder {
         self
     }
 
+    /// Asks callers for keys, and sends the master key with every request of this value's.
+    #[must_use]
+    pub fn with_keys_of_its_caller(mut self) -> Self {
+        (self.keys, self.holds_key) = (true, true);
+        self
+    }
+
     /// Keeps no guest resident: every turn replays.
     #[must_use]
     pub fn without_residents(self) -> Self {
         self.set("extensions.soloist.residentBytes", "0")
+    }
+
+    /// Has the host write its ready file here.
+    #[must_use]
+    pub fn ready_file(mut self, file: &Path) -> Self {
+        self.ready_file = Some(file.to_owned());
+        self
     }
 
     /// Adds an argument.
@@ -144,7 +160,7 @@ impl HostBuilder {
             .args(["--port", &self.port.to_string(), "--data"])
             .arg(data)
             .arg("--ready-file")
-            .arg(ready_file)
+            .arg(self.ready_file.as_deref().unwrap_or(ready_file))
             .args(&self.arguments)
             .stdin(Stdio::null());
         // A slow machine may need long for all that a test asks at once: that is no reason to refuse any of it.
@@ -197,6 +213,8 @@ impl Host {
             keys: false,
             watches: false,
             builds: false,
+            holds_key: false,
+            ready_file: None,
         }
     }
 
@@ -220,7 +238,7 @@ impl Host {
 
     async fn wait_until_ready(&mut self) {
         let deadline = Instant::now() + PATIENCE;
-        let ready = self.file("ready");
+        let ready = self.ready();
         let url = loop {
             if let Ok(url) = fs::read_to_string(&ready) {
                 break url;
@@ -232,6 +250,13 @@ impl Host {
             tokio::time::sleep(Duration::from_millis(5)).await;
         };
         self.client = Client::new(url.trim());
+        if self.builder.holds_key {
+            self.client = self.client.clone().with_key(&self.key("master _master"));
+        }
+    }
+
+    fn ready(&self) -> PathBuf {
+        self.builder.ready_file.clone().unwrap_or_else(|| self.file("ready"))
     }
 
     fn file(&self, what: &str) -> PathBuf {
@@ -248,7 +273,7 @@ impl Host {
     /// # Panics
     /// If the ready file is gone.
     pub fn address(&self) -> String {
-        let url = fs::read_to_string(self.file("ready")).expect("the host is ready");
+        let url = fs::read_to_string(self.ready()).expect("the host is ready");
         url.trim().split_once("://").expect("a URL").1.to_owned()
     }
 
@@ -304,6 +329,15 @@ impl Host {
         let shown = fs::read_to_string(self.folder.path().join("out-0")).expect("the output is a file");
         let line = shown.lines().find_map(|line| line.strip_prefix("  ")?.strip_prefix(title)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("no key {title} in:\n{shown}")).trim().to_owned()
+    }
+
+    /// What tells the commands of this host: its URL and, if it asks for keys, the one for the management API.
+    pub fn variables(&self) -> Vec<(&'static str, String)> {
+        let mut variables = vec![("SOLOIST_URL", format!("http://{}", self.address()))];
+        if self.builder.keys {
+            variables.push(("SOLOIST_KEY", self.key("system durabletask_extension")));
+        }
+        variables
     }
 
     /// Its data folder.

@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     fs,
+    io::{self, Write as _},
     net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -180,7 +181,7 @@ impl Start {
         if let Some(file) = &self.ready_file {
             // Beside it and renamed: whoever waits for the file never reads half of it.
             let aside = file.with_extension("tmp");
-            fs::write(&aside, format!("{url}\n"))
+            write_anew(&aside, &format!("{url}\n"))
                 .and_then(|()| fs::rename(&aside, file))
                 .with_context(|| format!("writing the ready file {}", file.display()))?;
         }
@@ -203,6 +204,15 @@ async fn reload_on_hangup(host: &Host) {
         None => {}
     }
     std::future::pending().await
+}
+
+/// Writes a file of its own: what is there is removed, and a link that somebody put there is not followed.
+fn write_anew(path: &Path, text: &str) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    fs::OpenOptions::new().write(true).create_new(true).open(path)?.write_all(text.as_bytes())
 }
 
 /// Lets the C library's allocator have two arenas. Its default is eight per core, each of which keeps what it was given: with

@@ -13,6 +13,7 @@ mod book;
 mod fatal;
 mod recorder;
 
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::{
     fs,
     io::{self, Write as _},
@@ -75,7 +76,7 @@ fn last_end(path: &Path) -> Result<Option<EndOfFlight>, RecordingError> {
 
 /// Begins a recording whose file stays empty until the process ends by a signal.
 fn begin(path: &Path) -> io::Result<Arc<Recorder>> {
-    let file = fs::OpenOptions::new().create(true).write(true).truncate(true).open(path)?;
+    let file = fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(path)?;
     Ok(Arc::new(Recorder::on(file)))
 }
 
@@ -97,7 +98,7 @@ fn tell(end: &EndOfFlight) {
 /// Writes a file in one piece: what is there afterwards is the old one or the new one, durably.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let aside = path.with_extension("new");
-    let mut file = fs::File::create(&aside)?;
+    let mut file = fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&aside)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&aside, path)?;

@@ -58,6 +58,7 @@ pub use functions::{
     FunctionErrors, FunctionInError, FunctionMatch, FunctionRoutes, HttpCallError, HttpFunctions, HttpInvocation,
     HttpReply, HttpStream,
 };
+pub use keys::LINK_PREFIX;
 pub use links::{InstanceUrls, MANAGEMENT_PATH, ManagementUrls, Origin};
 pub use management::{DurableClient, history_events};
 pub use port_holder::PortHolder;

@@ -19,6 +19,11 @@ impl RpcSecret {
         Self(secret.into())
     }
 
+    /// The digits, for who keeps them out of the log.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
     /// The URL of the API for a client that reaches this host by this way. Ends with `/`: clients append to it.
     pub(super) fn base_url(&self, reception: Reception) -> String {
         format!("{}{BASE}{}{END}/", Origin::of_reception(reception), self.0)
@@ -47,9 +52,12 @@ impl fmt::Debug for RpcSecret {
     }
 }
 
-/// A path as the log may have it: without the secret.
+/// A path as the log may have it: without the secret, however the rest of it is written.
 pub(super) fn shown(path: &str) -> &str {
-    if path.starts_with(BASE) { BASE } else { path }
+    let plain = path.trim_start_matches('/').as_bytes();
+    let base = &BASE.as_bytes()[1..];
+    let is_below = plain.get(..base.len()).is_some_and(|head| head.eq_ignore_ascii_case(base));
+    if is_below { BASE } else { path }
 }
 
 #[cfg(test)]
@@ -79,6 +87,9 @@ mod tests {
         }
         assert_eq!(format!("{secret:?}"), "RpcSecret(…)");
         assert_eq!(shown("/runtime/rpc/0a1b/durabletask/"), "/runtime/rpc/");
+        for path in ["/RUNTIME/Rpc/0a1b/durabletask/", "//runtime/rpc/0a1b", "runtime/rpc/0a1b"] {
+            assert_eq!(shown(path), "/runtime/rpc/", "{path}");
+        }
         assert_eq!(shown("/runtime/webhooks"), "/runtime/webhooks");
     }
 }

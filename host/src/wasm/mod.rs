@@ -73,6 +73,9 @@ use outbound::{DurableHttp, Outbound};
 /// Finds the bytes of a component that is not deployed any more, in storage.
 pub type ComponentBytes = Arc<dyn Fn(Digest) -> Pin<Box<dyn Future<Output = Option<Arc<[u8]>>> + Send>> + Send + Sync>;
 
+/// Writes the starter JSON as it is now.
+pub type StarterJson = Arc<dyn Fn() -> String + Send + Sync>;
+
 /// Writes a history as the JSON array that durable clients are given.
 pub type HistoryJson = fn(&[Arc<TurnRecord>], HistoryDetail) -> String;
 
@@ -143,8 +146,8 @@ pub struct WasmConfig {
     /// The app's settings: the environment of functions with effects.
     pub settings: AppSettings,
     /// What functions with a `durableClient` binding find in [`DURABLE_CLIENT_VARIABLE`]: the starter JSON, which clients of other
-    /// processes and languages need.
-    pub durable_client: Option<String>,
+    /// processes and languages need. Asked for each guest: keys change.
+    pub durable_client: Option<StarterJson>,
     /// Finds the bytes of components that are not deployed any more.
     pub component_bytes: ComponentBytes,
     /// Writes histories for durable clients; without, they are told that this is not supported.
@@ -285,7 +288,7 @@ struct Shared {
     engine: wasmtime::Engine,
     hub: OnceLock<Arc<Hub>>,
     history_json: Option<HistoryJson>,
-    durable_client: Option<String>,
+    durable_client: Option<StarterJson>,
     outbound: Arc<Outbound>,
     durable_http: DurableHttp,
 }

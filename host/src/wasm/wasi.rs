@@ -103,7 +103,7 @@ impl WasiView for GuestState {
             match role {
                 Role::Effects { settings, client, .. } => {
                     if let (Some(_), Some(starter)) = (client, &shared.durable_client) {
-                        builder.env(DURABLE_CLIENT_VARIABLE, starter);
+                        builder.env(DURABLE_CLIENT_VARIABLE, starter());
                     }
                     builder.envs(settings)
                 }

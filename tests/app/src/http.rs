@@ -70,6 +70,15 @@ pub fn http_client(req: HttpRequest, client: DurableClient) -> HttpResult {
         "starter" => {
             std::env::var("SOLOIST_DURABLE_CLIENT").ok().map_or(Ok(json!(null)), |json| serde_json::from_str(&json))?
         }
+        // A function that prints what it was handed, in each way that there is, and then panics with it.
+        "tells" => {
+            let starter = std::env::var("SOLOIST_DURABLE_CLIENT").unwrap_or_default();
+            let links = client.management_urls(id)?.terminate_post_uri;
+            println!("stdout {starter} {links}");
+            eprintln!("stderr {starter} {links}");
+            log::warn(&format!("log {starter} {links}"));
+            panic!("panic {starter} {links}");
+        }
         "terminateWithChildren" => json!(client.terminate_with_children(id, "by a function")?),
         "suspend" => json!(client.suspend(id, "by a function")?),
         "resume" => json!(client.resume(id, "by a function")?),

@@ -11,6 +11,15 @@ const byWebhook = !starter.rpcBaseUrl;
 const packageName = `durable-functions-${major}`;
 const df = require(path.resolve("node_modules", packageName));
 const origin = new URL(starter.baseUrl).origin;
+// The methods that were called: those that a test names.
+const called = new Set();
+const noted = (client) => new Proxy(client, {
+    get(target, name) {
+        called.add(name);
+        const value = target[name];
+        return typeof value === "function" ? value.bind(target) : value;
+    },
+});
 const MANAGED = ["statusQueryGetUri", "sendEventPostUri", "terminatePostUri", "rewindPostUri", "purgeHistoryDeleteUri",
     "restartPostUri", "suspendPostUri", "resumePostUri"];
 
@@ -19,7 +28,7 @@ function adapt() {
     if (major === 3) {
         const input = { type: "durableClient", name: "client" };
         const context = { options: { extraInputs: [input] }, extraInputs: new Map([[input, starter]]) };
-        const client = df.getClient(context);
+        const client = noted(df.getClient(context));
         return {
             client,
             start: (name, instanceId, input) => client.startNew(name, { instanceId, input }),
@@ -34,7 +43,7 @@ function adapt() {
                     request, id, { timeoutInMilliseconds, retryIntervalInMilliseconds }),
         };
     }
-    const client = df.getClient({ bindings: { starter } });
+    const client = noted(df.getClient({ bindings: { starter } }));
     return {
         client,
         start: (name, id, input) => client.startNew(name, id, input),
@@ -310,6 +319,19 @@ const tests = {
             assert.equal((await client.purgeInstanceHistory(sent)).instancesDeleted, 1);
         }
     },
+};
+
+tests["has no method that was not called"] = () => {
+    // Those that the source calls private.
+    const own = ["constructor", "createGenericError", "createHttpResponse", "extractUniqueWebhookOrigins",
+        "extractWebhookOrigins", "getClientResponseLinks",
+        "getDistributedTracingHeaders", "getStatusInternal", "hasValidRequestUrl"];
+    const methods = new Set();
+    for (let proto = Object.getPrototypeOf(client); proto !== Object.prototype; proto = Object.getPrototypeOf(proto)) {
+        Object.getOwnPropertyNames(proto).filter((name) => !own.includes(name)).forEach((name) => methods.add(name));
+    }
+    const missed = [...methods].filter((name) => !called.has(name));
+    assert.ok(methods.size >= 13 && missed.length === 0, `of ${methods.size}: ${missed}`);
 };
 
 async function main() {

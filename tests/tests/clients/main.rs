@@ -10,7 +10,7 @@ mod openapi;
 use std::{path::PathBuf, process::Stdio, time::Duration};
 
 use install::{Toolbox, install};
-use soloist_tests::{Host, HostBuilder};
+use soloist_tests::Host;
 use tokio::{io::AsyncWriteExt as _, process::Command};
 
 /// How long one client may take over all of its methods.
@@ -25,24 +25,51 @@ enum Mode {
     Webhook,
 }
 
+/// Whom the host lets in.
+#[derive(Clone, Copy, PartialEq)]
+enum Door {
+    /// It asks nobody for a key.
+    Open,
+    /// It asks for keys: the starter JSON is got with the system key, and what is in it opens the rest.
+    Keys,
+}
+
+impl Door {
+    async fn host(self) -> Host {
+        match self {
+            Self::Open => Host::start_default().await,
+            Self::Keys => Host::builder().with_keys().start().await,
+        }
+    }
+}
+
 /// The starter JSON, as a client outside of the host gets it.
-async fn starter(host: &Host, mode: Mode) -> String {
-    let query = match mode {
-        Mode::Rpc => "",
-        Mode::Webhook => "?rpc=false",
+async fn starter(host: &Host, door: Door, mode: Mode) -> String {
+    let target = match mode {
+        Mode::Rpc => "/admin/host/durableClient",
+        Mode::Webhook => "/admin/host/durableClient?rpc=false",
     };
-    let reply = host.get(&format!("/admin/host/durableClient{query}")).await;
+    let reply = match door {
+        Door::Open => host.get(target).await,
+        Door::Keys => {
+            assert_eq!(host.get(target).await.status, 401, "without a key");
+            let key = host.key("system durabletask_extension");
+            host.send("GET", target, &[("x-functions-key", &key)], "").await
+        }
+    };
     assert_eq!(reply.status, 200, "{reply:?}");
-    reply.text().to_owned()
+    let text = reply.text().to_owned();
+    assert_eq!(text.contains("code="), door == Door::Keys, "{text}");
+    text
 }
 
 /// Runs a client's script with the starter JSON as its standard input; it checks for itself.
-async fn drive(host: &Host, mode: Mode, mut script: Command) {
+async fn drive(host: &Host, door: Door, mode: Mode, mut script: Command) {
     script.env("WEBSITE_HOSTNAME", host.address());
     script.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut child = script.spawn().expect("the client is started");
     let mut input = child.stdin.take().expect("it is piped");
-    input.write_all(starter(host, mode).await.as_bytes()).await.expect("the client reads its input");
+    input.write_all(starter(host, door, mode).await.as_bytes()).await.expect("the client reads its input");
     drop(input);
     let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
     let output = output.expect("the client ends in time").expect("its output is read");
@@ -55,49 +82,88 @@ fn source(file: &str) -> PathBuf {
     soloist_tests::artifacts::repository().join("tests/clients").join(file)
 }
 
-async fn javascript(host: HostBuilder, generation: u32, mode: Mode) {
+async fn javascript(generation: u32, mode: Mode, door: Door) {
     let Some(folder) = install(Toolbox::JavaScript).await else { return };
-    let host = host.start().await;
+    let host = door.host().await;
     let mut script = Command::new("node");
     script.arg(source("javascript/client.js")).arg(generation.to_string()).current_dir(folder);
-    drive(&host, mode, script).await;
+    drive(&host, door, mode, script).await;
+}
+
+async fn python(door: Door) {
+    let Some(folder) = install(Toolbox::Python).await else { return };
+    let host = door.host().await;
+    let mut script = Command::new(folder.join("bin/python"));
+    script.arg(source("python/client.py")).current_dir(folder);
+    drive(&host, door, Mode::Rpc, script).await;
 }
 
 #[tokio::test]
 async fn python_1_7_by_rpc() {
-    let Some(folder) = install(Toolbox::Python).await else { return };
-    let host = Host::start_default().await;
-    let mut script = Command::new(folder.join("bin/python"));
-    script.arg(source("python/client.py")).current_dir(folder);
-    drive(&host, Mode::Rpc, script).await;
+    python(Door::Open).await;
+}
+
+#[tokio::test]
+async fn python_1_7_by_rpc_with_keys() {
+    python(Door::Keys).await;
 }
 
 #[tokio::test]
 async fn javascript_1_5_by_rpc() {
-    javascript(Host::builder(), 1, Mode::Rpc).await;
+    javascript(1, Mode::Rpc, Door::Open).await;
+}
+
+#[tokio::test]
+async fn javascript_1_5_by_rpc_with_keys() {
+    javascript(1, Mode::Rpc, Door::Keys).await;
 }
 
 #[tokio::test]
 async fn javascript_1_5_by_webhook() {
-    javascript(Host::builder(), 1, Mode::Webhook).await;
+    javascript(1, Mode::Webhook, Door::Open).await;
+}
+
+#[tokio::test]
+async fn javascript_1_5_by_webhook_with_keys() {
+    javascript(1, Mode::Webhook, Door::Keys).await;
 }
 
 #[tokio::test]
 async fn javascript_2_1_by_rpc() {
-    javascript(Host::builder(), 2, Mode::Rpc).await;
+    javascript(2, Mode::Rpc, Door::Open).await;
+}
+
+#[tokio::test]
+async fn javascript_2_1_by_rpc_with_keys() {
+    javascript(2, Mode::Rpc, Door::Keys).await;
 }
 
 #[tokio::test]
 async fn javascript_2_1_by_webhook() {
-    javascript(Host::builder(), 2, Mode::Webhook).await;
+    javascript(2, Mode::Webhook, Door::Open).await;
+}
+
+#[tokio::test]
+async fn javascript_2_1_by_webhook_with_keys() {
+    javascript(2, Mode::Webhook, Door::Keys).await;
 }
 
 #[tokio::test]
 async fn javascript_3_5_by_rpc() {
-    javascript(Host::builder(), 3, Mode::Rpc).await;
+    javascript(3, Mode::Rpc, Door::Open).await;
+}
+
+#[tokio::test]
+async fn javascript_3_5_by_rpc_with_keys() {
+    javascript(3, Mode::Rpc, Door::Keys).await;
 }
 
 #[tokio::test]
 async fn javascript_3_5_by_webhook() {
-    javascript(Host::builder(), 3, Mode::Webhook).await;
+    javascript(3, Mode::Webhook, Door::Open).await;
+}
+
+#[tokio::test]
+async fn javascript_3_5_by_webhook_with_keys() {
+    javascript(3, Mode::Webhook, Door::Keys).await;
 }

@@ -1,7 +1,7 @@
 //! What the tests of the commands share: running one against a host, and reading what it says.
 
 use std::{
-    ffi::CStr,
+    ffi::{CStr, OsStr},
     fs::File,
     io::{Read as _, Write as _},
     os::{
@@ -47,12 +47,12 @@ impl Said {
 }
 
 /// Runs a command with these arguments, an input and variables, and nothing of the caller's environment that it would read.
-pub(crate) fn soloist(arguments: &[&str], input: Option<&str>, variables: &[(&str, &str)]) -> Said {
+pub(crate) fn soloist(arguments: &[&str], input: Option<&str>, variables: &[(&str, impl AsRef<OsStr>)]) -> Said {
     let mut command = Command::new(artifacts::soloist());
-    for own in ["SOLOIST_URL", "SOLOIST_KEY", "SOLOIST_KEY_FILE"] {
+    for own in ["SOLOIST_URL", "SOLOIST_KEY", "SOLOIST_KEY_FILE", "SOLOIST_CA_FILE"] {
         command.env_remove(own);
     }
-    command.args(arguments).envs(variables.iter().copied());
+    command.args(arguments).envs(variables.iter().map(|(name, value)| (name, value)));
     let stdin = if input.is_some() { Stdio::piped() } else { Stdio::null() };
     let mut child = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     if let Some(input) = input {
@@ -67,9 +67,8 @@ pub(crate) fn soloist(arguments: &[&str], input: Option<&str>, variables: &[(&st
 pub(crate) fn on_terminal(host: &Host, arguments: &[&str], typed: &str, variables: &[(&str, &str)]) -> (i32, String) {
     let (mut master, slave) = terminal();
     let other = || Stdio::from(slave.try_clone().unwrap());
-    let url = format!("http://{}", host.address());
     let mut command = Command::new(artifacts::soloist());
-    command.args(arguments).arg("--url").arg(url).env("TERM", "xterm").env_remove("NO_COLOR");
+    command.args(arguments).envs(host.variables()).env("TERM", "xterm").env_remove("NO_COLOR");
     command.envs(variables.iter().copied()).stdin(other()).stdout(other()).stderr(other());
     let mut child = command.spawn().unwrap();
     // The child has the only ends left: once it ends, so does what is read.
@@ -108,5 +107,24 @@ fn terminal() -> (File, File) {
 
 /// Runs a command against a host.
 pub(crate) fn on(host: &Host, arguments: &[&str]) -> Said {
-    soloist(arguments, None, &[("SOLOIST_URL", &format!("http://{}", host.address()))])
+    soloist(arguments, None, &host.variables())
 }
+
+/// Makes each of these a test twice: of a host that asks nobody for a key, and of one that asks for keys.
+macro_rules! with_and_without_keys {
+    ($($test:ident),* $(,)?) => {
+        mod without_keys {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(soloist_tests::Host::builder()).await;
+            })*
+        }
+        mod with_keys {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(soloist_tests::Host::builder().with_keys_of_its_caller()).await;
+            })*
+        }
+    };
+}
+pub(crate) use with_and_without_keys;

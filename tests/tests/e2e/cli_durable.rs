@@ -3,13 +3,18 @@
 use std::fs;
 
 use serde_json::{Value, json};
-use soloist_tests::{Host, eventually};
+use soloist_tests::{HostBuilder, eventually};
 
-use crate::cli::on;
+use crate::cli::{on, with_and_without_keys};
 
-#[tokio::test]
-async fn an_instance_is_managed_with_the_core_tools_verbs() {
-    let host = Host::start_default().await;
+with_and_without_keys!(
+    an_instance_is_managed_with_the_core_tools_verbs,
+    instances_are_listed_page_by_page_and_purged,
+    a_task_hub_is_emptied_after_asking,
+);
+
+async fn an_instance_is_managed_with_the_core_tools_verbs(host: HostBuilder) {
+    let host = host.start().await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("data.json");
     fs::write(&file, "{\"ok\": [1.0]}").unwrap();
@@ -52,9 +57,8 @@ async fn an_instance_is_managed_with_the_core_tools_verbs() {
     durable(&["raise-event", "--id", "a", "--event-data", "@/no/such/file"]).with(2);
 }
 
-#[tokio::test]
-async fn instances_are_listed_page_by_page_and_purged() {
-    let host = Host::start_default().await;
+async fn instances_are_listed_page_by_page_and_purged(host: HostBuilder) {
+    let host = host.start().await;
     for number in 0..25 {
         host.start("Noop", &format!("n{number:02}"), "").await;
         host.output(&format!("n{number:02}")).await;
@@ -86,9 +90,8 @@ async fn instances_are_listed_page_by_page_and_purged() {
     durable(&["purge-history", "--runtime-status", "bogus", "--yes"]).with(2);
 }
 
-#[tokio::test]
-async fn a_task_hub_is_emptied_after_asking() {
-    let host = Host::start_default().await;
+async fn a_task_hub_is_emptied_after_asking(host: HostBuilder) {
+    let host = host.start().await;
     for id in ["a", "b", "🎉 %"] {
         on(&host, &["instances", "start", "WaitForApproval", "--id", id]).with(0);
     }

@@ -1,9 +1,11 @@
 //! `soloist entities`: list, show, signal, delete.
 
 use serde_json::{Value, json};
-use soloist_tests::{Host, eventually};
+use soloist_tests::{Host, HostBuilder, eventually};
 
-use crate::cli::on;
+use crate::cli::{on, with_and_without_keys};
+
+with_and_without_keys!(entities_are_signaled_shown_listed_and_deleted, lists_of_entities_go_on_over_pages,);
 
 async fn wait_for_state(host: &Host, key: &str, wanted: Option<&str>) {
     eventually(&format!("the state of {key:?} is {wanted:?}"), || async {
@@ -14,9 +16,8 @@ async fn wait_for_state(host: &Host, key: &str, wanted: Option<&str>) {
     .await;
 }
 
-#[tokio::test]
-async fn entities_are_signaled_shown_listed_and_deleted() {
-    let host = Host::start_default().await;
+async fn entities_are_signaled_shown_listed_and_deleted(host: HostBuilder) {
+    let host = host.start().await;
     on(&host, &["entities", "show", "Counter", "a"]).with(3);
     let sent = on(&host, &["entities", "signal", "Counter", "a", "add", "--input", "5"]).with(0);
     assert_eq!(sent.out, "sent add to @Counter@a\n");
@@ -49,9 +50,8 @@ async fn entities_are_signaled_shown_listed_and_deleted() {
     assert!(bad.err.contains("line 1 column 2") && bad.err.contains("'\"five\"'"), "{bad:?}");
 }
 
-#[tokio::test]
-async fn lists_of_entities_go_on_over_pages() {
-    let host = Host::start_default().await;
+async fn lists_of_entities_go_on_over_pages(host: HostBuilder) {
+    let host = host.start().await;
     for number in 0..130 {
         let target = format!("/runtime/webhooks/durabletask/entities/Counter/k{number:03}?op=add");
         assert_eq!(host.post(&target, "1").await.status, 202);

@@ -2,9 +2,11 @@
 
 use std::fs;
 
-use soloist_tests::{Answer, Host, Server, host::DeadPort};
+use soloist_tests::{Answer, HostBuilder, Server, host::DeadPort};
 
-use crate::cli::{Said, on, soloist};
+use crate::cli::{Said, on, soloist, with_and_without_keys};
+
+with_and_without_keys!(each_way_to_fail_has_its_exit_code, a_reader_that_goes_away_is_no_error,);
 
 /// Runs a command against a URL on a thread of its own: the server that it talks to is this process.
 async fn at(url: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Said {
@@ -24,9 +26,8 @@ fn answer(status: &str, body: &str) -> Answer {
     Answer::Bytes(format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len()))
 }
 
-#[tokio::test]
-async fn each_way_to_fail_has_its_exit_code() {
-    let host = Host::start_default().await;
+async fn each_way_to_fail_has_its_exit_code(host: HostBuilder) {
+    let host = host.start().await;
     host.start("WaitForApproval", "live", "").await;
     host.start("AlwaysFails", "failed", "").await;
     on(&host, &["instances", "wait", "failed"]).with(1);
@@ -123,14 +124,14 @@ async fn the_key_is_a_header_and_is_told_to_nobody_else() {
     assert_eq!(server.requests().len(), before, "no redirect is followed");
 }
 
-#[tokio::test]
-async fn a_reader_that_goes_away_is_no_error() {
-    let host = Host::start_default().await;
+async fn a_reader_that_goes_away_is_no_error(host: HostBuilder) {
+    let host = host.start().await;
     for number in 0..50 {
         host.start("Noop", &format!("{number}-{}", "x".repeat(200)), "").await;
     }
     let mut child = std::process::Command::new(soloist_tests::artifacts::soloist())
-        .args(["instances", "list", "--url", &format!("http://{}", host.address())])
+        .args(["instances", "list"])
+        .envs(host.variables())
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped())
         .spawn()

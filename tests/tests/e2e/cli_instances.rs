@@ -3,17 +3,29 @@
 use std::fs;
 
 use serde_json::{Value, json};
-use soloist_tests::{Host, eventually, instances::MANAGEMENT};
+use soloist_tests::{HostBuilder, eventually, instances::MANAGEMENT};
 
-use crate::cli::{on, on_terminal, soloist};
+use crate::cli::{on, on_terminal, soloist, with_and_without_keys};
+
+with_and_without_keys!(
+    an_instance_is_started_looked_at_and_waited_for,
+    inputs_are_text_files_or_standard_input_byte_for_byte,
+    an_instance_is_controlled,
+    lists_go_on_over_pages_up_to_what_was_asked_for,
+    a_purge_by_filter_counts_and_asks_first,
+    on_a_terminal_a_purge_asks_and_statuses_have_colours,
+    any_legal_id_is_reached_and_none_harms_the_terminal,
+    a_custom_status_moves_no_cursor,
+    a_timeline_tells_of_timers_children_and_entities,
+    a_wait_outlasts_a_restart_of_the_host,
+);
 
 /// Legal in an id, and special in a URL, a shell or a terminal.
 const HOSTILE_IDS: [&str; 8] =
     ["100%", "%2F%00", "a b+c&d=e;f", "🎉 漢字", "..", ".", "\u{202e}abc\u{200b}", "it's \"quoted\" <b>"];
 
-#[tokio::test]
-async fn an_instance_is_started_looked_at_and_waited_for() {
-    let host = Host::start_default().await;
+async fn an_instance_is_started_looked_at_and_waited_for(host: HostBuilder) {
+    let host = host.start().await;
     let started = on(&host, &["instances", "start", "E1_HelloSequence", "--id", "hello"]).with(0);
     assert_eq!(started.out, "started hello\n");
     let waited = on(&host, &["instances", "wait", "hello", "--timeout", "300s"]).with(0);
@@ -43,18 +55,17 @@ async fn an_instance_is_started_looked_at_and_waited_for() {
     on(&host, &["instances", "wait", "--", "-n"]).with(0);
 }
 
-#[tokio::test]
-async fn inputs_are_text_files_or_standard_input_byte_for_byte() {
-    let host = Host::start_default().await;
+async fn inputs_are_text_files_or_standard_input_byte_for_byte(host: HostBuilder) {
+    let host = host.start().await;
     let input = |number: &str| format!("{{\"token\": {number}}}");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("input.json");
     fs::write(&file, input("[1.0,  2]")).unwrap();
     let at_file = format!("@{}", file.display());
-    let url = format!("http://{}", host.address());
+    let variables = host.variables();
     let start = |id: &str, argument: &str, stdin: Option<&str>| {
-        let arguments = ["instances", "start", "Echo", "--id", id, "--input", argument, "--wait", "--url", &url];
-        soloist(&arguments, stdin, &[]).with(0)
+        let arguments = ["instances", "start", "Echo", "--id", id, "--input", argument, "--wait"];
+        soloist(&arguments, stdin, &variables).with(0)
     };
     let big = "12345678901234567890.10";
     assert!(start("text", &input(big), None).out.contains(big));
@@ -69,9 +80,8 @@ async fn inputs_are_text_files_or_standard_input_byte_for_byte() {
     assert!(on(&host, &["instances", "show", "long", "--full"]).with(0).out.contains(&long));
 }
 
-#[tokio::test]
-async fn an_instance_is_controlled() {
-    let host = Host::start_default().await;
+async fn an_instance_is_controlled(host: HostBuilder) {
+    let host = host.start().await;
     on(&host, &["instances", "start", "WaitForApproval", "--id", "a"]).with(0);
     let suspended = on(&host, &["instances", "suspend", "a", "--reason", "hold on"]).with(0);
     assert_eq!(suspended.out, "suspended a\n");
@@ -102,9 +112,8 @@ async fn an_instance_is_controlled() {
     on(&host, &["instances", "wait", "f"]).with(1);
 }
 
-#[tokio::test]
-async fn lists_go_on_over_pages_up_to_what_was_asked_for() {
-    let host = Host::start_default().await;
+async fn lists_go_on_over_pages_up_to_what_was_asked_for(host: HostBuilder) {
+    let host = host.start().await;
     for number in 0..230 {
         host.start("Noop", &format!("n-{number:03}"), "").await;
     }
@@ -133,9 +142,8 @@ async fn lists_go_on_over_pages_up_to_what_was_asked_for() {
     assert_eq!((none.out.as_str(), none.err.as_str()), ("", "no instances\n"));
 }
 
-#[tokio::test]
-async fn a_purge_by_filter_counts_and_asks_first() {
-    let host = Host::start_default().await;
+async fn a_purge_by_filter_counts_and_asks_first(host: HostBuilder) {
+    let host = host.start().await;
     for id in ["a", "b", "c"] {
         host.start("Noop", id, "").await;
         host.output(id).await;
@@ -159,9 +167,8 @@ async fn a_purge_by_filter_counts_and_asks_first() {
     on(&host, &["instances", "purge"]).with(2);
 }
 
-#[tokio::test]
-async fn on_a_terminal_a_purge_asks_and_statuses_have_colours() {
-    let host = Host::start_default().await;
+async fn on_a_terminal_a_purge_asks_and_statuses_have_colours(host: HostBuilder) {
+    let host = host.start().await;
     host.start("Noop", "a", "").await;
     host.output("a").await;
     let purge = ["instances", "purge", "--all"];
@@ -182,9 +189,8 @@ async fn on_a_terminal_a_purge_asks_and_statuses_have_colours() {
     assert!(host.list("").await.is_empty());
 }
 
-#[tokio::test]
-async fn any_legal_id_is_reached_and_none_harms_the_terminal() {
-    let host = Host::start_default().await;
+async fn any_legal_id_is_reached_and_none_harms_the_terminal(host: HostBuilder) {
+    let host = host.start().await;
     for id in HOSTILE_IDS {
         on(&host, &["instances", "start", "WaitForApproval", "--id", id]).with(0);
         let shown = on(&host, &["instances", "show", id, "--format", "json"]).with(0).json();
@@ -213,9 +219,8 @@ async fn any_legal_id_is_reached_and_none_harms_the_terminal() {
     }
 }
 
-#[tokio::test]
-async fn a_custom_status_moves_no_cursor() {
-    let host = Host::start_default().await;
+async fn a_custom_status_moves_no_cursor(host: HostBuilder) {
+    let host = host.start().await;
     let input = "{\"text\":\"\\u001b[2J\\u009b31m\\n🎉\",\"times\":1}";
     on(&host, &["instances", "start", "SetsStatus", "--id", "s", "--input", input, "--wait"]).with(0);
     for verb in ["show", "list"] {
@@ -229,9 +234,8 @@ async fn a_custom_status_moves_no_cursor() {
     assert_eq!(json.json()["customStatus"], "\u{1b}[2J\u{9b}31m\n🎉");
 }
 
-#[tokio::test]
-async fn a_timeline_tells_of_timers_children_and_entities() {
-    let host = Host::start_default().await;
+async fn a_timeline_tells_of_timers_children_and_entities(host: HostBuilder) {
+    let host = host.start().await;
     on(&host, &["instances", "start", "Timer", "--id", "t", "--input", "{\"token\":1,\"ms\":1500}", "--wait"]).with(0);
     let timer = on(&host, &["instances", "show", "t"]).line("fired");
     // After when it was created it is shown for how long it waited.
@@ -257,14 +261,13 @@ async fn a_timeline_tells_of_timers_children_and_entities() {
     .await;
 }
 
-#[tokio::test]
-async fn a_wait_outlasts_a_restart_of_the_host() {
-    let builder = Host::builder().port(soloist_tests::host::free_port());
+async fn a_wait_outlasts_a_restart_of_the_host(host: HostBuilder) {
+    let builder = host.port(soloist_tests::host::free_port());
     let mut host = builder.argument("--log-level").argument("debug").start().await;
     host.start("WaitForApproval", "a", "").await;
-    let url = format!("http://{}", host.address());
+    let variables = host.variables();
     let waiting = tokio::task::spawn_blocking(move || {
-        soloist(&["instances", "wait", "a", "--timeout", "300s"], None, &[("SOLOIST_URL", &url)])
+        soloist(&["instances", "wait", "a", "--timeout", "300s"], None, &variables)
     });
     eventually("it has asked once", || async {
         let log = host.log();

@@ -12,6 +12,7 @@ mod cli;
 mod cli_durable;
 mod cli_entities;
 mod cli_exits;
+mod cli_https;
 mod cli_instances;
 mod commands;
 mod continue_as_new;

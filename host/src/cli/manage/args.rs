@@ -17,6 +17,9 @@ pub(in super::super) struct Remote {
     /// A file that holds the key; wins over --key
     #[arg(long, env = "SOLOIST_KEY_FILE", value_name = "FILE", global = true)]
     pub key_file: Option<PathBuf>,
+    /// Certificates (PEM) of the authorities to trust with https, in place of the public ones
+    #[arg(long, env = "SOLOIST_CA_FILE", value_name = "FILE", global = true)]
+    pub ca_file: Option<PathBuf>,
     /// For people (text) or for programs (json; errors too, on standard error)
     #[arg(long, value_enum, default_value_t, global = true)]
     pub format: Format,

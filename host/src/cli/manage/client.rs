@@ -1,13 +1,17 @@
 //! A small HTTP client of the management API: one connection, one request at a time.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, path::Path, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header, uri::Scheme};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName};
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -35,6 +39,8 @@ pub(super) struct Client {
     /// What stands before the management API's path: a reverse proxy's, mostly nothing.
     prefix: String,
     key: Option<HeaderValue>,
+    /// None speaks plain HTTP.
+    tls: Option<Arc<ClientConfig>>,
     timeout: Duration,
     connection: Option<http1::SendRequest<Full<Bytes>>>,
 }
@@ -132,7 +138,9 @@ impl Client {
         }
         let path = uri.path().trim_end_matches('/');
         let prefix = path.strip_suffix(MANAGEMENT).unwrap_or(path).to_owned();
+        let tls = if scheme == Scheme::HTTPS { Some(tls(roots(remote.ca_file.as_deref())?)) } else { None };
         Ok(Self {
+            tls,
             url: url.to_owned(),
             scheme,
             host: authority.host().to_owned(),
@@ -232,11 +240,10 @@ impl Client {
         let bare = self.host.trim_start_matches('[').trim_end_matches(']');
         let stream = TcpStream::connect((bare, self.port)).await?;
         stream.set_nodelay(true)?;
-        if self.scheme == Scheme::HTTP {
-            return Ok(Box::new(stream));
-        }
+        let Some(tls) = &self.tls else { return Ok(Box::new(stream)) };
         let name = ServerName::try_from(bare.to_owned()).map_err(io::Error::other)?;
-        Ok(Box::new(tls().connect(name, stream).await?))
+        let connected = TlsConnector::from(tls.clone()).connect(name, stream).await;
+        Ok(Box::new(connected.map_err(|error| io::Error::other(explained(&error)))?))
     }
 
     fn unreachable(&self, error: &dyn std::fmt::Display) -> Failure {
@@ -285,14 +292,37 @@ fn key(remote: &Remote) -> Result<Option<HeaderValue>, Failure> {
     Ok(Some(value))
 }
 
-fn tls() -> TlsConnector {
-    let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+/// The authorities to trust: those of the caller's file, else the public ones.
+fn roots(file: Option<&Path>) -> Result<RootCertStore, Failure> {
+    let Some(file) = file else { return Ok(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }) };
+    let wrong = |what: String| Failure::usage(format!("--ca-file {} {what}", file.display()));
+    let text = std::fs::read(file).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&text) {
+        let certificate = certificate.map_err(|error| wrong(format!("is no PEM file: {error}")))?;
+        roots.add(certificate).map_err(|error| wrong(format!("has a certificate that cannot be read: {error}")))?;
+    }
+    if roots.is_empty() { Err(wrong("holds no certificate in PEM form".to_owned())) } else { Ok(roots) }
+}
+
+/// What went wrong with TLS, and what helps against an authority that nobody knows.
+fn explained(error: &io::Error) -> String {
+    use rustls::{CertificateError, Error};
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    let unknown = [CertificateError::UnknownIssuer, CertificateError::BadSignature].map(Error::InvalidCertificate);
+    if inner.is_some_and(|inner| unknown.contains(inner)) {
+        return format!("{error}; name the authority that issued its certificate with --ca-file");
+    }
+    error.to_string()
+}
+
+fn tls(roots: RootCertStore) -> Arc<ClientConfig> {
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("the provider knows a cipher suite of each version")
         .with_root_certificates(roots)
         .with_no_client_auth();
-    TlsConnector::from(Arc::new(config))
+    Arc::new(config)
 }
 
 #[cfg(test)]
@@ -302,7 +332,7 @@ mod tests {
 
     fn remote(url: &str) -> Remote {
         let request_timeout = Duration::from_secs(5);
-        Remote { url: url.to_owned(), key: None, key_file: None, format: Format::Text, request_timeout }
+        Remote { url: url.to_owned(), key: None, key_file: None, ca_file: None, format: Format::Text, request_timeout }
     }
 
     fn client(url: &str) -> Client {

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::hub::Creation;
 
-/// What every signature begins with: no key does.
-const PREFIX: &str = "s1-";
+/// What every signature begins with, hexadecimal digits after it: no key does.
+pub const PREFIX: &str = "s1-";
 /// The bytes of a signature that tell the start.
 const TOKEN_BYTES: usize = 16;
 const SIGNED_BYTES: usize = TOKEN_BYTES + BYTES;

@@ -19,8 +19,8 @@ use std::{
 };
 
 pub use file::KEYS;
-pub use link::LinkSigner;
 pub(super) use link::Verb;
+pub use link::{LinkSigner, PREFIX as LINK_PREFIX};
 pub(super) use name::Demand;
 pub use name::{DURABLE_TASK, KeyId, MASTER, Scope};
 pub use secret::{KeyValue, NoEntropy};
@@ -205,7 +205,8 @@ impl Keys {
     }
 
     /// The key that the host itself writes into links for any instance (`INSTANCEID`), as the keys that it keeps cannot be read
-    /// back: made of the secret and the [`DURABLE_TASK`] key's digest, it opens what that one opens, and goes with it.
+    /// back: made of the secret and the [`DURABLE_TASK`] key's digest, it goes with that one. It opens the management API, and of
+    /// what else that one opens nothing: others are handed it.
     pub fn template_key(&self) -> KeyValue {
         let table = self.table();
         KeyValue::chosen(&template_key(&table))
@@ -214,11 +215,16 @@ impl Keys {
     /// Whether a key opens what is asked for.
     pub(super) fn open_for(&self, key: &str, demand: Demand<'_>) -> bool {
         self.matching(key).iter().any(|id| demand.is_met_by(id))
+            || (demand == Demand::DurableTask && self.is_template_key(key))
     }
 
     /// Whether it is a key at all.
     pub(super) fn knows(&self, key: &str) -> bool {
-        !self.matching(key).is_empty()
+        !self.matching(key).is_empty() || self.is_template_key(key)
+    }
+
+    fn is_template_key(&self, key: &str) -> bool {
+        equal(template_key(&self.table()).as_bytes(), key.as_bytes())
     }
 
     /// The keys that have this value. The time does not tell how near a wrong one is: digests are compared, all of them.
@@ -228,12 +234,7 @@ impl Keys {
         }
         let table = self.table();
         let digest = KeyDigest::of(key.as_bytes());
-        let mut matching: Vec<KeyId> =
-            table.keys.iter().filter(|(_, own)| own.is(&digest)).map(|(id, _)| id.clone()).collect();
-        if equal(template_key(&table).as_bytes(), key.as_bytes()) {
-            matching.push(KeyId::durable_task());
-        }
-        matching
+        table.keys.iter().filter(|(_, own)| own.is(&digest)).map(|(id, _)| id.clone()).collect()
     }
 
     /// The keys as they are now: in the file, if that changed.
@@ -370,7 +371,11 @@ mod tests {
         let keys = Keys::in_memory().unwrap();
         keys.ensure(&[KeyId::durable_task()]).unwrap();
         let template = keys.template_key();
-        assert!(keys.open_for(template.reveal(), Demand::DurableTask) && !keys.open_for(template.reveal(), CALL));
+        assert!(keys.open_for(template.reveal(), Demand::DurableTask) && keys.knows(template.reveal()));
+        let system = Demand::Function { name: "F", level: AuthLevel::System };
+        for other in [CALL, system, Demand::Admin] {
+            assert!(!keys.open_for(template.reveal(), other), "{other:?}");
+        }
         keys.rotate(&KeyId::durable_task()).unwrap();
         assert!(!keys.knows(template.reveal()));
         let template = keys.template_key();

@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use std::os::unix::fs::OpenOptionsExt as _;
+
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, config::DbConfig, ffi};
 
 /// Marks the file as Soloist's ("Solo").
@@ -141,6 +143,12 @@ pub enum OpenError {
 
 /// Opens the connection that writes, making the layout if the file is new.
 pub(super) fn open_writer(path: &Path, vfs: Option<&str>) -> Result<Connection, OpenError> {
+    if std::fs::metadata(path).is_ok_and(|file| file.len() == 0) {
+        tracing::warn!(path = %path.display(), "the database is an empty file: it is taken for a new one");
+    }
+    if vfs.is_none() {
+        make_private(path).map_err(|error| OpenError::Io { path: path.to_owned(), what: error.to_string() })?;
+    }
     let deadline = Instant::now() + BUSY_TIMEOUT;
     loop {
         match try_open_writer(path, vfs) {
@@ -151,10 +159,15 @@ pub(super) fn open_writer(path: &Path, vfs: Option<&str>) -> Result<Connection, 
     }
 }
 
-fn try_open_writer(path: &Path, vfs: Option<&str>) -> Result<Connection, OpenError> {
-    if std::fs::metadata(path).is_ok_and(|file| file.len() == 0) {
-        tracing::warn!(path = %path.display(), "the database is an empty file: it is taken for a new one");
+/// Makes a new file its owner's alone, before anything is in it. SQLite gives the files beside it the same rights.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
+        Ok(_) | Err(_) => Ok(()),
     }
+}
+
+fn try_open_writer(path: &Path, vfs: Option<&str>) -> Result<Connection, OpenError> {
     check_header(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = connect(path, flags, vfs)?;

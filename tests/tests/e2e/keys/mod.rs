@@ -6,6 +6,7 @@ mod door;
 mod levels;
 mod links;
 mod secrecy;
+mod stranger;
 
 use soloist_tests::{Client, Host, Reply, folder::AppCopy, instances::MANAGEMENT};
 
