@@ -25,7 +25,10 @@ async fn a_good_app_passes_and_a_bad_one_is_told_alike_by_check_and_by_start() {
     assert_eq!(code, Some(0), "{text}{error}");
     assert!(text.contains("nothing to report\n3 functions would be served"), "{text}");
 
-    app.write("Misspelt/function.json", r#"{ "bindings": [ { "type": "httpTriger", "name": "req" } ] }"#);
+    app.write(
+        "Misspelt/function.json",
+        r#"{ "bindings": [ { "type": "httpTriger", "name": "req" } ], "scriptFile": "../soloist_test_app.wasm" }"#,
+    );
     app.write(
         "Script/function.json",
         r#"{ "scriptFile": "index.js", "bindings": [ { "type": "activityTrigger", "name": "i" } ] }"#,
