@@ -46,7 +46,7 @@ impl ComponentInfo {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LoadError {
     /// The file cannot be read.
-    #[error("{}: {message}", .path.display())]
+    #[error("{}: {}", .path.display(), shown(.message))]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -67,7 +67,7 @@ pub enum LoadError {
         limit: u64,
     },
     /// The file is no WebAssembly component.
-    #[error("{}: {message}", .path.display())]
+    #[error("{}: {}", .path.display(), shown(.message))]
     NotAComponent {
         /// The file.
         path: PathBuf,
@@ -75,7 +75,7 @@ pub enum LoadError {
         message: String,
     },
     /// The component is whole and cannot be run all the same.
-    #[error("{}: {message}", .path.display())]
+    #[error("{}: {}", .path.display(), shown(.message))]
     NotRunnable {
         /// The file.
         path: PathBuf,
@@ -83,7 +83,10 @@ pub enum LoadError {
         message: String,
     },
     /// The component was made for a contract that this host does not speak.
-    #[error("{}: made for {found}, but this host speaks {}@{}", .path.display(), contract::PACKAGE, contract::SUPPORTED)]
+    #[error(
+        "{}: made for {}, but this host speaks {}@{}",
+        .path.display(), shown(.found), contract::PACKAGE, contract::SUPPORTED
+    )]
     UnknownContract {
         /// The file.
         path: PathBuf,
@@ -91,7 +94,7 @@ pub enum LoadError {
         found: String,
     },
     /// The component imports what no binding of the functions in it grants.
-    #[error("{}: imports {import}, {remedy}", .path.display())]
+    #[error("{}: imports {}, {remedy}", .path.display(), shown(.import))]
     ImportNotGranted {
         /// The file.
         path: PathBuf,
@@ -111,7 +114,7 @@ pub enum LoadError {
         kind: &'static str,
     },
     /// The component does not hold the function.
-    #[error("{}: holds no {kind} function {handler:?}; it holds {held}", .path.display())]
+    #[error("{}: holds no {kind} function {handler:?}; it holds {}", .path.display(), shown(.held))]
     UnknownHandler {
         /// The file.
         path: PathBuf,
@@ -122,6 +125,16 @@ pub enum LoadError {
         /// What is there.
         held: String,
     },
+}
+
+/// A text that holds what a component's maker wrote: whatever is no letter of a line is spelled out.
+fn shown(text: &str) -> String {
+    let spelled = |char: char| match char {
+        '\n' => vec![char],
+        char if char.is_control() => char.escape_default().collect(),
+        char => vec![char],
+    };
+    text.chars().flat_map(spelled).collect()
 }
 
 /// Reads what a component's bytes say of it, and that it is made for a contract that this host speaks.

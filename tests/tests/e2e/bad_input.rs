@@ -225,7 +225,8 @@ async fn an_instance_finishes_on_the_component_it_started_with() {
 
 #[tokio::test]
 async fn a_damaged_cache_entry_is_compiled_again() {
-    let mut host = Host::start_default().await;
+    let app = AppCopy::of(&["HttpEcho", "HttpStartSingle"]);
+    let mut host = Host::builder().app(app.path()).start().await;
     host.stop().await;
     let cache = host.data().join("cache");
     let entries: Vec<_> = fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().path()).collect();

@@ -196,8 +196,14 @@ fn write_crate(app: &AppCopy, text: &str) {
     let sdk = artifacts::repository().join("guest-sdk/rust");
     let test_app = artifacts::test_app();
     let manifest = fs::read_to_string(test_app.join("Cargo.toml")).unwrap();
-    let manifest =
-        manifest.replace("\"soloist-test-app\"", "\"hi\"").replace("../../guest-sdk/rust", sdk.to_str().unwrap());
+    let manifest = manifest
+        .replace("\"soloist-test-app\"", "\"hi\"")
+        .replace("../../guest-sdk/rust", sdk.to_str().unwrap())
+        // The other crates of that workspace are no part of this one.
+        .lines()
+        .filter(|line| !line.starts_with("members"))
+        .collect::<Vec<_>>()
+        .join("\n");
     app.write("Hi/Cargo.toml", manifest);
     app.write("Hi/Cargo.lock", fs::read(test_app.join("Cargo.lock")).unwrap());
     app.write("Hi/.cargo/config.toml", format!("[build]\ntarget-dir = {:?}\n", test_app.join("target")));
