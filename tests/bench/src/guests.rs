@@ -25,9 +25,12 @@ pub fn app() -> PathBuf {
 pub fn build_app() -> Result<PathBuf> {
     let report = soloist::cli::build::build(&app(), &mut |line| eprintln!("{line}"))?;
     ensure!(report.failed.is_empty(), "the test app could not be built");
-    let built = report.built.into_iter().next().context("the test app has a crate")?;
-    Ok(built.component)
+    let mut components = report.built.into_iter().map(|built| built.component);
+    components.find(|file| file.ends_with(COMPONENT)).with_context(|| format!("the test app has no {COMPONENT}"))
 }
+
+/// The component of the test app's own crate.
+const COMPONENT: &str = "soloist_test_app.wasm";
 
 /// Functions of the test app, deployed.
 pub struct TestApp {

@@ -9,7 +9,7 @@ use std::{
     fs::{self, File},
     io::Write as _,
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
         Arc,
@@ -223,11 +223,17 @@ struct Hello {
     _folder: tempfile::TempDir,
 }
 
+/// This program, even if a build has put another in its place since it began.
+fn myself() -> Result<PathBuf> {
+    let file = Path::new("/proc/self/exe");
+    if file.exists() { Ok(file.to_owned()) } else { Ok(std::env::current_exe()?) }
+}
+
 impl Hello {
     fn start() -> Result<Self> {
         let folder = crate::scratch()?;
         let file = folder.path().join("address");
-        let mut child = Command::new(std::env::current_exe()?)
+        let mut child = Command::new(myself()?)
             .arg("--serve-hello")
             .arg(&file)
             .stdin(Stdio::null())
