@@ -89,6 +89,14 @@ mod on {
         RewindSendsAgain,
         /// A rewind drops failures to which the code has answered: it does not compare its replays.
         RewindReplaysNothing,
+        /// Where a timer function's schedule stands is kept before a run, too.
+        FiringKeptBeforeRun,
+        /// A timer function fires for each occurrence that was missed.
+        MissedFiresInBurst,
+        /// A clock that is set back while a timer function runs brings its occurrence again.
+        SetBackFiresTwice,
+        /// Where a schedule stands is kept though it is not monitored.
+        UnmonitoredRemembered,
     }
 
     thread_local! {

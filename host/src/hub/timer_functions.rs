@@ -123,7 +123,12 @@ impl TimerFunction {
             return self.anew(now);
         }
         let last = if firing.is_past_due { began.max(firing.scheduled) } else { firing.scheduled };
-        Standing { last: Some(last), next: (self.next)(last, now.max(last)), updated: now }
+        let from = match () {
+            () if planted!(MissedFiresInBurst) => firing.scheduled,
+            () if planted!(SetBackFiresTwice) => now,
+            () => now.max(last),
+        };
+        Standing { last: Some(last), next: (self.next)(last, from), updated: now }
     }
 
     fn status(&self, standing: Standing) -> TimerStatus {
@@ -210,7 +215,11 @@ impl Task {
 
 async fn run(turns: &Turns<'_>, function: TimerFunction) {
     let inner = turns.inner;
-    let stored = if function.is_monitored { stored(turns, &function.name).await } else { None };
+    let stored = if function.is_monitored || planted!(UnmonitoredRemembered) {
+        stored(turns, &function.name).await
+    } else {
+        None
+    };
     if turns.are_over() {
         return;
     }
@@ -228,6 +237,9 @@ async fn run(turns: &Turns<'_>, function: TimerFunction) {
     }
     while !turns.are_over() {
         if let Some(firing) = firing {
+            if planted!(FiringKeptBeforeRun) {
+                store(inner, &function, function.after(firing, inner.ambient.now(), inner.ambient.now())).await;
+            }
             let began = inner.ambient.now();
             fire(turns, &function, firing, standing, began).await;
             if turns.are_over() {
@@ -328,7 +340,7 @@ async fn stored(turns: &Turns<'_>, function: &FunctionName) -> Option<TimerStatu
 }
 
 async fn store(inner: &Inner, function: &TimerFunction, standing: Standing) {
-    if !function.is_monitored {
+    if !function.is_monitored && !planted!(UnmonitoredRemembered) {
         return;
     }
     match inner.storage.put_timer_status(function.name.clone(), function.status(standing)).await {

@@ -72,6 +72,7 @@ pub enum Mistake {
     EntityStartLost,
     EntityListSkips,
     EntityReadsStale,
+    TimerStatusLost,
 }
 
 const NOTHING: Bug = Bug {
@@ -126,6 +127,7 @@ pub static BUGS: &[Bug] = &[
     storage("an orchestration that an entity starts is lost", Mistake::EntityStartLost),
     storage("a list leaves entities out", Mistake::EntityListSkips),
     storage("reads of entities are stale", Mistake::EntityReadsStale),
+    storage("where a timer function stands is lost", Mistake::TimerStatusLost),
     Bug { name: "timers fire early by a clock that is ahead", clock_ahead_ms: 300, ..NOTHING },
     Bug { name: "replay draws other random numbers", other_entropy: true, ..NOTHING },
     #[cfg(feature = "planted-bugs")]
@@ -190,6 +192,14 @@ pub static BUGS: &[Bug] = &[
     inside("a rewound execution sends again what it has sent", soloist::planted::Bug::RewindSendsAgain),
     #[cfg(feature = "planted-bugs")]
     inside("a rewind drops failures that have answers", soloist::planted::Bug::RewindReplaysNothing),
+    #[cfg(feature = "planted-bugs")]
+    inside("a timer function's run that a crash cut short is forgotten", soloist::planted::Bug::FiringKeptBeforeRun),
+    #[cfg(feature = "planted-bugs")]
+    inside("a timer function fires again for all that was missed", soloist::planted::Bug::MissedFiresInBurst),
+    #[cfg(feature = "planted-bugs")]
+    inside("a clock that is set back brings a firing twice", soloist::planted::Bug::SetBackFiresTwice),
+    #[cfg(feature = "planted-bugs")]
+    inside("a schedule that is not monitored is remembered", soloist::planted::Bug::UnmonitoredRemembered),
 ];
 
 /// What was answered and is not stored yet.
@@ -491,6 +501,13 @@ impl Buggy {
         Ok(due)
     }
 
+    async fn keep_timer_badly(&self, function: FunctionName, status: TimerStatus) -> Result<(), StorageError> {
+        if self.sometimes(Mistake::TimerStatusLost) {
+            return Ok(());
+        }
+        self.real.put_timer_status(function, status).await
+    }
+
     async fn open_badly(&self, after: Option<InstanceKey>, limit: usize) -> Result<Vec<OpenInstance>, StorageError> {
         let mut open = self.real.open_instances(after, limit).await?;
         if self.is(Mistake::OpenInstancesLost) && open.len() > 1 {
@@ -537,7 +554,7 @@ impl Storage for Buggy {
         open_instances(after: Option<InstanceKey>, limit: usize) -> Vec<OpenInstance> = open_badly;
         due(after: Option<Due>, limit: usize) -> Vec<Due> = due_badly;
         timer_status(function: FunctionName) -> Option<TimerStatus> = real.timer_status;
-        put_timer_status(function: FunctionName, status: TimerStatus) -> () = real.put_timer_status;
+        put_timer_status(function: FunctionName, status: TimerStatus) -> () = keep_timer_badly;
         close() -> () = real.close;
     }
 

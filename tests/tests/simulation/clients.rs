@@ -19,6 +19,7 @@ use crate::{
     faults::Recorder,
     plan::{Phase, Plan, Reuse},
     program::{FRAGILE, Fragile, Step},
+    timers::Timers,
 };
 
 /// What the clients of a life have.
@@ -31,6 +32,7 @@ pub struct Context {
     pub tally: Arc<Tally>,
     pub plans: Vec<Arc<Plan>>,
     pub entities: Arc<entity_world::Clients>,
+    pub timers: Arc<Timers>,
 }
 
 /// True if a request failed through no fault of its own: it may be sent again.

@@ -40,17 +40,22 @@ impl Dice {
     }
 }
 
+/// What the wall clock shows when a world begins, in microseconds.
+pub const BEGINNING: i64 = 1_700_000_000_000_000;
+
 /// What a world's instances and hosts share of time: it goes on over crashes.
 pub struct Clock {
     offset_micros: AtomicI64,
     ids: AtomicU64,
+    lives: AtomicU64,
     /// How much faster than real time the world's goes: 1 where time is simulated.
     pace: u32,
 }
 
 impl Clock {
     pub fn new(pace: u32) -> Self {
-        Self { offset_micros: AtomicI64::new(1_700_000_000_000_000), ids: AtomicU64::new(0), pace }
+        let (ids, lives) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { offset_micros: AtomicI64::new(BEGINNING), ids, lives, pace }
     }
 
     pub fn jump(&self, micros: i64) {
@@ -60,10 +65,14 @@ impl Clock {
 
 /// The clock of one process life.
 pub struct Life {
+    /// Another one than any other life's of the world.
+    pub number: u64,
     clock: std::sync::Arc<Clock>,
     began: tokio::time::Instant,
     /// What the clock showed before it was set back, and when that was.
     set_back: Mutex<Vec<(i64, i64)>>,
+    /// How old the process was when the clock was set last.
+    set_at: AtomicI64,
     /// A planted mistake: how far ahead of the true clock the host's is.
     ahead_micros: i64,
 }
@@ -71,7 +80,8 @@ pub struct Life {
 impl Life {
     pub fn new(clock: std::sync::Arc<Clock>, ahead: Duration) -> Self {
         let ahead_micros = i64::try_from(ahead.as_micros()).expect("short");
-        Self { clock, began: tokio::time::Instant::now(), set_back: Mutex::default(), ahead_micros }
+        let (number, began) = (clock.lives.fetch_add(1, Ordering::Relaxed), tokio::time::Instant::now());
+        Self { number, clock, began, set_back: Mutex::default(), set_at: AtomicI64::new(0), ahead_micros }
     }
 
     /// The world's time since the process began.
@@ -90,7 +100,13 @@ impl Life {
         if micros < 0 {
             set_back.push((self.elapsed_micros(), self.true_now()));
         }
+        self.set_at.store(self.elapsed_micros(), Ordering::Relaxed);
         self.clock.jump(micros);
+    }
+
+    /// How old the process was when the clock was set last.
+    pub fn set_at(&self) -> i64 {
+        self.set_at.load(Ordering::Relaxed)
     }
 
     /// The latest time that the true clock has shown since the process was so old.

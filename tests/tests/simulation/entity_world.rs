@@ -226,7 +226,8 @@ pub async fn client(context: Arc<Context>, seed: u64) {
     }
 }
 
-async fn send(context: &Context, entity: EntityId, tag: String, after: Option<Duration>) {
+/// Sends an entity a tag, after a while.
+pub async fn send(context: &Context, entity: EntityId, tag: String, after: Option<Duration>) {
     let clients = &context.entities;
     clients.told().unknown.insert(tag.clone());
     let signal = SignalEntity {

@@ -26,6 +26,7 @@ use tokio::sync::Notify;
 use crate::{
     dice::{Dice, Life, Of, Tally},
     entity_world::Notes,
+    timer_oracle::{Moment, Oracle},
 };
 
 /// Every fault that a run must have met.
@@ -156,6 +157,8 @@ pub struct Recorder {
     /// Events that turns sent, by number.
     pub events: Mutex<BTreeMap<u64, SentEvent>>,
     pub in_flight: Arc<InFlight>,
+    /// What timer functions did.
+    pub timers: Mutex<Oracle>,
     /// Several threads: what is read beside a commit may be older than the commit.
     pub is_loose: bool,
 }
@@ -170,6 +173,12 @@ impl Recorder {
     pub fn violate(&self, text: String) {
         self.broken.lock().expect("no panic while it is locked").get_or_insert(text);
         self.is_broken.notify_one();
+    }
+
+    /// Tells the oracle of timer functions what happens.
+    pub fn timers(&self, life: &Life, note: impl FnOnce(&mut Oracle, Moment) -> Result<(), String>) {
+        let noted = note(&mut self.timers.lock().expect("no panic while it is locked"), Moment::of(life));
+        noted.unwrap_or_else(|text| self.violate(text));
     }
 
     pub fn damage(&self, id: &str) {
@@ -305,12 +314,20 @@ impl Faulty {
                     let _ = call.await;
                 }
                 self.poisoned.store(true, Ordering::Relaxed);
+                self.note_timers(|oracle, _| oracle.stops(false));
                 Err(poison())
             }
         };
         self.note(format!("{} {what} {}", self.life.true_now(), result.is_ok()));
         self.life.nap(after).await;
         result
+    }
+
+    fn note_timers(&self, note: impl FnOnce(&mut Oracle, Moment)) {
+        self.recorder.timers(&self.life, |oracle, moment| {
+            note(oracle, moment);
+            Ok(())
+        });
     }
 
     fn note(&self, line: String) {
@@ -587,9 +604,32 @@ impl Storage for Faulty {
         Read load(instance: InstanceKey) -> Option<Loaded> = load_badly;
         Read open_instances(after: Option<InstanceKey>, limit: usize) -> Vec<OpenInstance> = plain;
         Read due(after: Option<Due>, limit: usize) -> Vec<Due> = plain;
-        Read timer_status(function: FunctionName) -> Option<TimerStatus> = plain;
-        Commit put_timer_status(function: FunctionName, status: TimerStatus) -> () = plain;
         Commit close() -> () = plain;
+    }
+
+    fn timer_status(&self, function: FunctionName) -> StorageFuture<'_, Option<TimerStatus>> {
+        Box::pin(async move {
+            let call = self.under.timer_status(function.clone());
+            let read = self.call(Call::Read, "timer_status", call).await;
+            if read.is_ok() {
+                self.note_timers(|oracle, moment| oracle.read(&function, moment));
+            }
+            read
+        })
+    }
+
+    fn put_timer_status(&self, function: FunctionName, status: TimerStatus) -> StorageFuture<'_, ()> {
+        Box::pin(async move {
+            self.note_timers(|oracle, moment| oracle.keeps(&function, moment));
+            let call = async {
+                self.under.put_timer_status(function.clone(), status).await?;
+                self.note_timers(|oracle, moment| oracle.kept(&function, moment));
+                Ok(())
+            };
+            let kept = self.call(Call::Commit, "put_timer_status", call).await;
+            self.note_timers(|oracle, moment| oracle.answered(&function, moment));
+            kept
+        })
     }
 
     fn commits(&self) -> u64 {

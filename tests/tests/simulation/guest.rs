@@ -17,7 +17,7 @@ use soloist::{
     },
     hub::{
         ActivityCall, EntityCall, Executor, ExecutorFuture, GuestError, HttpRequestCall, OrchestratorCall,
-        OrchestratorGuest,
+        OrchestratorGuest, TimerCall,
     },
     storage::{Storage, Want},
 };
@@ -30,6 +30,7 @@ use crate::{
     faults::{Recorder, sent_number},
     plan::instance_id,
     program::{FRAGILE, Fragile, SLOW_TIMEOUT, Step, activity_result, retry_policy},
+    timers::Timers,
 };
 
 /// A guest of this size stays resident only where the budget is large.
@@ -70,6 +71,7 @@ pub struct Script {
     pub recorder: Arc<Recorder>,
     /// Entities that run a batch.
     pub running: entity_world::Running,
+    pub timers: Arc<Timers>,
     /// A planted mistake: a guest draws other numbers than the one before it.
     pub other_entropy: bool,
 }
@@ -174,6 +176,10 @@ impl Executor for Script {
             self.life.nap(delay).await;
             entity_world::run(&call, &self.life, &self.recorder)
         })
+    }
+
+    fn timer(&self, call: TimerCall) -> ExecutorFuture<'_, Result<(), Failure>> {
+        Box::pin(self.timers.run(call))
     }
 
     fn activity(&self, call: ActivityCall) -> ExecutorFuture<'_, Result<Json, Failure>> {

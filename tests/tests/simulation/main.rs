@@ -5,7 +5,7 @@
 //! `SOLOIST_SEEDS=100000 cargo test --release -p soloist-tests --test simulation no_seed` runs more seeds, `1000..2000`
 //! others; `SOLOIST_SEED=17` runs one and prints its trace.
 //!
-//! To add a production of programs begin at `program.rs` (with entities at `entities.rs`), of clients at `clients.rs`, a fault at `faults.rs`, a planted
+//! To add a production of programs begin at `program.rs` (with entities at `entities.rs`), of timer functions at `timers.rs`, of clients at `clients.rs`, a fault at `faults.rs`, a planted
 //! mistake at `bugs.rs`. What must hold in the end is in `check.rs`, what must not be left over in `operator.rs`.
 
 mod branches;
@@ -22,6 +22,8 @@ mod plan;
 mod planted;
 mod program;
 mod threads;
+mod timer_oracle;
+mod timers;
 mod world;
 
 use std::{
@@ -89,7 +91,7 @@ fn no_seed_breaks_an_invariant() {
         for what in faults::FAULTS {
             assert!(tally.get(Of::Fault, what) > seeds / 200, "hardly any: {what}");
         }
-        for what in program::STEPS.iter().chain(entities::STEPS).chain(plan::CLIENTS) {
+        for what in program::STEPS.iter().chain(entities::STEPS).chain(plan::CLIENTS).chain(timers::TIMERS) {
             assert!(tally.get(Of::Production, what) > seeds / 200, "hardly any: {what}");
         }
     }

@@ -29,6 +29,8 @@ use crate::{
     guest::{Programs, Script},
     operator,
     plan::Plan,
+    timer_oracle::Oracle,
+    timers::{self, Timers},
 };
 
 /// A life that lasts longer than this, by its own clock, has lost something.
@@ -61,6 +63,7 @@ pub struct World {
     setup: Setup,
     plans: Vec<Arc<Plan>>,
     entities: Arc<entity_world::Clients>,
+    timers: Arc<Vec<timers::Function>>,
     clock: Arc<Clock>,
     tally: Arc<Tally>,
     recorder: Arc<Recorder>,
@@ -97,12 +100,16 @@ impl World {
         let mut dice = Dice::new(setup.seed);
         let instances = 2 + dice.below(4);
         let plans = (0..instances).map(|n| Arc::new(Plan::random(n, instances, &mut dice))).collect();
-        let recorder = Recorder { is_loose: setup.pace.is_some(), ..Recorder::default() };
+        let (is_loose, tally) = (setup.pace.is_some(), Arc::<Tally>::default());
+        let timers = Arc::new(timers::of_seed(setup.seed));
+        let oracle = Mutex::new(Oracle::new(&timers, is_loose, tally.clone()));
+        let recorder = Recorder { is_loose, timers: oracle, ..Recorder::default() };
         let world = Self {
             plans,
             entities: Arc::new(entity_world::Clients::random(&mut dice)),
+            timers,
             clock: Arc::new(Clock::new(setup.pace.unwrap_or(1))),
-            tally: Arc::default(),
+            tally,
             recorder: Arc::new(recorder),
             ran: Arc::default(),
             trace: Arc::default(),
@@ -147,7 +154,9 @@ impl World {
             let ahead = Duration::from_millis(self.setup.bug.map_or(0, |bug| bug.clock_ahead_ms));
             let life = Arc::new(Life::new(self.clock.clone(), ahead));
             let storage = self.storage(&life, ending, &mut own);
-            let hub = self.start_hub(&life, &storage, &mut own);
+            let timers = Timers::new(self.timers.clone(), life.clone(), self.recorder.clone(), self.setup.seed);
+            let timers = Arc::new(timers);
+            let hub = self.start_hub(&life, &storage, timers.clone(), &mut own);
             let context = Arc::new(Context {
                 seed: self.setup.seed,
                 hub: hub.clone(),
@@ -157,7 +166,9 @@ impl World {
                 tally: self.tally.clone(),
                 plans: self.plans.clone(),
                 entities: self.entities.clone(),
+                timers: timers.clone(),
             });
+            timers.begin(&context);
             (0..jumps).for_each(|_| self.jump_some_time(&life, &mut own));
             let before = storage.real.commits();
             let stop_after = own.below(8_000);
@@ -173,6 +184,7 @@ impl World {
                 () = work(&context, &mut own, self.sweeps) => false,
                 () = life.nap(self.patience()) => self.give_up(&*storage.real).await,
             };
+            self.recorder.timers(&life, |oracle, moment| oracle.life_ends(moment));
             let figures = hub.figures();
             self.tally.add(Of::Work, "replays", figures.replays);
             self.tally.add(Of::Work, "commits", storage.real.commits() - before);
@@ -217,6 +229,10 @@ impl World {
         }
         life.nap_millis(after_ms).await;
         self.tally.count(Of::Fault, "hub stopped at work");
+        self.recorder.timers(life, |oracle, _| {
+            oracle.stops(true);
+            Ok(())
+        });
         hub.stop();
         life.nap_millis(after_ms % 700).await;
     }
@@ -266,7 +282,7 @@ impl World {
         panic!("seed {}: an instance did not end in {:?} of its time\n{told}", self.setup.seed, self.patience())
     }
 
-    fn start_hub(&self, life: &Arc<Life>, storage: &Arc<Faulty>, dice: &mut Dice) -> Arc<Hub> {
+    fn start_hub(&self, life: &Arc<Life>, storage: &Arc<Faulty>, timers: Arc<Timers>, dice: &mut Dice) -> Arc<Hub> {
         let programs = self.plans.iter().map(|plan| (plan.id.clone(), (plan.program.clone(), plan.quirks.clone())));
         let ambient: Arc<dyn Ambient> = life.clone();
         let script = Script {
@@ -279,6 +295,7 @@ impl World {
             tally: self.tally.clone(),
             recorder: self.recorder.clone(),
             running: entity_world::Running::default(),
+            timers,
             other_entropy: self.setup.bug.is_some_and(|bug| bug.other_entropy),
         };
         let orchestrators = ["Program", "Child", "FailingChild", "FragileChild", "FragileParent"].map(|name| {
