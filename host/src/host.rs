@@ -53,7 +53,7 @@ pub const DATABASE: &str = "hub.db";
 pub const CACHE: &str = "cache";
 
 /// The file, in the data folder, that a running host holds locked.
-const LOCK: &str = "lock";
+pub(crate) const LOCK: &str = "lock";
 
 /// How many due entries are held in memory at least, if there are as many.
 const DUE_PAGE: usize = 10_000;

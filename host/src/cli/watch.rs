@@ -5,6 +5,7 @@
 //! not watched.
 
 use std::{
+    collections::BTreeSet,
     convert::Infallible,
     path::{Path, PathBuf},
     sync::{
@@ -22,12 +23,16 @@ use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
 use super::build;
-use crate::host::{Host, Reloaded};
+use crate::{
+    flight::{BOOK, FLIGHT},
+    host::{CACHE, DATABASE, Host, LOCK, Reloaded},
+    server::keys::KEYS,
+};
 
 /// How long a file must be left alone: an editor's save is several changes, and one of many files takes its time.
 const QUIET: Duration = Duration::from_millis(200);
 
-/// The deepest folder that is watched, below the app's: a link to a folder above ends somewhere.
+/// The deepest folder that is watched, below the app's.
 const DEPTH_MAX: usize = 16;
 
 /// What a changed file asks for.
@@ -45,6 +50,13 @@ struct Scope {
     /// The app's folder, without symbolic links.
     app: PathBuf,
     data: Option<PathBuf>,
+    /// The host's data lies among the app's files.
+    is_data: bool,
+}
+
+/// True for what a host writes into its data folder.
+fn is_hosts_own(name: &str) -> bool {
+    [DATABASE, CACHE, LOCK, FLIGHT, BOOK, KEYS].iter().any(|own| name.starts_with(own))
 }
 
 impl Scope {
@@ -55,6 +67,10 @@ impl Scope {
             return None;
         }
         let mut names = inside.iter().map(|name| name.to_string_lossy());
+        // Else each turn of an instance would have the app built and read again.
+        if self.is_data && names.clone().next().is_some_and(|name| is_hosts_own(&name)) {
+            return None;
+        }
         if names.any(|name| name.starts_with('.') || name == "target") {
             return None;
         }
@@ -74,13 +90,23 @@ impl Scope {
     /// The folders that hold files of the app, its own first.
     fn folders(&self) -> Vec<PathBuf> {
         let mut folders = vec![self.app.clone()];
+        // A link may lead to what is watched already, or to what is not the app's.
+        let mut seen = BTreeSet::from_iter(folders.clone());
+        let mut is_new = |path: &PathBuf| {
+            let Ok(real) = path.canonicalize() else { return false };
+            let is_apps = !real.starts_with(&self.app) || self.change(&real).is_some();
+            is_apps
+                && real.is_dir()
+                && !self.data.as_ref().is_some_and(|data| real.starts_with(data))
+                && seen.insert(real)
+        };
         let mut at = 0;
         while let Some(folder) = folders.get(at).cloned() {
             at += 1;
             let is_deep = folder.strip_prefix(&self.app).is_ok_and(|inside| inside.iter().count() >= DEPTH_MAX);
             let entries = if is_deep { None } else { std::fs::read_dir(&folder).ok() };
             let inside = entries.into_iter().flatten().flatten().map(|entry| entry.path());
-            folders.extend(inside.filter(|path| self.change(path).is_some() && path.is_dir()));
+            folders.extend(inside.filter(|path| self.change(path).is_some() && is_new(path)));
         }
         folders
     }
@@ -166,8 +192,9 @@ fn is_change(kind: EventKind) -> bool {
 /// Serves what changes in the app's folder, until it is dropped. `is_built`: sources are built first.
 pub(super) async fn follow(host: &Host, app: &Path, data: Option<&Path>, is_built: bool) -> Infallible {
     let watcher = app.canonicalize().map_err(anyhow::Error::from).and_then(|app| {
-        let data = data.and_then(|data| data.canonicalize().ok()).filter(|data| data.starts_with(&app) && *data != app);
-        Watcher::new(Scope { app, data })
+        let data = data.and_then(|data| data.canonicalize().ok()).filter(|data| data.starts_with(&app));
+        let is_data = data.as_ref() == Some(&app);
+        Watcher::new(Scope { app, data: data.filter(|_| !is_data), is_data })
     });
     let mut watcher = match watcher {
         Ok(watcher) => watcher,
@@ -247,7 +274,7 @@ mod tests {
 
     #[test]
     fn only_what_is_the_apps_counts() {
-        let scope = Scope { app: "/app".into(), data: Some("/app/data".into()) };
+        let scope = Scope { app: "/app".into(), data: Some("/app/data".into()), is_data: false };
         let change = |path: &str| scope.change(Path::new(path));
         for source in ["/app/F", "/app/F/src/lib.rs", "/app/Cargo.toml", "/app/notes.txt"] {
             assert_eq!(change(source), Some(Change::Sources), "{source}");
@@ -270,6 +297,34 @@ mod tests {
         ] {
             assert_eq!(change(other), None, "{other}");
         }
+        let mixed = Scope { data: None, is_data: true, ..scope };
+        for own in ["hub.db", "hub.db-wal", "cache/1.cwasm", "lock", "flight", "parking.json", "keys.json"] {
+            assert_eq!(mixed.change(&Path::new("/app").join(own)), None, "{own}");
+        }
+        assert_eq!(mixed.change(Path::new("/app/host.json")), Some(Change::Deployed));
+        assert_eq!(mixed.change(Path::new("/app/F/lock")), Some(Change::Sources));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_lead_nowhere_twice_and_not_into_what_is_not_the_apps() {
+        let folder = tempfile::tempdir().expect("temp folder");
+        let app = folder.path().canonicalize().expect("it exists").join("app");
+        for inside in ["F/src", ".soloist/cache", "target/debug", "data/cache"] {
+            std::fs::create_dir_all(app.join(inside)).expect("create folder");
+        }
+        std::fs::create_dir_all(folder.path().join("shared/src")).expect("create folder");
+        for (link, to) in [("one", "."), ("two", "."), ("F/up", ".."), ("G", "F"), ("kept", ".soloist"), ("d", "data")]
+        {
+            std::os::unix::fs::symlink(to, app.join(link)).expect("link");
+        }
+        std::os::unix::fs::symlink("../shared", app.join("shared")).expect("link");
+        let scope = Scope { app: app.clone(), data: Some(app.join("data")), is_data: false };
+        let folders = scope.folders();
+        let real: BTreeSet<PathBuf> = folders.iter().map(|folder| folder.canonicalize().expect("it exists")).collect();
+        let shared = folder.path().canonicalize().expect("it exists").join("shared");
+        let wanted = [app.clone(), app.join("F"), app.join("F/src"), shared.clone(), shared.join("src")];
+        assert_eq!((real, folders.len()), (BTreeSet::from(wanted), 5), "{folders:?}");
     }
 
     #[tokio::test]
@@ -283,7 +338,8 @@ mod tests {
         };
         write("F/src/lib.rs", "old");
         write("target/debug/x", "");
-        let mut watcher = Watcher::new(Scope { app: root.clone(), data: None }).expect("it can be watched");
+        let mut watcher =
+            Watcher::new(Scope { app: root.clone(), data: None, is_data: false }).expect("it can be watched");
         write("F/src/.lib.rs.new", "new");
         std::fs::rename(root.join("F/src/.lib.rs.new"), root.join("F/src/lib.rs")).expect("rename");
         assert_eq!(watcher.changed().await, Change::Sources);

@@ -191,7 +191,7 @@ impl TurnNumber {
 pub type Sequence = u32;
 
 /// Microseconds since 1970-01-01T00:00:00Z.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub i64);
 
 /// The latest time that the host accepts: 9999-12-31T23:59:59Z, in microseconds.

@@ -51,7 +51,12 @@ impl Retention {
             let micros = i64::try_from(kept?.as_micros()).ok()?;
             Some(Timestamp(now.0.saturating_sub(micros)))
         };
-        Expiry { completed: before(self.completed), failed: before(self.failed), terminated: before(self.terminated) }
+        Expiry {
+            completed: before(self.completed),
+            failed: before(self.failed),
+            terminated: before(self.terminated),
+            now,
+        }
     }
 }
 
@@ -120,6 +125,9 @@ mod tests {
     fn what_is_kept_for_ever_never_expires() {
         let retention = Retention { failed: Some(Duration::from_secs(2)), ..Retention::default() };
         let expiry = retention.expiry(Timestamp(5_000_000));
-        assert_eq!(expiry, Expiry { failed: Some(Timestamp(3_000_000)), ..Expiry::default() });
+        assert_eq!(
+            expiry,
+            Expiry { failed: Some(Timestamp(3_000_000)), now: Timestamp(5_000_000), ..Expiry::default() }
+        );
     }
 }

@@ -4,9 +4,9 @@
 //! is stored and it is decided anew. So a crash finds all of a rewind or nothing, and of two rewinds one finds that the instance
 //! has not failed any more.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{ClientError, GuestError, Hub, OrchestratorCall, Target, joined, worker::Inner};
 use crate::{
@@ -23,6 +23,10 @@ use crate::{
 
 /// How often a rewind is decided anew because something changed meanwhile.
 const TRIES: usize = 50;
+
+/// How long code is replayed to find out what it has not answered. A turn may run for seconds, and each replay is as many as
+/// the history has.
+const TRIALS_FOR: Duration = Duration::from_secs(30);
 
 impl Hub {
     /// Lets a failed instance run on: what has completed stays, the activities and children that failed last run again, and
@@ -172,23 +176,34 @@ impl Inner {
             attempt: 1,
             function: &execution.name,
         });
-        while let Some(replay) = unanswered.replay() {
-            let call = OrchestratorCall {
-                component,
-                handler: handler.clone(),
-                name: execution.name.clone(),
-                instance_id: id.clone(),
-                execution_id: execution.execution_id.clone(),
-            };
-            let asked = match self.executor.orchestrator(call).await {
-                Ok(mut guest) => guest.turn(true, replay.turns, &replay.events).await,
-                Err(error) => Err(error),
-            };
-            unanswered.asked_the_same(match asked {
-                Ok(asked) => planted!(RewindReplaysNothing) || replay.check(&asked).is_ok(),
-                Err(GuestError::Code(_)) => false,
-                Err(GuestError::Unavailable(why)) => return Err(ClientError::Unavailable(why)),
-            });
+        let tries = async {
+            while let Some(replay) = unanswered.replay() {
+                let call = OrchestratorCall {
+                    component,
+                    handler: handler.clone(),
+                    name: execution.name.clone(),
+                    instance_id: id.clone(),
+                    execution_id: execution.execution_id.clone(),
+                };
+                let asked = match self.executor.orchestrator(call).await {
+                    Ok(mut guest) => guest.turn(true, replay.turns, &replay.events).await,
+                    Err(error) => Err(error),
+                };
+                unanswered.asked_the_same(match asked {
+                    Ok(asked) => planted!(RewindReplaysNothing) || replay.check(&asked).is_ok(),
+                    Err(GuestError::Code(_)) => false,
+                    Err(GuestError::Unavailable(why)) => return Err(ClientError::Unavailable(why)),
+                });
+            }
+            Ok(())
+        };
+        tokio::select! {
+            biased;
+            tried = tries => tried?,
+            // The guest is dropped, and so stopped.
+            () = self.ambient.sleep(TRIALS_FOR) => warn!(
+                instance_id = %id, "it takes too long to find out which failures the code has not answered: the others stay"
+            ),
         }
         Ok(unanswered.sequences())
     }

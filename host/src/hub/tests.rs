@@ -109,6 +109,41 @@ impl Guest {
     }
 }
 
+/// Asks for an activity.
+fn schedule(sequence: u32, name: &str) -> Action {
+    Action::ScheduleTask(TaskScheduled {
+        sequence,
+        name: name.to_owned(),
+        input: Json::null(),
+        retry: None,
+        timeout_ms: None,
+        tags: vec![],
+    })
+}
+
+impl Guest {
+    /// Asks for activities 0 and 1; once 1 has completed for 2, and fails if that does. A replay without the failure of 0 never
+    /// ends.
+    async fn branches(&self, replaying: bool, events: &[GuestEvent]) -> GuestTurn {
+        let mut turn = GuestTurn { actions: vec![], outcome: GuestOutcome::Waiting };
+        for event in events {
+            match event {
+                GuestEvent::ExecutionStarted(_) => turn.actions.extend([schedule(0, "Fails"), schedule(1, "Slow")]),
+                GuestEvent::TaskCompleted(1, _) => turn.actions.push(schedule(2, "Fails")),
+                GuestEvent::TaskFailed(2, failure) => turn.outcome = GuestOutcome::Failed(failure.clone()),
+                _ => {}
+            }
+        }
+        let has = |wanted: fn(&GuestEvent) -> bool| events.iter().any(wanted);
+        let is_without = !has(|event| matches!(event, GuestEvent::TaskFailed(0, _)));
+        if replaying && is_without && has(|event| matches!(event, GuestEvent::TaskCompleted(1, _))) {
+            let _running = Running::new(&self.script, "a replay");
+            std::future::pending::<()>().await;
+        }
+        turn
+    }
+}
+
 impl OrchestratorGuest for Guest {
     fn turn<'a>(
         &'a mut self,
@@ -140,6 +175,9 @@ impl OrchestratorGuest for Guest {
                 let outcome = GuestOutcome::Failed(Failure::new("Over", "it did not wait"));
                 return Ok(GuestTurn { actions: vec![Action::CallEntity(call)], outcome });
             }
+            if self.call.name == "Branches" {
+                return Ok(self.branches(replaying, events).await);
+            }
             if self.call.name.starts_with("Collects") {
                 return Ok(self.collects(events));
             }
@@ -151,14 +189,7 @@ impl OrchestratorGuest for Guest {
                         if name == "limit" {
                             return Err(over("guestCpuMilliseconds"));
                         }
-                        turn.actions.push(Action::ScheduleTask(TaskScheduled {
-                            sequence: 0,
-                            name,
-                            input: Json::null(),
-                            retry: None,
-                            timeout_ms: None,
-                            tags: vec![],
-                        }));
+                        turn.actions.push(schedule(0, &name));
                     }
                     GuestEvent::TaskCompleted(_, output) => turn.outcome = GuestOutcome::Completed(output.clone()),
                     _ => {}
@@ -190,6 +221,11 @@ impl Executor for Functions {
             let _running = Running::new(&script, call.instance_id.as_str());
             if call.name.as_str() == "Poison" && script.poisonous.load(Ordering::SeqCst) {
                 std::future::pending::<()>().await;
+            }
+            match call.name.as_str() {
+                "Fails" => return Err(Failure::new("Planned", "as it should")),
+                "Slow" => tokio::time::sleep(Duration::from_secs(1)).await,
+                _ => {}
             }
             Ok(Json::string("done"))
         })
@@ -259,7 +295,7 @@ impl World {
             executor: Arc::new(Functions(self.script.clone())),
             ambient: Arc::new(System),
             functions: super::Functions {
-                orchestrators: ["Runs", "PoisonTurn", "Collects", "CollectsOne", "Calls"]
+                orchestrators: ["Runs", "PoisonTurn", "Collects", "CollectsOne", "Calls", "Branches"]
                     .into_iter()
                     .map(orchestrator)
                     .collect(),
@@ -700,6 +736,19 @@ async fn a_lock_request_goes_on_to_an_entity_whose_function_is_gone() {
     world.hub().terminate("holder", "").await.unwrap();
     world.until("both are free", async |world| entity(world, "@went@k").await.is_none()).await;
     world.until("both are free", async |world| entity(world, "@counter@k").await.is_none()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn code_that_never_ends_without_its_failure_holds_a_rewind_up_and_nothing_else() {
+    let world = World::new();
+    world.start("Branches", "a", "").await;
+    let has_failed = async |world: &World| world.status("a").await.runtime_status == RuntimeStatus::Failed;
+    world.until("it fails", has_failed).await;
+    let rewind = tokio::time::timeout(Duration::from_mins(1), world.hub().rewind("a", "")).await;
+    assert!(matches!(rewind, Ok(Ok(()))), "{rewind:?}");
+    assert!(!world.runs("a replay"), "its guest is gone");
+    world.until("the last activity has failed again", has_failed).await;
+    assert_eq!(world.hub().inner.turns.available_permits(), world.turns_max);
 }
 
 #[tokio::test(start_paused = true)]

@@ -241,8 +241,10 @@ async fn run(turns: &Turns<'_>, function: TimerFunction) {
                 store(inner, &function, function.after(firing, inner.ambient.now(), inner.ambient.now())).await;
             }
             let began = inner.ambient.now();
-            fire(turns, &function, firing, standing, began).await;
-            if turns.are_over() {
+            // What was cut short was due and has not happened: whoever comes next makes up for it. What has happened does not
+            // fire again because another definition takes over.
+            let has_happened = fire(turns, &function, firing, standing, began).await;
+            if !has_happened || inner.is_stopping() {
                 return;
             }
             standing = function.after(firing, began, inner.ambient.now());
@@ -278,14 +280,31 @@ async fn occurrence(turns: &Turns<'_>, function: &TimerFunction, standing: &mut 
     None
 }
 
-/// Runs the function, and again if it failed and its policy says so. A failure is logged and does not stop the schedule.
-async fn fire(turns: &Turns<'_>, function: &TimerFunction, firing: Firing, standing: Standing, began: Timestamp) {
+/// Waits before a repetition. False if it must not be made any more.
+async fn wait(turns: &Turns<'_>, mut left: Duration) -> bool {
+    while !left.is_zero() && !turns.are_over() {
+        let step = left.min(SLEEP_MAX);
+        turns.inner.ambient.sleep(step).await;
+        left -= step;
+    }
+    !turns.are_over()
+}
+
+/// Runs the function, and again if it failed and its policy says so. A failure is logged and does not stop the schedule. False
+/// if repetitions are left that nobody makes any more.
+async fn fire(
+    turns: &Turns<'_>,
+    function: &TimerFunction,
+    firing: Firing,
+    standing: Standing,
+    began: Timestamp,
+) -> bool {
     let inner = turns.inner;
     let next = function.after(firing, began, began).next;
     let text = ExecutionId(timer_text(&function.name).into());
     if let Some(diagnostics) = inner.parking.why_parked(&text) {
         error!(function = %function.name, %diagnostics, "a timer function does not run");
-        return;
+        return true;
     }
     let status = ScheduleStatus { last: standing.last, last_updated: Some(standing.updated), next };
     for failed in 1.. {
@@ -304,20 +323,22 @@ async fn fire(turns: &Turns<'_>, function: &TimerFunction, firing: Firing, stand
         let run = inner.parking.watch(&*inner.ambient, noted, alone, inner.executor.timer(call));
         let run = AssertUnwindSafe(run).catch_unwind().await;
         let failure = match run {
-            Ok(Ok(())) => return,
+            Ok(Ok(())) => return true,
             Ok(Err(failure)) => failure,
             Err(_) => Failure::new("HostPanic", "the host panicked while the timer function ran"),
         };
-        let wait = function.retry.and_then(|retry| retry.wait_after(failed)).filter(|_| !failure.non_retriable);
+        let repeats = function.retry.and_then(|retry| retry.wait_after(failed)).filter(|_| !failure.non_retriable);
         error!(
             function = %function.name, %invocation_id, kind = %failure.kind, reason = %failure.message,
-            is_repeated = wait.is_some(), "a timer function failed"
+            is_repeated = repeats.is_some(), "a timer function failed"
         );
-        match wait {
-            Some(wait) if !turns.are_over() => inner.ambient.sleep(wait).await,
-            Some(_) | None => return,
+        match repeats {
+            Some(span) if wait(turns, span).await => {}
+            Some(_) => return false,
+            None => return true,
         }
     }
+    true
 }
 
 async fn stored(turns: &Turns<'_>, function: &FunctionName) -> Option<TimerStatus> {

@@ -16,6 +16,9 @@ use super::query::Query;
 use super::reply::{self, Reply, ReplyBody};
 use crate::app::AuthLevel;
 
+/// How long a response's body is read that nobody wants.
+const FINISH_TIME_MAX: Duration = Duration::from_secs(10);
+
 /// Finds the function that serves a method (as sent) and a path (as sent: percent-encoded, without query).
 pub type FunctionRoutes = Arc<dyn Fn(&Method, &str) -> Option<FunctionMatch> + Send + Sync>;
 
@@ -158,9 +161,11 @@ pub(super) fn stream_reply(function: &str, invocation_id: &str, response: Respon
     reply
 }
 
-/// Lets a function end whose response's body nobody wants.
+/// Lets a function end whose response's body nobody wants. One that goes on for long is stopped: no client waits for it, nor
+/// could one that goes away end it.
 pub(super) fn finish(mut body: BodyStream) {
-    tokio::spawn(async move { while let Some(Ok(_)) = body.frame().await {} });
+    let read = async move { while let Some(Ok(_)) = body.frame().await {} };
+    tokio::spawn(tokio::time::timeout(FINISH_TIME_MAX, read));
 }
 
 fn is_bodiless(status: StatusCode) -> bool {
@@ -298,6 +303,18 @@ mod tests {
             assert_eq!(reply.body().size_hint().exact(), Some(0));
             assert!(!reply.headers().contains_key("content-type") && reply.headers().contains_key("etag"));
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_nobody_wants_is_not_read_for_ever() {
+        let (sender, mut receiver) = tokio::sync::mpsc::channel::<()>(1);
+        let pieces = futures::stream::unfold(sender, |sender| async move {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Some((Ok(hyper::body::Frame::data(Bytes::from("line"))), sender))
+        });
+        finish(BodyStream::new(http_body_util::StreamBody::new(pieces)));
+        let dropped = tokio::time::timeout(2 * FINISH_TIME_MAX, receiver.recv()).await;
+        assert_eq!(dropped, Ok(None), "its sender is gone");
     }
 
     #[test]

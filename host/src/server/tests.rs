@@ -67,7 +67,8 @@ impl HttpFunctions for Fake {
 }
 
 impl Fake {
-    /// `stream-echo` sends back what it gets; `stream-greedy` reads nothing and sends for ever; `stream-fails` ends badly.
+    /// `stream-echo` sends back what it gets; `stream-greedy` reads nothing and sends for ever; `stream-empty` declares ten bytes
+    /// and has no body; `stream-odd` declares no number; `stream-fails` ends badly.
     async fn streamed(&self, stream: HttpStream) -> Result<http::Response<BodyStream>, HttpCallError> {
         let body = stream.request.into_body();
         match &*stream.function {
@@ -81,6 +82,11 @@ impl Fake {
             "stream-greedy" => {
                 let pieces = futures::stream::repeat_with(|| Ok(Frame::data(Bytes::from(vec![b'x'; 10_000]))));
                 Ok(http::Response::new(BodyStream::new(StreamBody::new(pieces))))
+            }
+            "stream-empty" | "stream-odd" => {
+                let declared = if &*stream.function == "stream-empty" { "10" } else { "+0" };
+                let empty = BodyStream::new(Full::new(Bytes::new()).map_err(|never| match never {}));
+                Ok(http::Response::builder().header("content-length", declared).body(empty).unwrap())
             }
             _ => {
                 let pieces = [Ok(Frame::data(Bytes::from("half"))), Err(io::Error::other("as asked"))];

@@ -419,6 +419,8 @@ pub struct Expiry {
     pub failed: Option<Timestamp>,
     /// Terminated or canceled.
     pub terminated: Option<Timestamp>,
+    /// The clock. What was created later was so while the clock was wrong.
+    pub now: Timestamp,
 }
 
 impl Expiry {
@@ -625,7 +627,7 @@ pub trait Storage: Send + Sync + 'static {
 
     /// Searches the instances after this one, in order of number, for at most `limit` that have expired; it may find fewer,
     /// even none, and go on. What cannot be read has not expired. Instances that come after the first one which was created
-    /// after [`Expiry::latest`] under an id that was new need not be found: unless the clock was put back, they are younger.
+    /// after [`Expiry::latest`], but not after [`Expiry::now`], under an id that was new need not be found: they are younger.
     fn expired(&self, expiry: Expiry, after: Option<InstanceKey>, limit: usize) -> StorageFuture<'_, Expired>;
 
     /// Deletes those of these instances that have ended and whose generation it still is, in one commit; how many.

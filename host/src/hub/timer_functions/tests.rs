@@ -281,3 +281,34 @@ async fn a_clock_that_is_set_brings_no_burst_and_nothing_twice() {
     let (scheduled, is_past_due, began) = *life.runs().last().unwrap();
     assert!(scheduled < 0 && !is_past_due && began == scheduled, "far back: it goes on from there: {scheduled}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_run_under_another_definition_neither_fires_again_nor_is_lost() {
+    let storage = Arc::new(Memory::new());
+    let slow = Runs { took: Duration::from_secs(100), ..Runs::default() };
+    let life = Life::begin(&storage, 100, slow, function());
+    life.pass(550).await;
+    life.hub.run_timers(vec![TimerFunction { adjust_for_dst: false, ..function() }]);
+    life.pass(600).await;
+    assert_eq!(life.runs(), [(600, false, 600), (1_200, false, 1_200)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_definition_or_none_does_not_wait_for_repetitions() {
+    let storage = Arc::new(Memory::new());
+    let hour = Duration::from_hours(1);
+    let retry = TimerRetry { max_retry_count: None, first_wait: hour, max_wait: hour };
+    let eager = || TimerFunction { retry: Some(retry), ..function() };
+    let life = Life::begin(&storage, 100, Runs { fails: true, ..Runs::default() }, eager());
+    life.pass(550).await;
+    life.hub.run_timers(vec![function()]);
+    life.pass(10).await;
+    let (scheduled, is_past_due, began) = life.runs()[1];
+    assert!(scheduled == 600 && is_past_due && (650..655).contains(&began), "it is made up for: {:?}", life.runs());
+    life.hub.run_timers(vec![eager()]);
+    life.pass(600).await;
+    assert_eq!(life.runs().len(), 3);
+    life.hub.run_timers(vec![]);
+    life.pass(10_000).await;
+    assert_eq!(life.runs().len(), 3, "of what was taken away nothing is repeated");
+}

@@ -116,6 +116,22 @@ fn a_stream_that_fails_does_not_look_like_a_whole_one() {
 }
 
 #[test]
+fn a_response_without_a_body_takes_none_from_the_next_one() {
+    let host = host(ServerOptions::default());
+    for path in ["stream-empty", "stream-odd"] {
+        let mut stream = host.connect();
+        write!(stream, "GET /api/{path} HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        write!(stream, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+        let told = read_all(&mut stream);
+        let (first, next) = told.split_once("\r\n\r\n").unwrap();
+        assert!(first.starts_with("HTTP/1.1 200 OK") && next.starts_with("HTTP/1.1 200 OK"), "{told}");
+        assert!(first.contains("content-length: 0"), "{told}");
+    }
+    let told = host.raw("HEAD /api/stream-empty HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    assert!(told.contains("content-length: 10"), "the length of what GET would answer: {told}");
+}
+
+#[test]
 fn a_streamed_request_that_is_too_large_or_too_slow_is_its_senders_fault() {
     let timeouts = Timeouts { body: Duration::from_millis(300), ..Timeouts::default() };
     let host = host(ServerOptions { timeouts, ..small() });

@@ -82,6 +82,7 @@ macro_rules! storage_conformance {
             open_instances_are_read_in_pages,
             a_purge_is_all_or_nothing,
             what_has_expired_is_found_in_slices_and_nothing_else,
+            an_instance_that_a_wrong_clock_made_hides_no_other_one,
             what_was_found_expired_is_deleted_only_if_it_is_still_that,
             garbage_is_collected_in_slices,
             components_are_kept_by_digest,

@@ -4,7 +4,8 @@ use super::*;
 use crate::storage::Expiry;
 
 /// Completed at 10 or earlier, failed never, terminated at 20 or earlier.
-const EXPIRY: Expiry = Expiry { completed: Some(Timestamp(10)), failed: None, terminated: Some(Timestamp(20)) };
+const EXPIRY: Expiry =
+    Expiry { completed: Some(Timestamp(10)), failed: None, terminated: Some(Timestamp(20)), now: Timestamp(100) };
 
 /// What has expired, slice by slice.
 fn expired(storage: &dyn Storage, limit: usize) -> Vec<(InstanceKey, GenerationKey)> {
@@ -56,6 +57,15 @@ pub(crate) fn what_has_expired_is_found_in_slices_and_nothing_else(backend: &Bac
     assert_eq!(expired(storage, 100), []);
     while ok(storage.collect(10)) {}
     assert!(begin(storage, "old", 40).generation > again.generation, "the id is free");
+}
+
+pub(crate) fn an_instance_that_a_wrong_clock_made_hides_no_other_one(backend: &Backend) {
+    let storage = &*(backend.open)();
+    let of_future = begin(storage, "future", 1_000_000);
+    let mut old = begin(storage, "old", 1);
+    old.complete(storage, 2);
+    assert_eq!(expired(storage, 100), [of(&old)]);
+    assert_eq!(load(storage, &of_future).map(|loaded| loaded.generation), Some(of_future.generation));
 }
 
 pub(crate) fn what_was_found_expired_is_deleted_only_if_it_is_still_that(backend: &Backend) {

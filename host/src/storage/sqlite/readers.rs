@@ -16,8 +16,11 @@ use tokio::sync::oneshot;
 use super::{schema, schema::OpenError, writer::Shared};
 use crate::storage::{StorageError, StorageFuture};
 
-/// Long reads (a list, a long history) keep one thread each; the others serve the short ones.
+/// Long reads (a list, a long history) keep one thread each.
 const THREADS: usize = 3;
+
+/// So many long reads run at once: the other threads are left to the short ones, however many long ones wait.
+const LONG_MAX: usize = THREADS - 1;
 
 /// At most this many reads wait; one more is answered [`StorageError::Busy`].
 const QUEUE_MAX: usize = 16_384;
@@ -46,7 +49,12 @@ struct Queue {
 
 #[derive(Default)]
 struct Queued {
-    reads: VecDeque<(Length, Read)>,
+    /// Each with the number of reads that came before it.
+    short: VecDeque<(u64, Read)>,
+    long: VecDeque<(u64, Read)>,
+    arrivals: u64,
+    /// Long reads that run.
+    long_running: usize,
     /// Threads that wait for reads.
     idle: usize,
     closed: bool,
@@ -62,10 +70,10 @@ impl Queue {
         if queued.closed {
             return Err(StorageError::Poisoned("it is closed".to_owned()));
         }
-        if queued.reads.len() >= QUEUE_MAX {
+        if queued.short.len() + queued.long.len() >= QUEUE_MAX {
             return Err(StorageError::Busy(format!("{QUEUE_MAX} reads wait already")));
         }
-        queued.reads.push_back((length, read));
+        queued.put(length, read);
         let is_anyone_idle = queued.idle > 0;
         drop(queued);
         if is_anyone_idle {
@@ -74,19 +82,35 @@ impl Queue {
         Ok(())
     }
 
-    /// The reads to run next, together; none once the queue is closed and empty.
-    fn take(&self) -> Option<Vec<Read>> {
+    /// The reads to run next, together; none once the queue is closed and nothing is left for this thread.
+    fn take(&self) -> Option<(Length, Vec<Read>)> {
         let mut queued = self.lock();
         loop {
-            if !queued.reads.is_empty() {
-                return Some(queued.take());
+            if let Some(taken) = queued.take() {
+                return Some(taken);
             }
             if queued.closed {
+                // Long ones that are left belong to the threads that run long ones.
                 return None;
             }
             queued.idle += 1;
             queued = self.arrived.wait(queued).unwrap_or_else(PoisonError::into_inner);
             queued.idle -= 1;
+        }
+    }
+
+    /// What was taken has been run.
+    fn done(&self, length: Length) {
+        if length == Length::Short {
+            return;
+        }
+        let mut queued = self.lock();
+        queued.long_running -= 1;
+        // The thread that says so may go on with short ones.
+        let is_waiting = !queued.long.is_empty() && queued.idle > 0;
+        drop(queued);
+        if is_waiting {
+            self.arrived.notify_one();
         }
     }
 
@@ -97,11 +121,26 @@ impl Queue {
 }
 
 impl Queued {
-    /// This thread's share of what waits: idle threads have been woken for the rest.
-    fn take(&mut self) -> Vec<Read> {
-        let share = self.reads.len().div_ceil(self.idle + 1).min(BATCH_MAX);
-        let short = self.reads.iter().take(share).take_while(|(length, _)| *length == Length::Short).count();
-        self.reads.drain(..short.max(1)).map(|(_, read)| read).collect()
+    fn put(&mut self, length: Length, read: Read) {
+        self.arrivals += 1;
+        let reads = match length {
+            Length::Short => &mut self.short,
+            Length::Long => &mut self.long,
+        };
+        reads.push_back((self.arrivals, read));
+    }
+
+    /// This thread's share of what waits and may run, first come, first served: idle threads have been woken for the rest.
+    fn take(&mut self) -> Option<(Length, Vec<Read>)> {
+        let first = |reads: &VecDeque<(u64, Read)>| reads.front().map_or(u64::MAX, |(arrival, _)| *arrival);
+        if self.long_running < LONG_MAX && first(&self.long) < first(&self.short) {
+            let (_, read) = self.long.pop_front()?;
+            self.long_running += 1;
+            return Some((Length::Long, vec![read]));
+        }
+        let share = self.short.len().div_ceil(self.idle + 1).min(BATCH_MAX);
+        let reads: Vec<Read> = self.short.drain(..share).map(|(_, read)| read).collect();
+        (!reads.is_empty()).then_some((Length::Short, reads))
     }
 }
 
@@ -222,8 +261,9 @@ impl Drop for Readers {
 }
 
 fn serve(conn: &Connection, queue: &Queue, gate: &Gate) {
-    while let Some(reads) = queue.take() {
+    while let Some((length, reads)) = queue.take() {
         gate.read(|| in_transaction(conn, reads));
+        queue.done(length);
     }
 }
 
@@ -248,24 +288,67 @@ fn in_transaction(conn: &Connection, reads: Vec<Read>) {
 mod tests {
     use super::*;
 
-    /// Takes from a queue of these reads while so many other threads are idle; how many there are together.
+    use Length::{Long, Short};
+
+    fn queued(lengths: &[Length]) -> Queued {
+        let mut queued = Queued::default();
+        lengths.iter().for_each(|length| queued.put(*length, Box::new(|_| {})));
+        queued
+    }
+
+    /// Takes from a queue of these reads, each of which ends at once, while so many other threads are idle; how many are
+    /// taken together.
     fn taken(lengths: &[Length], idle: usize) -> Vec<usize> {
-        let reads = lengths
-            .iter()
-            .map(|length| (*length, Box::new(|_: Result<&Connection, StorageError>| {}) as Read))
-            .collect();
-        let mut queued = Queued { reads, idle, closed: false };
-        std::iter::from_fn(|| (!queued.reads.is_empty()).then(|| queued.take().len())).collect()
+        let mut queued = Queued { idle, ..queued(lengths) };
+        let mut take = || {
+            let (length, reads) = queued.take()?;
+            queued.long_running -= usize::from(length == Long);
+            Some(reads.len())
+        };
+        std::iter::from_fn(&mut take).collect()
     }
 
     #[test]
     fn short_reads_that_wait_go_together_and_idle_threads_get_their_share() {
-        use Length::{Long, Short};
         assert_eq!(taken(&[Short; 20], 0), [BATCH_MAX, 4]);
         assert_eq!(taken(&[Short; 6], 2)[0], 2);
         assert_eq!(taken(&[Short], 2), [1]);
         assert_eq!(taken(&[Long, Short, Short], 0), [1, 2], "a long one goes alone");
-        assert_eq!(taken(&[Short, Short, Long, Short], 0), [2, 1, 1], "nobody waits for a long one");
+        assert_eq!(taken(&[Short, Long, Long], 0), [1, 1, 1], "nobody waits for a long one");
+    }
+
+    #[test]
+    fn long_reads_leave_a_thread_to_the_short_ones() {
+        let mut queued = queued(&[Long, Long, Long, Short]);
+        let mut take = || queued.take().map(|(length, reads)| (length, reads.len()));
+        assert_eq!([take(), take(), take(), take()], [Some((Long, 1)), Some((Long, 1)), Some((Short, 1)), None]);
+        queued.long_running -= 1;
+        assert_eq!(queued.take().map(|(length, _)| length), Some(Long));
+    }
+
+    #[test]
+    fn every_read_is_run_however_they_mix_and_a_closed_queue_is_emptied() {
+        let queue = Queue::default();
+        let run = std::sync::atomic::AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    while let Some((length, reads)) = queue.take() {
+                        run.fetch_add(reads.len(), std::sync::atomic::Ordering::SeqCst);
+                        queue.done(length);
+                    }
+                });
+            }
+            for number in 0..3_000 {
+                let length = if number % 7 < 4 { Long } else { Short };
+                queue.put(length, Box::new(|_| {})).unwrap();
+                if number % 100 == 0 {
+                    std::thread::yield_now();
+                }
+            }
+            queue.close();
+        });
+        assert_eq!(run.into_inner(), 3_000);
     }
 
     #[test]
@@ -274,6 +357,6 @@ mod tests {
         assert!(queue.put(Length::Short, Box::new(|_| {})).is_ok());
         queue.close();
         assert!(matches!(queue.put(Length::Short, Box::new(|_| {})), Err(StorageError::Poisoned(_))));
-        assert!(queue.take().is_some_and(|reads| reads.len() == 1) && queue.take().is_none());
+        assert!(queue.take().is_some_and(|(_, reads)| reads.len() == 1) && queue.take().is_none());
     }
 }

@@ -123,8 +123,9 @@ pub(super) fn expired(conn: &Connection, expiry: Expiry, after: Option<InstanceK
             return Ok(Expired { next: last, ..expired });
         }
         let row = Instance::read(row)?;
-        // An instance bears the number of its first generation, and numbers ascend with time: what follows was made later.
-        if row.created > latest && row.generation.0 == row.key.0 {
+        // An instance bears the number of its first generation, and numbers ascend with time: what follows was made later. (One
+        // that was made in the future tells nothing: the clock has been put back since.)
+        if row.created > latest && row.created <= expiry.now && row.generation.0 == row.key.0 {
             break;
         }
         (examined, last) = (examined + 1, Some(row.key));
