@@ -195,6 +195,17 @@ impl State {
         self.live_from.is_some_and(|live_from| generation < live_from)
     }
 
+    /// A generation was found suspended, or not to be. One that has ended from outside since keeps nobody waiting: what took
+    /// its place must run.
+    pub fn set_suspended(&mut self, generation: GenerationKey, suspended: bool) {
+        self.suspended = suspended && !self.is_gone(generation);
+    }
+
+    /// A generation was found to have nothing to do before its timer; but what took its place may have.
+    pub fn sleep_till_timer(&mut self, generation: GenerationKey) {
+        self.wake &= self.is_gone(generation);
+    }
+
     /// Stops the activities of generations that have ended from outside.
     pub fn stop_gone_activities(&mut self) {
         if self.live_from.is_some() {
@@ -330,6 +341,22 @@ mod tests {
         state.put_inbox(MessageNumber(1_501), event("later"));
         state.anchor_inbox(MessageNumber(1_500));
         assert_eq!(numbers(&state.take_messages()), [1_501]);
+    }
+
+    #[test]
+    fn what_was_found_of_a_generation_that_has_been_replaced_does_not_keep_its_successor_waiting() {
+        let (old, new) = (GenerationKey(2), GenerationKey(3));
+        let mut state = State { wake: true, ..State::default() };
+        state.set_live_from(new);
+        state.set_suspended(old, true);
+        assert!(state.has_work());
+        state.sleep_till_timer(old);
+        assert!(state.has_work());
+        state.set_suspended(new, true);
+        assert!(!state.has_work());
+        state.set_suspended(new, false);
+        state.sleep_till_timer(new);
+        assert!(!state.has_work());
     }
 
     #[tokio::test]

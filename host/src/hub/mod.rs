@@ -643,8 +643,7 @@ impl Inner {
         messages_to: MessageNumber,
     ) {
         let generation = fresh.generation();
-        if let Some(replaced) = replaced {
-            self.timers.set(instance, replaced, None);
+        if replaced.is_some() {
             self.garbage.notify_one();
             self.released.notify_one();
         }
@@ -665,6 +664,10 @@ impl Inner {
             state.held = cell::Held { instance: Some(Box::new(fresh)), ..cell::Held::default() };
             state.anchor_inbox(messages_to);
         });
+        if let Some(replaced) = replaced {
+            // Only now: a worker that sets it finds out after that.
+            self.timers.set(instance, replaced, None);
+        }
         if begin {
             self.spawn_worker(instance);
         } else if let Some(cell) = self.find_cell(instance) {
@@ -699,14 +702,10 @@ impl Inner {
 
     /// Forgets a generation that was ended by an operator.
     fn end_from_outside(self: &Arc<Self>, instance: InstanceKey, generation: GenerationKey) {
-        if !planted!(TimerLeaked) {
-            self.timers.set(instance, generation, None);
-        }
         self.parking.ended(instance);
         self.released.notify_one();
-        let Some(cell) = self.find_cell(instance) else { return };
-        let begin = {
-            let mut state = cell.lock();
+        // What waited while it stalled is nobody's now: a worker finds that out and clears it away.
+        let begin = self.deliver(instance, |state| {
             let gone: Vec<_> = state.activities.keys().filter(|(of, _)| *of == generation).copied().collect();
             for key in gone {
                 state.stop_activity(key);
@@ -721,16 +720,16 @@ impl Inner {
             state.stalled = None;
             state.suspended = false;
             state.set_live_from(GenerationKey(generation.0 + 1));
-            // What waited while it stalled is nobody's now: a worker finds that out and clears it away.
-            let begin = !state.running && state.has_work() && !self.is_stopping();
-            state.running |= begin;
-            begin
-        };
+        });
+        if !planted!(TimerLeaked) {
+            // Only now: a worker that sets it finds out after that.
+            self.timers.set(instance, generation, None);
+        }
         if begin {
             self.spawn_worker(instance);
+        } else if let Some(cell) = self.find_cell(instance) {
+            cell.ended.notify_one();
         }
-        cell.ended.notify_one();
-        self.remove_if_idle(&cell);
     }
 
     /// Takes note of a storage error that a caller was told.

@@ -15,7 +15,7 @@ use crate::{
     ambient::System,
     durable::{
         Action, Digest, EntityCalled, EntityId, EntityRan, Failure, FunctionName, GuestEvent, GuestOutcome, GuestTurn,
-        LockHolder, LockRequest, TaskScheduled,
+        LockHolder, LockRequest, Message, TaskScheduled,
     },
     flight,
     storage::{Delivered, Loaded, memory::Memory},
@@ -663,6 +663,37 @@ async fn what_comes_for_nobody_leaves_no_cell_behind() {
     let hub = world.hub();
     assert!(!hub.inner.deliver(crate::durable::InstanceKey(7), |_| ()));
     assert_eq!(hub.load(), HubLoad::default());
+}
+
+/// As when a worker's load began before the instance was replaced or terminated, and is answered after it.
+#[tokio::test(start_paused = true)]
+async fn a_suspension_that_was_read_too_late_keeps_nobody_waiting() {
+    for way in ["replaced", "terminated"] {
+        let world = World::new();
+        let hub = world.hub();
+        world.start("Collects", "a", "0-9").await;
+        hub.suspend("a", "").await.unwrap();
+        world.until("it rests", async |world| world.hub().load() == HubLoad::default()).await;
+        let instance = world.status("a").await.instance;
+        let loaded = world.storage.load(instance).await.unwrap().unwrap();
+        let generation = loaded.generation;
+        hub.inner.deliver(instance, |state| {
+            state.running = true;
+            state.mailbox.push(Message::TaskEnded { generation, sequence: 0, outcome: Ok(Json::null()) });
+        });
+        match way {
+            "replaced" => world.start("Collects", "a", "0-9").await,
+            _ => hub.terminate("a", "").await.unwrap(),
+        }
+        let (cell, mut held) = (hub.inner.find_cell(instance).unwrap(), cell::Held::default());
+        hub.inner.take_loaded(&cell, &mut held, loaded, &mut vec![]).unwrap();
+        hub.inner.start_over(&cell, &mut held, vec![]);
+        hub.inner.work_on(instance).await;
+        if way == "replaced" {
+            assert_eq!(world.status("a").await.runtime_status, RuntimeStatus::Running);
+        }
+        assert_eq!(hub.load(), HubLoad::default(), "{way}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

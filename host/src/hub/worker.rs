@@ -194,8 +194,7 @@ impl Inner {
             std::mem::take(&mut state.held)
         };
         let mut retry = RETRY_FIRST;
-        while let Some(work) = self.next_work(&cell, &mut held) {
-            let changes = cell.lock().changes;
+        while let Some((work, changes)) = self.next_work(&cell, &mut held) {
             let round = async {
                 match work {
                     Work::Control(control) => self.control(&cell, &mut held, control).await,
@@ -235,8 +234,9 @@ impl Inner {
         }
     }
 
-    /// What to do next; `None` once there is nothing, and the cell counts as worked on no longer.
-    fn next_work(&self, cell: &Arc<Cell>, held: &mut Held) -> Option<Work> {
+    /// What to do next, and what the cell's changes count then; `None` once there is nothing, and the cell counts as worked on
+    /// no longer.
+    fn next_work(&self, cell: &Arc<Cell>, held: &mut Held) -> Option<(Work, u64)> {
         let mut state = cell.lock();
         // It ended while it was worked on: the next turn, or the next generation, begins with what storage has.
         if let Some(gone) = held.instance.as_ref().map(|held| held.generation()).filter(|of| state.is_gone(*of)) {
@@ -247,7 +247,7 @@ impl Inner {
         }
         if state.has_work() && !self.is_stopping() {
             if let Some(control) = state.controls.pop_front() {
-                return Some(Work::Control(control));
+                return Some((Work::Control(control), state.changes));
             }
             state.wake = false;
             if state.has_unread() {
@@ -264,7 +264,7 @@ impl Inner {
             if self.entities.keeps_none() {
                 held.entity = None;
             }
-            return Some(Work::Turn(state.take_messages()));
+            return Some((Work::Turn(state.take_messages()), state.changes));
         }
         state.running = false;
         if self.is_stopping() {
@@ -377,9 +377,14 @@ impl Inner {
         }
         if let Some(at) = instance.starts_later(self.ambient.now()) {
             // What has come for it waits in the inbox.
-            self.timers.set(cell.instance, instance.generation(), Some(at));
+            let generation = instance.generation();
             self.start_over(cell, held, messages);
-            cell.lock().wake = false;
+            cell.lock().sleep_till_timer(generation);
+            // From here on its timer may wake it.
+            self.timers.set(cell.instance, generation, Some(at));
+            if cell.lock().is_gone(generation) {
+                self.timers.set(cell.instance, generation, None);
+            }
             return Round::Again;
         }
         let mut disagrees = None;
@@ -487,13 +492,12 @@ impl Inner {
                 return Round::Again;
             }
         };
-        let number = ended.number;
+        let (number, generation) = (ended.number, instance.generation());
         let round = self.store(cell, held, ended, vec![]).await;
         if held.instance.as_ref().is_some_and(|instance| instance.last_turn() == number) {
-            let suspended = control.hold == Hold::Suspend;
             self.start_over(cell, held, vec![]);
             let mut state = cell.lock();
-            state.suspended = suspended;
+            state.set_suspended(generation, control.hold == Hold::Suspend);
             state.stalled = None;
             let _ = control.answer.send(Ok(()));
         } else {
@@ -516,7 +520,7 @@ impl Inner {
     }
 
     /// Takes what was loaded into hands: state, messages, activities that must run again. Returns the records.
-    fn take_loaded(
+    pub(super) fn take_loaded(
         self: &Arc<Self>,
         cell: &Arc<Cell>,
         held: &mut Held,
@@ -535,7 +539,7 @@ impl Inner {
             } else {
                 cell_state.anchor_inbox(messages_to);
             }
-            cell_state.suspended = state.status() == RuntimeStatus::Suspended;
+            cell_state.set_suspended(generation, state.status() == RuntimeStatus::Suspended);
             cell_state.stop_activities_before(Some(generation));
         }
         let taken = messages.iter().filter_map(Message::ended_task).collect();
