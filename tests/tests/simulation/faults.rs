@@ -13,7 +13,8 @@ use std::{
 
 use soloist::{
     durable::{
-        Digest, EntityId, FunctionName, GenerationKey, HistoryEvent, InboxMessage, InstanceId, InstanceKey, Json,
+        Creation, Digest, EntityId, FunctionName, GenerationKey, HistoryEvent, InboxMessage, InstanceId, InstanceKey,
+        Json,
     },
     storage::{
         Committed, ComponentUse, Due, End, Ended, EntityCommit, EntityCommitted, EntityPage, EntityQuery,
@@ -204,7 +205,7 @@ impl Recorder {
     fn bury(&self, snapshot: Option<Snapshot>, purged: bool) {
         let Some(snapshot) = snapshot else { return };
         let is_live = !snapshot.summary.status.is_terminal();
-        if purged && is_live && !self.is_loose {
+        if purged && is_live {
             self.violate(format!("I11: a live instance was purged: {} {:?}", snapshot.id, snapshot.summary));
         }
         self.graves.lock().expect("no panic while it is locked").push(Grave { snapshot, purged });
@@ -375,12 +376,30 @@ impl Faulty {
         let (real, under, recorder) = (self.real.clone(), self.under.clone(), self.recorder.clone());
         let of = id.clone();
         let call = async move {
-            let before = before(&*real, &id).await;
-            let purged = under.purge(fence, id).await?;
-            if purged == Purged::Done {
-                recorder.bury(before, true);
+            loop {
+                let before = before(&*real, &id).await;
+                let mut fence = fence;
+                if recorder.is_loose {
+                    // What is purged must be what was read: of the end of what ends only now, or of another, nobody would know.
+                    let Some(before) = &before else { return Ok(Purged::NotFound) };
+                    let status = before.summary.status;
+                    if !status.is_terminal() {
+                        return Ok(Purged::Live(status));
+                    }
+                    let read = Creation { instance: before.instance, time: before.created };
+                    if fence.creation.replace(read).is_some_and(|only| only != read) {
+                        return Ok(Purged::NotFound);
+                    }
+                }
+                let purged = under.purge(fence, id.clone()).await?;
+                if recorder.is_loose && purged == Purged::NotFound {
+                    continue;
+                }
+                if purged == Purged::Done {
+                    recorder.bury(before, true);
+                }
+                return Ok(purged);
             }
-            Ok(purged)
         };
         self.to_the_end(of, call).await
     }

@@ -129,7 +129,7 @@ impl World {
             if !ended {
                 world.tally.count(Of::Work, "seeds");
                 let graves = world.recorder.graves.lock().expect("alone");
-                check::graves(&graves, world.setup.seed, world.recorder.is_loose);
+                check::graves(&graves, world.setup.seed);
                 drop(graves);
                 return world;
             }
