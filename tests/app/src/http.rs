@@ -76,7 +76,7 @@ pub fn http_client(req: HttpRequest, client: DurableClient) -> HttpResult {
             let links = client.management_urls(id)?.terminate_post_uri;
             println!("stdout {starter} {links}");
             eprintln!("stderr {starter} {links}");
-            log::warn(&format!("log {starter} {links}"));
+            log::warn(format!("log {starter} {links}"));
             panic!("panic {starter} {links}");
         }
         "terminateWithChildren" => json!(client.terminate_with_children(id, "by a function")?),
