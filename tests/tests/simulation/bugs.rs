@@ -70,6 +70,7 @@ pub enum Mistake {
     SentEventDoubled,
     SentEventMisdelivered,
     EntityStartLost,
+    EntityStartRepeated,
     EntityListSkips,
     EntityReadsStale,
     TimerStatusLost,
@@ -125,6 +126,7 @@ pub static BUGS: &[Bug] = &[
     storage("an event that a turn sends is doubled", Mistake::SentEventDoubled),
     storage("an event that a turn sends reaches another instance", Mistake::SentEventMisdelivered),
     storage("an orchestration that an entity starts is lost", Mistake::EntityStartLost),
+    storage("a batch starts again what one before it started", Mistake::EntityStartRepeated),
     storage("a list leaves entities out", Mistake::EntityListSkips),
     storage("reads of entities are stale", Mistake::EntityReadsStale),
     storage("where a timer function stands is lost", Mistake::TimerStatusLost),
@@ -226,6 +228,7 @@ struct Memory {
     starting: Vec<InstanceId>,
     seen: BTreeMap<InstanceId, Snapshot>,
     seen_entities: BTreeMap<EntityId, EntitySnapshot>,
+    entity_starts: Vec<Start>,
 }
 
 impl Buggy {
@@ -386,6 +389,12 @@ impl Buggy {
         }
         if self.sometimes(Mistake::EntityStartLost) {
             commit.starts.clear();
+        }
+        if self.is(Mistake::EntityStartRepeated) {
+            let mut memory = self.memory();
+            let before = memory.entity_starts.clone();
+            memory.entity_starts.extend_from_slice(&commit.starts);
+            commit.starts.extend(before);
         }
         self.send_badly(&mut commit.messages);
         self.real.commit_entity(commit).await

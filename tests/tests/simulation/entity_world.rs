@@ -108,9 +108,11 @@ fn operate(
                 scheduled: count.is_multiple_of(3).then(|| now.plus(Duration::from_millis(700))),
             });
             if count.is_multiple_of(2) {
+                // By the tag, which is this operation's alone: a forwarder that was deleted counts from one again.
+                let tag = tag.as_str().expect("a tag is a string");
                 actions.push(EntityAction::Start(EntityStart {
                     name: "Child".into(),
-                    instance_id: Some(format!("started-{count}")),
+                    instance_id: Some(format!("started by {tag}")),
                     input: Json::null(),
                     version: None,
                     scheduled_start: None,
@@ -132,7 +134,7 @@ pub struct Notes {
     sent: BTreeSet<String>,
     /// Tags of operations that a committed turn sent.
     certain: BTreeSet<String>,
-    /// Orchestrations that a committed batch started.
+    /// Orchestrations that a committed batch started: each is one operation's.
     started: BTreeSet<String>,
 }
 
@@ -151,9 +153,10 @@ impl Notes {
         }));
     }
 
-    /// A batch has been committed.
-    pub fn batch(&mut self, commit: &EntityCommit) {
-        self.started.extend(commit.starts.iter().map(|start| start.id.as_str().to_owned()));
+    /// A batch has been committed. What it started that another batch had started before is an error.
+    pub fn batch(&mut self, commit: &EntityCommit) -> Result<(), String> {
+        let again = commit.starts.iter().find(|start| !self.started.insert(start.id.as_str().to_owned()));
+        again.map_or(Ok(()), |start| Err(format!("I12: two batches started {}", start.id)))
     }
 }
 
@@ -385,10 +388,15 @@ fn in_order(log: &[String], entity: &EntityId, story: &str) {
     }
 }
 
-/// Once everything is purged: what entities started was there.
+/// Once everything is purged: what entities started was there, once.
 pub fn check_started(context: &Context) {
     let notes = context.recorder.entities.lock().expect("no panic while it is locked");
     for id in &notes.started {
-        assert!(context.recorder.graves_of(id) == 1, "I12: an entity started {id}, and it was not: {}", context.seed);
+        let graves = context.recorder.graves_of(id);
+        assert!(
+            graves == 1,
+            "I12: an entity started {id} once, and it was there {graves} times: seed {}",
+            context.seed
+        );
     }
 }

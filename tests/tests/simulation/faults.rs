@@ -407,7 +407,8 @@ impl Faulty {
     async fn commit_batch(&self, commit: EntityCommit) -> Result<EntityCommitted, StorageError> {
         let committed = self.under.commit_entity(commit.clone()).await?;
         if committed != EntityCommitted::Fenced {
-            self.recorder.entities.lock().expect("no panic while it is locked").batch(&commit);
+            let noted = self.recorder.entities.lock().expect("no panic while it is locked").batch(&commit);
+            noted.unwrap_or_else(|text| self.recorder.violate(text));
         }
         Ok(committed)
     }

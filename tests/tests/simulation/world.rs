@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicI64},
     },
     time::Duration,
@@ -78,16 +78,7 @@ impl World {
     /// # Panics
     /// If an invariant is broken.
     pub fn run(setup: Setup) -> Arc<Tally> {
-        let world = Self::live(setup);
-        world.tell();
-        world.tally
-    }
-
-    /// Prints what happened, if one seed is asked for.
-    fn tell(&self) {
-        if std::env::var("SOLOIST_SEED").is_ok() {
-            self.trace.lock().expect("no panic while it is locked").iter().for_each(|line| println!("{line}"));
-        }
+        Self::live(setup).tally.clone()
     }
 
     /// What happened, call by call.
@@ -267,7 +258,6 @@ impl World {
 
     /// Tells what is known of the instances that did not end.
     async fn give_up(&self, real: &dyn Storage) -> bool {
-        self.tell();
         let want = soloist::storage::Want { input: true, history: true };
         let mut told = String::new();
         for open in real.open_instances(None, 20).await.expect("the real storage answers") {
@@ -334,6 +324,16 @@ impl World {
             recorder: Arc::new(soloist::flight::Recorder::off()),
             book: Book::default(),
         })
+    }
+}
+
+/// Prints what happened, if one seed is asked for, whether it broke an invariant or not.
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::env::var("SOLOIST_SEED").is_ok() {
+            let trace = self.trace.lock().unwrap_or_else(PoisonError::into_inner);
+            trace.iter().for_each(|line| println!("{line}"));
+        }
     }
 }
 
