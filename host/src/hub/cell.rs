@@ -119,6 +119,8 @@ impl State {
     pub fn put_inbox(&mut self, number: MessageNumber, body: InboxMessage) {
         if (self.stalled.is_some() || self.suspended) && !self.running {
             // Nobody takes it now, and whoever does will read the inbox anew. A worker may have begun that read before this.
+            // A cell that is about to go would take this with it: then storage is asked at once, as it is without a cell.
+            self.suspended &= !self.is_idle();
             self.wake = true;
             return;
         }
@@ -304,6 +306,20 @@ mod tests {
         state.suspended = false;
         state.anchor_inbox(MessageNumber(3));
         assert_eq!(numbers(&state.take_messages()), [4]);
+    }
+
+    #[test]
+    fn a_message_for_a_suspended_instance_does_not_go_with_its_cell() {
+        let mut state = State { suspended: true, wake: true, ..State::default() };
+        assert!(state.is_idle(), "it is about to go");
+        state.put_inbox(MessageNumber(4), event("for what has just taken its place"));
+        assert!(!state.is_idle() && state.has_work());
+        let mut state = State { suspended: true, ..State::default() };
+        state.activities.insert((GenerationKey(1), 0), Dispatched::Waiting);
+        state.put_inbox(MessageNumber(4), event("for later"));
+        assert!(!state.is_idle() && !state.has_work());
+        state.suspended = false;
+        assert!(state.has_work());
     }
 
     #[test]

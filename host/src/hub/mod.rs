@@ -643,6 +643,7 @@ impl Inner {
         messages_to: MessageNumber,
     ) {
         let generation = fresh.generation();
+        let is_scheduled = fresh.execution().scheduled_start.is_some();
         if replaced.is_some() {
             self.garbage.notify_one();
             self.released.notify_one();
@@ -657,7 +658,8 @@ impl Inner {
             state.set_live_from(generation);
             state.stop_activities_before(Some(generation));
             let newer = state.held.instance.as_ref().is_some_and(|held| held.generation() >= generation);
-            if state.running || newer || asked {
+            // One that starts later may have had messages, and gone to sleep on them, before this: nothing here tells so.
+            if state.running || newer || asked || is_scheduled {
                 // Its worker finds out from storage.
                 return;
             }

@@ -5,7 +5,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -15,7 +15,7 @@ use crate::{
     ambient::System,
     durable::{
         Action, Digest, EntityCalled, EntityId, EntityRan, Failure, FunctionName, GuestEvent, GuestOutcome, GuestTurn,
-        LockHolder, LockRequest, Message, TaskScheduled,
+        LockHolder, LockRequest, Message, TaskScheduled, Timestamp,
     },
     flight,
     storage::{Delivered, Loaded, memory::Memory},
@@ -255,9 +255,28 @@ impl Executor for Functions {
     }
 }
 
+/// The machine, its clock set forward by so many microseconds.
+#[derive(Default)]
+struct Ahead(AtomicI64);
+
+impl Ambient for Ahead {
+    fn now(&self) -> Timestamp {
+        Timestamp(System.now().0 + self.0.load(Ordering::SeqCst))
+    }
+
+    fn sleep(&self, span: Duration) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+        System.sleep(span)
+    }
+
+    fn fresh_id(&self) -> String {
+        System.fresh_id()
+    }
+}
+
 /// A task hub over several lives of a host.
 struct World {
     storage: Arc<Memory>,
+    clock: Arc<Ahead>,
     script: Arc<Script>,
     folder: tempfile::TempDir,
     turns_max: usize,
@@ -275,7 +294,8 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let deployed = ["counter", "Timer"].map(|name| (name.to_owned(), "1".to_owned())).into();
         let storage = Arc::new(Memory::new());
-        let mut world = Self { storage, script, folder, turns_max: 10, residents: 0, deployed, life: None };
+        let clock = Arc::default();
+        let mut world = Self { storage, clock, script, folder, turns_max: 10, residents: 0, deployed, life: None };
         world.live();
         world
     }
@@ -293,7 +313,7 @@ impl World {
         let hub = Hub::start(HubParts {
             storage: self.storage.clone(),
             executor: Arc::new(Functions(self.script.clone())),
-            ambient: Arc::new(System),
+            ambient: self.clock.clone(),
             functions: super::Functions {
                 orchestrators: ["Runs", "PoisonTurn", "Collects", "CollectsOne", "Calls", "Branches"]
                     .into_iter()
@@ -694,6 +714,38 @@ async fn a_suspension_that_was_read_too_late_keeps_nobody_waiting() {
         }
         assert_eq!(hub.load(), HubLoad::default(), "{way}");
     }
+}
+
+/// As when storage's answer to a start that is scheduled comes late: after messages, and after its time.
+#[tokio::test(start_paused = true)]
+async fn what_came_for_a_scheduled_start_before_the_hub_knew_of_it_is_not_lost() {
+    let world = World::new();
+    let (hub, hour) = (world.hub(), Duration::from_hours(1));
+    let time = world.clock.now();
+    let started = Arc::new(ExecutionStarted {
+        name: "Collects".into(),
+        handler: "f".into(),
+        version: None,
+        execution_id: ExecutionId("e".into()),
+        component: Digest([1; 32]),
+        contract: "1.0.0".into(),
+        input: Json::string("0-2"),
+        parent: None,
+        tags: vec![],
+        trace_context: None,
+        scheduled_start: Some(time.plus(hour)),
+    });
+    let (id, policy) = (InstanceId::from_stored("a"), OverridableStates::None);
+    let start = Start { fence: Fence::default(), id: id.clone(), policy, time, started: started.clone() };
+    let Started::Started { instance, generation, messages_to, .. } = world.storage.start(start).await.unwrap() else {
+        panic!("the id is free")
+    };
+    hub.raise_event("a", "e", Json::parse("0").unwrap()).await.unwrap();
+    world.until("it sleeps", async |world| world.hub().load() == HubLoad { timers: 1, ..HubLoad::default() }).await;
+    world.clock.0.fetch_add(i64::try_from(hour.as_micros()).unwrap(), Ordering::SeqCst);
+    hub.inner.begin(instance, None, Instance::started(instance, id, generation, started, time), messages_to);
+    hub.raise_event("a", "e", Json::parse("1").unwrap()).await.unwrap();
+    world.until_completed("a").await;
 }
 
 #[tokio::test(start_paused = true)]
