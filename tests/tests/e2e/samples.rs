@@ -2,7 +2,13 @@
 
 use serde_json::json;
 use soloist_tests::{Host, Peer, artifacts, eventually, peer::Answer};
-use std::{fs, path::Path};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    path::Path,
+    time::Duration,
+};
 
 async fn sample_host() -> Host {
     let app = tokio::task::spawn_blocking(artifacts::sample_app).await.unwrap();
@@ -53,6 +59,38 @@ async fn the_other_samples_run() {
     host.wait_for_status("approval", "Running").await;
     assert_eq!(host.raise("approval", "ApprovalEvent", "true").await.status, 202);
     assert_eq!(host.output("approval").await, "approved");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sample_without_the_sdk_answers_while_it_is_asked() {
+    let host = sample_host().await;
+    assert!(host.printed().contains("/api/lines"), "{}", host.printed());
+    let text = host.post("/api/lines", "one\ntwo").await;
+    assert_eq!((text.status, text.text()), (200, "1: one\n2: two"));
+    assert_eq!(text.header("content-type"), "text/plain; charset=utf-8");
+    let address = host.address();
+    let conversation = tokio::task::spawn_blocking(move || {
+        let mut stream = TcpStream::connect(&address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        write!(stream, "POST /api/lines HTTP/1.1\r\nhost: {address}\r\ntransfer-encoding: chunked\r\n\r\n").unwrap();
+        let (mut told, mut some) = (String::new(), [0; 4096]);
+        // Each line is answered before the next one is sent.
+        for (line, numbered) in [("first\n", "1: first\n"), ("second\n", "2: second\n"), ("third\n", "3: third\n")] {
+            write!(stream, "{:x}\r\n{line}\r\n", line.len()).unwrap();
+            while !told.contains(numbered) {
+                let length = stream.read(&mut some).unwrap();
+                assert_ne!(length, 0, "the response ended: {told}");
+                told += std::str::from_utf8(&some[..length]).unwrap();
+            }
+        }
+        write!(stream, "0\r\n\r\n").unwrap();
+        while !told.ends_with("0\r\n\r\n") {
+            let length = stream.read(&mut some).unwrap();
+            assert_ne!(length, 0, "the response broke off: {told}");
+            told += std::str::from_utf8(&some[..length]).unwrap();
+        }
+    });
+    conversation.await.unwrap();
 }
 
 /// Copies the functions of the sample app, as they were built.
