@@ -5,6 +5,8 @@
 //!
 //! The host itself logs no secret. But functions are handed some, and may print what they have: those are [concealed](conceal).
 
+mod categories;
+
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -16,6 +18,8 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
+
+pub use categories::Categories;
 
 /// A replay that differs from its history, as one line: written as JSON only.
 pub const DIVERGENCE_ENTRY: &str = "soloist::divergence::entry";
@@ -47,12 +51,6 @@ impl FromStr for LogFormat {
 /// What is logged: a level for the host's own messages (others then log warnings), or tracing's directives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLevel(String);
-
-impl Default for LogLevel {
-    fn default() -> Self {
-        Self("info".to_owned())
-    }
-}
 
 impl FromStr for LogLevel {
     type Err = TelemetryError;
@@ -95,14 +93,32 @@ pub enum TelemetryError {
     Twice,
 }
 
+/// What is logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Logged {
+    /// As a level or directives say.
+    Level(LogLevel),
+    /// By categories.
+    Categories(Categories),
+}
+
+impl Logged {
+    fn layer<S: tracing::Subscriber>(&self) -> Result<Box<dyn Layer<S> + Send + Sync>, TelemetryError> {
+        Ok(match self {
+            Self::Level(level) => Box::new(level.filter()?),
+            Self::Categories(categories) => Box::new(categories.clone()),
+        })
+    }
+}
+
 /// Sets up the log of this process, once.
 ///
 /// # Errors
 /// [`TelemetryError`].
-pub fn init(level: &LogLevel, format: LogFormat) -> Result<(), TelemetryError> {
+pub fn init(logged: &Logged, format: LogFormat) -> Result<(), TelemetryError> {
     tracing_subscriber::registry()
         .with(lines(format, StandardError))
-        .with(level.filter()?)
+        .with(logged.layer()?)
         .try_init()
         .map_err(|_| TelemetryError::Twice)
 }
@@ -260,6 +276,8 @@ fn escaped(line: &str) -> String {
 mod tests {
     use std::sync::{Arc, Mutex};
 
+    use tracing_subscriber::Registry;
+
     use super::*;
 
     #[derive(Clone, Default)]
@@ -275,10 +293,19 @@ mod tests {
         }
     }
 
+    type Lines = tracing_subscriber::layer::Layered<Box<dyn Layer<Registry> + Send + Sync>, Registry>;
+
     fn logged(format: LogFormat, level: &str, log: impl FnOnce()) -> String {
+        logged_by(format, Logged::Level(level.parse().unwrap()).layer().unwrap(), log)
+    }
+
+    pub(super) fn logged_by(
+        format: LogFormat,
+        filter: Box<dyn Layer<Lines> + Send + Sync>,
+        log: impl FnOnce(),
+    ) -> String {
         let memory = Memory::default();
         let writer = memory.clone();
-        let filter = level.parse::<LogLevel>().unwrap().filter().unwrap();
         let subscriber = tracing_subscriber::registry().with(lines(format, move || writer.clone())).with(filter);
         tracing::subscriber::with_default(subscriber, log);
         let bytes = memory.0.lock().unwrap().clone();

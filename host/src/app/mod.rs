@@ -35,7 +35,7 @@ pub use error::{AppError, Excluded, Origin, Position, Span};
 pub use function::{AuthLevel, ClientBinding, Function, HttpTrigger, Retry, TimerTrigger, Trigger};
 pub use function_json::{BINDING_KEYS, BINDING_TYPES, BindingType, FUNCTION_KEYS, FunctionKey, RETRY_KEYS};
 pub use host_json::{
-    AllowedHost, Cors, DurableTaskOptions, HostJson, Hsts, HttpOptions, KEYS, Key, Kind, OutboundRule,
+    AllowedHost, Cors, DurableTaskOptions, HostJson, Hsts, HttpOptions, KEYS, Key, Kind, LogThreshold, OutboundRule,
     RetentionOptions, SoloistOptions, TlsOptions, closest_key, default_text,
 };
 pub use load::is_function_name;

@@ -5,7 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use super::function_json::{BINDING_KEYS, BINDING_TYPES, BindingType, FUNCTION_KEYS, FunctionKey, RETRY_KEYS};
-use super::host_json::{HostJson, KEYS, Key, Kind};
+use super::host_json::{HostJson, KEYS, Key, Kind, LogThreshold};
 
 const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
 
@@ -64,6 +64,7 @@ fn of_kind(kind: Kind) -> Value {
         Kind::Span => json!({ "type": "string", "pattern": DURATION }),
         Kind::Texts => json!({ "type": "array", "items": { "type": "string" } }),
         Kind::TextMap => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
+        Kind::LogLevels => json!({ "type": "object", "additionalProperties": { "enum": LogThreshold::NAMES } }),
     }
 }
 

@@ -12,14 +12,14 @@ use std::{
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::{error, info, warn};
+use tracing::{error, info, level_filters::LevelFilter, warn};
 
 use super::{build, keys, watch};
 use crate::{
-    app::AppError,
+    app::{self, AppError, HostJson, LogThreshold},
     host::{Access, Host, HostOptions},
     server::{TlsFiles, keys::Made},
-    telemetry::{self, LogFormat, LogLevel},
+    telemetry::{self, Categories, LogFormat, LogLevel, Logged},
 };
 
 /// How long requests in work may take to end once a signal has come.
@@ -64,9 +64,10 @@ pub(super) struct Start {
     /// Write the host's URL to this file once it is ready
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
-    /// What to log: error, warn, info, debug, trace, or directives such as warn,soloist::hub=debug
-    #[arg(long, default_value = "info")]
-    log_level: LogLevel,
+    /// What to log: off, error, warn, info, debug, trace, or directives such as warn,soloist::hub=debug [default: as
+    /// logging.logLevel of host.json says, else info]
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<LogLevel>,
     /// How to log
     #[arg(long, default_value = "text")]
     log_format: LogFormat,
@@ -76,7 +77,7 @@ impl Start {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let began = Instant::now();
         self.check()?;
-        telemetry::init(&self.log_level, self.log_format)?;
+        telemetry::init(&self.logged(), self.log_format)?;
         bound_arenas();
         if self.is_build_wanted() {
             build_first(&self.app)?;
@@ -86,6 +87,18 @@ impl Start {
         // Guests that ignore the end and threads that wait for a disk are not waited for: what was acknowledged is durable.
         runtime.shutdown_background();
         Ok(code)
+    }
+
+    /// What is logged. Whatever is wrong with `host.json` is told when the app is read.
+    fn logged(&self) -> Logged {
+        match &self.log_level {
+            Some(level) => Logged::Level(level.clone()),
+            None => {
+                let levels = HostJson::as_it_is(&self.app, app::process_environment()).log_levels;
+                let levels = levels.into_iter().map(|(category, threshold)| (category, filter_of(threshold)));
+                Logged::Categories(Categories::new(levels))
+            }
+        }
     }
 
     fn is_build_wanted(&self) -> bool {
@@ -186,6 +199,18 @@ impl Start {
                 .with_context(|| format!("writing the ready file {}", file.display()))?;
         }
         Ok(())
+    }
+}
+
+/// From which level on a threshold lets lines pass.
+fn filter_of(threshold: LogThreshold) -> LevelFilter {
+    match threshold {
+        LogThreshold::Trace => LevelFilter::TRACE,
+        LogThreshold::Debug => LevelFilter::DEBUG,
+        LogThreshold::Information => LevelFilter::INFO,
+        LogThreshold::Warning => LevelFilter::WARN,
+        LogThreshold::Error | LogThreshold::Critical => LevelFilter::ERROR,
+        LogThreshold::None => LevelFilter::OFF,
     }
 }
 

@@ -34,7 +34,7 @@ async fn a_good_app_passes_and_a_bad_one_is_told_alike_by_check_and_by_start() {
         r#"{ "scriptFile": "index.js", "bindings": [ { "type": "activityTrigger", "name": "i" } ] }"#,
     );
     app.write("Script/index.js", "");
-    app.write("host.json", r#"{ "version": "2.0", "logging": {}, "functionTimeuot": 1 }"#);
+    app.write("host.json", r#"{ "version": "2.0", "extensionBundle": {}, "functionTimeuot": 1 }"#);
     let (code, text, _) = run(&["check", folder, "--format", "json"]);
     assert_eq!(code, Some(7), "{text}");
     let json: serde_json::Value = serde_json::from_str(&text).unwrap();

@@ -27,6 +27,7 @@ mod http_streams;
 mod idle;
 mod keys;
 mod limits;
+mod logs;
 mod management;
 mod new_apps;
 mod operations;

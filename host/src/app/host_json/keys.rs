@@ -1,7 +1,7 @@
 //! Every key of `host.json` that means something, here or to Azure Functions only: one table for the reader, for `soloist
 //! config`, for the schema and for the documentation.
 
-use super::{DurableTaskOptions, HostJson, Hsts, HttpOptions, SoloistOptions, TlsOptions};
+use super::{DurableTaskOptions, HostJson, Hsts, HttpOptions, LogThreshold, SoloistOptions, TlsOptions};
 use crate::durable::OverridableStates;
 
 /// A key of `host.json`.
@@ -46,6 +46,8 @@ pub enum Kind {
     Texts,
     /// An object of texts.
     TextMap,
+    /// An object of log levels, each under its category.
+    LogLevels,
 }
 
 const fn key(path: &'static str, kind: Kind, meaning: &'static str) -> Key {
@@ -68,6 +70,12 @@ pub const KEYS: &[Key] = &[
         "functionTimeout",
         Kind::Duration,
         "the longest run of an HTTP or timer function, of one attempt of an activity, or of one durable HTTP request",
+    ),
+    key("logging", Kind::Section, ""),
+    key(
+        "logging.logLevel",
+        Kind::LogLevels,
+        "the lowest level that is logged, by category; `start --log-level` goes first",
     ),
     key("extensions", Kind::Section, ""),
     key("extensions.http", Kind::Section, ""),
@@ -226,7 +234,13 @@ pub const KEYS: &[Key] = &[
         "PEM: with it the host speaks TLS and nothing else; relative to the app's folder",
     ),
     key("extensions.soloist.tls.keyFile", Kind::Text, "PEM: the certificate's private key"),
-    key("logging", NO_EFFECT, "use `start --log-level` and `--log-format`"),
+    key("logging.fileLoggingMode", NO_EFFECT, "the log goes to standard error"),
+    key("logging.console", NO_EFFECT, "the log goes to standard error"),
+    key(
+        "logging.applicationInsights",
+        NO_EFFECT,
+        "nothing is sent: collect standard error, with `start --log-format json`",
+    ),
     key("extensionBundle", NO_EFFECT, "what this host can do is built in"),
     key("retry", NO_EFFECT, "`retry` of a timer's function.json, or the retry policy of an activity call"),
     key("http", NO_EFFECT, "of version 1: use `extensions.http`"),
@@ -284,6 +298,7 @@ impl Kind {
             Kind::Span => "[d.]hh:mm:ss".to_owned(),
             Kind::Texts => "a list of texts".to_owned(),
             Kind::TextMap => "an object of texts".to_owned(),
+            Kind::LogLevels => format!("an object of levels: {}", LogThreshold::NAMES.join(", ")),
         }
     }
 }
@@ -314,12 +329,15 @@ impl HostJson {
 
     /// The value of a key, as JSON. None if it has none.
     fn value(&self, path: &str) -> Option<String> {
-        let Self { functions, function_timeout, http, durable_task, soloist, origins: _ } = self;
+        let Self { functions, function_timeout, http, durable_task, soloist, log_levels, origins: _ } = self;
         let (section, name) = path.rsplit_once('.').unwrap_or(("", path));
         let value: serde_json::Value = match (section, name) {
             ("", "version") => "2.0".into(),
             ("", "functions") => functions.clone().into(),
             ("", "functionTimeout") => duration(*function_timeout),
+            ("logging", "logLevel") => {
+                log_levels.iter().map(|(category, level)| (category.clone(), level.as_str())).collect()
+            }
             ("extensions.http", name) => http_value(http, name)?,
             ("extensions.durableTask" | "extensions.durableTask.httpSettings", name) => {
                 durable_task_value(durable_task, name)?

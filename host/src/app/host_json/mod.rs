@@ -2,6 +2,7 @@
 
 mod allowed_hosts;
 mod keys;
+mod logging;
 mod outbound;
 mod read;
 mod section;
@@ -9,6 +10,7 @@ mod web;
 
 pub use allowed_hosts::AllowedHost;
 pub use keys::{KEYS, Key, Kind, closest_key, default_text};
+pub use logging::LogThreshold;
 pub use outbound::OutboundRule;
 pub use web::{Cors, Hsts, TlsOptions};
 
@@ -33,6 +35,9 @@ pub struct HostJson {
     pub durable_task: DurableTaskOptions,
     /// `extensions.soloist`.
     pub soloist: SoloistOptions,
+    /// `logging.logLevel`: from which level on each category is logged, by the category's name. Default none: what a start
+    /// logs that is told nothing.
+    pub log_levels: BTreeMap<String, LogThreshold>,
     /// Where the value of each key comes from that is not the default, by the key's path.
     pub origins: BTreeMap<&'static str, Origin>,
 }
@@ -45,6 +50,7 @@ impl Default for HostJson {
             http: HttpOptions::default(),
             durable_task: DurableTaskOptions::default(),
             soloist: SoloistOptions::default(),
+            log_levels: BTreeMap::new(),
             origins: BTreeMap::new(),
         }
     }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::logging::read_log_levels;
 use super::section::Section;
 use super::web::{read_cors, read_hsts, read_tls};
 use super::{
@@ -50,6 +51,14 @@ impl HostJson {
         Self::read(&mut node, settings, report)
     }
 
+    /// Reads the `host.json` of an app for what it says before anybody judges it: the default stands for what is wrong.
+    /// `environment` is that of [`App::load`](crate::app::App::load).
+    pub fn as_it_is(root: &Path, environment: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mut unread = Report::default();
+        let settings = Settings::load(root, environment.into_iter().collect(), &mut unread);
+        Self::load(root, &settings, &mut unread)
+    }
+
     fn read(node: &mut Node, settings: &Settings, report: &mut Report) -> Self {
         let is_default = node.properties().is_empty();
         for (setting, path, value) in settings.below(OVERRIDE_PREFIX) {
@@ -66,7 +75,8 @@ impl HostJson {
         let soloist = read_soloist(&extensions.section("soloist", report), report);
         let functions = report.keep_or(None, top.strings("functions"));
         let function_timeout = report.keep_or(HostJson::default().function_timeout, function_timeout(&top));
-        HostJson { functions, function_timeout, http, durable_task, soloist, origins: origins(node) }
+        let log_levels = read_log_levels(&top, report);
+        HostJson { functions, function_timeout, http, durable_task, soloist, log_levels, origins: origins(node) }
     }
 }
 
@@ -538,6 +548,30 @@ mod tests {
     }
 
     #[test]
+    fn log_levels_are_read_by_category_and_a_wrong_one_names_its_place() {
+        let (host_json, report) = load_with(
+            r#"{"version":"2.0","logging":{"LogLevel":{"default":"warning","Function.Charge.User":"Trace","Host":null}}}"#,
+            &[("AzureFunctionsJobHost__logging__logLevel__Host.Triggers.DurableTask", "None")],
+        );
+        assert_eq!(report, Report::default());
+        let levels: Vec<_> = host_json.log_levels.iter().map(|(name, level)| (name.as_str(), level.as_str())).collect();
+        let wanted = [("Function.Charge.User", "Trace"), ("Host.Triggers.DurableTask", "None"), ("default", "Warning")];
+        assert_eq!(levels, wanted);
+        let (host_json, report) = load_with(
+            "{\"version\":\"2.0\",\"logging\":{\"logLevel\":{\n\"default\":\"Waning\",\"Host\":{},\"Function\":\"Error\"}}}",
+            &[],
+        );
+        let found: Vec<_> =
+            report.diagnostics().iter().map(|found| (found.to_string(), found.did_you_mean.clone())).collect();
+        assert_eq!(found.len(), 2, "{found:?}");
+        let wanted = "logging.logLevel.default must be one of Trace, Debug, Information, Warning, Error, Critical, None, not 'Waning'";
+        assert!(found[0].0.contains(wanted) && found[0].0.ends_with("host.json:2:11)"), "{found:?}");
+        assert_eq!(found[0].1.as_deref(), Some("Warning"));
+        assert!(found[1].0.contains("logging.logLevel.Host must be one of"), "{found:?}");
+        assert_eq!(host_json.log_levels.len(), 1, "the right one holds");
+    }
+
+    #[test]
     fn every_wrong_value_is_reported_and_the_right_ones_hold() {
         let (host_json, report) = load_with(
             r#"{ "version": "1.0", "functionTimeout": true, "functions": 7, "extensions": {
@@ -554,7 +588,7 @@ mod tests {
     #[test]
     fn keys_without_effect_are_named_in_one_warning_and_unknown_ones_each() {
         let (_, report) = load_with(
-            r#"{"version":"2.0","logging":{"logLevel":{}},"foo":1,"extensionBundle":{},"functionTimeuot":"1",
+            r#"{"version":"2.0","logging":{"logLevel":{"default":"Error"},"fileLoggingMode":"always"},"foo":1,"extensionBundle":{},"functionTimeuot":"1",
                 "residentBytes":1,"extensions":{"soloist":{"residentByte":1},"queues":{},"durabletask":{"storageProvider":{"type":"mssql"}}}}"#,
             &[("AzureFunctionsJobHost__extensions__soloist__nothing", "1")],
         );
@@ -581,7 +615,7 @@ mod tests {
                 ("S0104", "host.json has no key 'extensions.soloist.nothing': it has no effect", None),
                 (
                     "S0105",
-                    "host.json has keys that have no effect here: logging, extensionBundle, extensions.queues, \
+                    "host.json has keys that have no effect here: logging.fileLoggingMode, extensionBundle, extensions.queues, \
                      extensions.durableTask.storageProvider",
                     None
                 ),
