@@ -176,7 +176,7 @@ pub struct Timeouts {
     pub body: Duration,
     /// Between requests. Default 75 s.
     pub idle: Duration,
-    /// While a response waits to be read on. Default 30 s.
+    /// Before a response must be taken at a pace of 1 KiB/s; one pause may last twice as long at most. Default 30 s.
     pub write: Duration,
 }
 

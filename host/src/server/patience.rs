@@ -26,10 +26,16 @@ const BYTES_PER_SECOND_MIN: u64 = 1 << 10;
 /// What is left to say to whoever does not finish a request's head over HTTP/1.
 const FAREWELL: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
+/// How many times its grace one pause of a response's taker may last. What the system buffers for a peer counts as taken: one
+/// that reads nothing at all would else have earned an hour by it, and a function's guest would wait for that long.
+const PAUSE_GRACES_MAX: u32 = 2;
+
 /// How long a peer may keep others waiting for bytes: a grace, and a second more for each KiB that came.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
     grace: Duration,
+    /// No single pause may last longer, whatever was earned.
+    pause_max: Duration,
     bytes: u64,
     waited: Duration,
     waiting_since: Option<Instant>,
@@ -37,7 +43,12 @@ pub(super) struct Pace {
 
 impl Pace {
     pub(super) fn new(grace: Duration) -> Self {
-        Self { grace, bytes: 0, waited: Duration::ZERO, waiting_since: None }
+        Self { grace, pause_max: Duration::from_hours(24), bytes: 0, waited: Duration::ZERO, waiting_since: None }
+    }
+
+    /// The pace of whoever takes a response.
+    fn of_taker(grace: Duration) -> Self {
+        Self { pause_max: grace * PAUSE_GRACES_MAX, ..Self::new(grace) }
     }
 
     /// Bytes came.
@@ -52,7 +63,7 @@ impl Pace {
     pub(super) fn deadline(&mut self) -> Instant {
         let since = *self.waiting_since.get_or_insert_with(Instant::now);
         let earned = Duration::from_millis(self.bytes.saturating_mul(1000) / BYTES_PER_SECOND_MIN);
-        since + self.grace.saturating_add(earned).saturating_sub(self.waited).min(Duration::from_hours(24))
+        since + self.grace.saturating_add(earned).saturating_sub(self.waited).min(self.pause_max)
     }
 }
 
@@ -160,7 +171,7 @@ impl<S> PatientStream<S> {
             head_alarm: Alarm::default(),
             farewell: None,
             unflushed: false,
-            write_pace: Pace::new(patience.write),
+            write_pace: Pace::of_taker(patience.write),
             write_alarm: Alarm::default(),
         }
     }
@@ -231,7 +242,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for PatientStream<S> {
         let steps = progress.steps();
         if steps != this.seen {
             (this.seen, this.head_since) = (steps, None);
-            this.write_pace = Pace::new(this.patience.write);
+            this.write_pace = Pace::of_taker(this.patience.write);
         }
         if !progress.is_idle() {
             return poll;
@@ -311,5 +322,26 @@ mod tests {
             pace.moved(1 << 10);
             tokio::time::sleep(Duration::from_secs(100)).await;
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_a_response_has_no_long_pause_however_much_was_taken() {
+        let began = Instant::now();
+        let mut pace = Pace::of_taker(Duration::from_secs(30));
+        pace.moved(100 << 20);
+        assert_eq!(pace.deadline(), began + Duration::from_secs(60));
+        // Each pause begins anew, and what was taken pays for all of them.
+        for _ in 0..1000 {
+            tokio::time::sleep(Duration::from_secs(59)).await;
+            assert!(Instant::now() < pace.deadline());
+            pace.moved(1);
+        }
+        let began = Instant::now();
+        let mut pace = Pace::of_taker(Duration::from_secs(30));
+        while Instant::now() < pace.deadline() {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            pace.moved(1);
+        }
+        assert_eq!(began.elapsed().as_secs(), 40, "a byte now and then gains nothing");
     }
 }

@@ -26,7 +26,7 @@ use crate::durable::Json;
 struct Fake {
     gate: Semaphore,
     entered: AtomicUsize,
-    left: AtomicUsize,
+    left: Arc<AtomicUsize>,
 }
 
 impl HttpFunctions for Fake {
@@ -80,7 +80,11 @@ impl Fake {
                 Err(_) => Err(HttpCallError::Failed),
             },
             "stream-greedy" => {
-                let pieces = futures::stream::repeat_with(|| Ok(Frame::data(Bytes::from(vec![b'x'; 10_000]))));
+                let left = LeftOnDrop(Arc::clone(&self.left));
+                let pieces = futures::stream::repeat_with(move || {
+                    let _ = &left;
+                    Ok(Frame::data(Bytes::from(vec![b'x'; 10_000])))
+                });
                 Ok(http::Response::new(BodyStream::new(StreamBody::new(pieces))))
             }
             "stream-empty" | "stream-odd" => {
@@ -99,6 +103,15 @@ impl Fake {
 struct OnDrop<'a>(&'a AtomicUsize);
 
 impl Drop for OnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// The same for what outlives a call.
+struct LeftOnDrop(Arc<AtomicUsize>);
+
+impl Drop for LeftOnDrop {
     fn drop(&mut self) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }
@@ -138,7 +151,7 @@ fn host(options: ServerOptions) -> Host {
 
 fn host_with(options: ServerOptions, keys: Option<Arc<Keys>>) -> Host {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let fake = Arc::new(Fake { gate: Semaphore::new(0), entered: AtomicUsize::new(0), left: AtomicUsize::new(0) });
+    let fake = Arc::new(Fake { gate: Semaphore::new(0), entered: AtomicUsize::new(0), left: Arc::default() });
     let routes: FunctionRoutes = Arc::new(|method, path| {
         let function = path.strip_prefix("/api/")?;
         (method != http::Method::PUT).then(|| FunctionMatch {

@@ -95,6 +95,46 @@ async fn who_does_not_read_holds_the_guest_up_and_who_leaves_ends_it() {
     assert_eq!(made(&log), before, "{log}");
 }
 
+/// The most memory that a process has had at once, in MiB.
+fn peak_mib(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() >> 10
+}
+
+/// Asks for a stream of so many MiB, reads it slowly, and returns how many bytes came.
+fn read_slowly(host: String, mib: u64) -> u64 {
+    let mut stream = TcpStream::connect(&host).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    write!(stream, "GET /api/stream/pieces?{} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n", mib * 16)
+        .unwrap();
+    let (mut some, mut bytes) = (vec![0; 64 << 10], 0);
+    loop {
+        match stream.read(&mut some).unwrap() {
+            0 => return bytes,
+            length => bytes += length as u64,
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_has_no_limit_of_size_and_is_never_held() {
+    let host = Host::builder().set("extensions.soloist.maxResponseBytes", "100000").start().await;
+    let read = |mib| {
+        let address = host.address();
+        tokio::task::spawn_blocking(move || read_slowly(address, mib))
+    };
+    assert!(read(1).await.unwrap() > 1 << 20);
+    let before = peak_mib(host.pid());
+    let readers: Vec<_> = (0..8).map(|_| read(32)).collect();
+    for reader in readers {
+        assert!(reader.await.unwrap() > 32 << 20, "it came whole");
+    }
+    let more = peak_mib(host.pid()) - before;
+    assert!(more < 96, "256 MiB went through it and it took {more} MiB more");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn limits_hold_for_foreign_components() {
     let builder = Host::builder().set("extensions.soloist.guestCpuMilliseconds", "1000");

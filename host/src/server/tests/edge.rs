@@ -108,6 +108,19 @@ fn a_streamed_body_comes_back_while_it_is_sent() {
 }
 
 #[test]
+fn a_client_that_reads_nothing_lets_its_function_go() {
+    let timeouts = Timeouts { write: Duration::from_millis(300), ..Timeouts::default() };
+    let host = host(ServerOptions { timeouts, ..ServerOptions::default() });
+    let mut stream = host.connect();
+    write!(stream, "GET /api/stream-greedy HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    // Megabytes are in the system's buffers, at a second for each of their KiB.
+    eventually("the function is let go", || host.fake.left.load(Ordering::SeqCst) == 1);
+    let told = read_all(&mut stream);
+    assert!(told.starts_with("HTTP/1.1 200 OK") && !told.ends_with("0\r\n\r\n"), "it broke off");
+    assert_eq!(code(&host.ask("GET /")), "200");
+}
+
+#[test]
 fn a_stream_that_fails_does_not_look_like_a_whole_one() {
     let host = host(ServerOptions::default());
     let told = host.raw("GET /api/stream-fails HTTP/1.1\r\nHost: a\r\n\r\n");
