@@ -25,7 +25,7 @@ use tracing::{error, info, warn};
 use self::pressure::Pressure;
 use crate::{
     ambient::{Ambient, System},
-    app::{App, AuthLevel, Diagnostic, Excluded, Function, HostJson, Retry, Schedule, Severity, Trigger},
+    app::{App, AuthLevel, Diagnostic, Excluded, Function, HostJson, Retry, Schedule, Trigger},
     durable::{FunctionName, Timestamp, TraceContext},
     flight::{self, Book, Recorder},
     hub::{Hub, HubConfig, HubParts, Retention, TimerFunction, TimerRetry},
@@ -261,7 +261,8 @@ impl Host {
             Some(data) => Arc::new(Sqlite::open(&data.database())?),
             None => Arc::new(Memory::new()),
         };
-        for finding in app.report.diagnostics().iter().filter(|finding| finding.severity() == Severity::Warning) {
+        let warnings = live::warnings_of(&app);
+        for finding in &warnings {
             warn!(code = %finding.code, place = %finding.origin, finding = %finding.message, "found in the app");
         }
         let (recorder, mut book) = match &data {
@@ -327,8 +328,6 @@ impl Host {
         hub.run_timers(timer_functions(&functions));
         let parts = live::Parts { wasm, hub: hub.clone(), storage: storage.clone(), keys, routes, pages, settings };
         let begun = live::Served { functions: deployed.served, errors: excluded.clone() };
-        let is_warning = |finding: &&Diagnostic| finding.severity() == Severity::Warning;
-        let warnings = app.report.diagnostics().iter().filter(is_warning).cloned().collect();
         let app_root = app.root.clone();
         let live = Live::new(parts, options, app, begun);
         Ok(Self { hub, storage, serving, served, excluded, live, tls, warnings, app_root, _data: data })

@@ -238,7 +238,7 @@ async fn build_again(app: &Path) {
 }
 
 fn tell(reloaded: &Reloaded) {
-    let Reloaded { added, changed, removed, kept, excluded, needs_restart, settings_changed } = reloaded;
+    let Reloaded { added, changed, removed, kept, excluded, warnings, needs_restart, settings_changed } = reloaded;
     for error in kept {
         warn!(
             function = error.function, reason = error.reason, file = %error.file.display(),
@@ -250,6 +250,9 @@ fn tell(reloaded: &Reloaded) {
             function = error.function, reason = error.reason, file = %error.file.display(),
             "a function is in error and not served"
         );
+    }
+    for warning in warnings {
+        warn!(code = %warning.code, place = %warning.origin, finding = %warning.message, "found in the app");
     }
     if !needs_restart.is_empty() {
         warn!(

@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 
 use super::{Deployed, HostOptions, admin::AppPages, deploy, routes, timer_functions, wanted_keys};
 use crate::{
-    app::{self, App, Cors, Excluded, HostJson},
+    app::{self, App, Cors, Diagnostic, Excluded, HostJson, Severity},
     hub::Hub,
     server::{
         FunctionErrors, FunctionRoutes,
@@ -37,6 +37,8 @@ pub struct Reloaded {
     pub kept: Vec<Excluded>,
     /// Those that are in error and are not served.
     pub excluded: Vec<Excluded>,
+    /// What is worth saying of the app and was not said before.
+    pub warnings: Vec<Diagnostic>,
     /// The values of `host.json` that are other ones than those that the host started with, and that only a start reads.
     pub needs_restart: Vec<String>,
     /// The functions' environment, or the prefix of their routes, is another one.
@@ -88,6 +90,12 @@ impl Routes {
     }
 }
 
+/// What is worth saying of an app that is served all the same.
+pub(super) fn warnings_of(app: &App) -> Vec<Diagnostic> {
+    let is_warning = |finding: &&Diagnostic| finding.severity() == Severity::Warning;
+    app.report.diagnostics().iter().filter(is_warning).cloned().collect()
+}
+
 /// The parts of a host that a reload changes.
 pub(super) struct Parts {
     pub(super) wasm: Arc<Wasm>,
@@ -123,6 +131,7 @@ struct Current {
     served: Vec<deploy::Live>,
     route_prefix: String,
     errors: Vec<Excluded>,
+    warnings: Vec<Diagnostic>,
     needs_restart: Vec<String>,
 }
 
@@ -138,6 +147,7 @@ impl Live {
                 served,
                 route_prefix: app.host_json.http.route_prefix.clone(),
                 errors,
+                warnings: warnings_of(&app),
                 needs_restart: Vec::new(),
             }),
             started_cors: app.settings.cors().cloned(),
@@ -173,6 +183,7 @@ impl Live {
             served: deployed.served,
             route_prefix: app.host_json.http.route_prefix.clone(),
             errors,
+            warnings: warnings_of(&app),
             needs_restart: self.needs_restart(&app),
         };
         Ok(reloaded)
@@ -196,6 +207,10 @@ impl Live {
         (reloaded.kept, reloaded.excluded) = errors
             .cloned()
             .partition(|error| deployed.kept.iter().any(|kept| kept.eq_ignore_ascii_case(&error.function)));
+        // Where something stands changes with each line before it.
+        let is_told =
+            |new: &Diagnostic| current.warnings.iter().any(|old| (old.code, &old.message) == (new.code, &new.message));
+        reloaded.warnings = warnings_of(app).into_iter().filter(|warning| !is_told(warning)).collect();
         let needs_restart = self.needs_restart(app);
         if needs_restart != current.needs_restart {
             reloaded.needs_restart = needs_restart;

@@ -2,19 +2,16 @@
 
 use std::sync::Arc;
 
-use tracing::warn;
-
 use super::deploy::Live;
 use crate::{
     app::{App, AuthLevel, Excluded, Function, HttpTrigger, RouteTable},
     server::{FunctionErrors, FunctionInError, FunctionMatch, FunctionRoutes},
 };
 
-/// Finds these functions by their routes; names those between whose routes only the order of names decides.
+/// Finds these functions by their routes. Of those between whose routes only the order of names decides, the app's report tells.
 pub(super) fn find_route(app: &App, live: &[Live]) -> FunctionRoutes {
     let functions: Vec<Function> = live.iter().map(|live| live.function.clone()).collect();
     let table = RouteTable::new(&app.host_json.http.route_prefix, &functions);
-    warn_of_ties(&table, &functions);
     let of = |live: &Live| {
         let level = live.function.http().map(|http| http.auth_level).unwrap_or_default();
         (live.function.name.as_str().into(), level, live.speaks_http)
@@ -40,17 +37,4 @@ pub(super) fn find_error(app: &App, excluded: &[Excluded]) -> FunctionErrors {
     let triggers = in_error.iter().enumerate().map(|(index, (trigger, _))| (index, trigger));
     let table = RouteTable::of(&app.host_json.http.route_prefix, triggers);
     Arc::new(move |method, path| Some(in_error[table.find(method.as_str(), path)?.function].1.clone()))
-}
-
-fn warn_of_ties(table: &RouteTable, functions: &[Function]) {
-    for (first, second) in table.ties() {
-        let route = |index: usize| functions[index].http().map_or("", |http| http.route.as_str());
-        warn!(
-            serves = %functions[first].name,
-            route = route(first),
-            passed_over = %functions[second].name,
-            other_route = route(second),
-            "two routes are equally specific and may match one path: the function that comes first by name serves it"
-        );
-    }
 }

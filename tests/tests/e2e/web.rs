@@ -226,13 +226,18 @@ async fn routes_between_which_only_names_decide_are_reported() {
             r#"{{ "scriptFile": "../soloist_test_app.wasm", "entryPoint": "HttpEcho", "bindings": [{{ "name": "req", "type": "httpTrigger", "direction": "in", "authLevel": "anonymous", "route": "{route}" }}] }}"#
         )
     };
-    app.write("First/function.json", function("tie/{a}"));
-    app.write("Second/function.json", function("tie/{b}"));
-    app.write("Third/function.json", function("tie/{c:int}"));
-    let host = Host::builder().app(app.path()).start().await;
-    let log = host.log();
-    let ties: Vec<&str> = log.lines().filter(|line| line.contains("equally specific")).collect();
-    assert!(ties.len() == 1 && ties[0].contains("First") && ties[0].contains("Second"), "{log}");
+    app.write("First/function.json", function("tie/{a:length(1)}"));
+    app.write("Second/function.json", function("tie/{b:alpha}"));
+    app.write("Third/function.json", function("tie/{c}"));
+    let host = Host::builder().app(app.path()).watching().start().await;
+    let told = |text: String| text.lines().filter(|line| line.contains("S0304")).map(str::to_owned).collect::<Vec<_>>();
+    for ties in [told(host.printed()), told(host.log())] {
+        assert!(ties.len() == 1 && ties[0].contains("'First'") && ties[0].contains("'Second'"), "{ties:?}");
+    }
     assert!(host.get("/api/tie/x").await.text().contains("x"));
+    // One that comes while the host runs is told as well, the other one not again.
+    app.write("Fourth/function.json", function("tie/{d:maxlength(1)}"));
+    host.wait_for_log("'Fourth'").await;
+    assert_eq!(told(host.log()).len(), 2, "{}", host.log());
     tokio::time::timeout(Duration::from_secs(60), host.get("/api/tie/5")).await.unwrap();
 }

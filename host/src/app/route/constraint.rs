@@ -90,23 +90,6 @@ impl Constraint {
         Ok(constraint)
     }
 
-    /// True if no value satisfies both; false where that is not clear.
-    pub(super) fn is_disjoint_from(&self, other: &Self) -> bool {
-        use Constraint as C;
-        let is_number = |one: &Self| matches!(one, C::Int | C::Long | C::Decimal | C::Float | C::Range { .. });
-        let disjoint = |a: &Self, b: &Self| match (a, b) {
-            (C::Range { min, .. }, C::Range { max, .. }) => max < min,
-            (C::Length { min, .. }, C::Length { max, .. }) => max < min,
-            // Dates have digits and dashes, GUIDs are longer than numbers that a whole number's type holds.
-            (C::Bool, number) => is_number(number) || matches!(number, C::Guid | C::DateTime),
-            (C::Alpha, number) => is_number(number) || matches!(number, C::DateTime),
-            (C::DateTime, number) => is_number(number) || matches!(number, C::Guid),
-            (C::Guid, C::Int | C::Range { .. } | C::Long) => true,
-            _ => false,
-        };
-        disjoint(self, other) || disjoint(other, self)
-    }
-
     /// Whether a decoded value satisfies the constraint.
     pub fn accepts(&self, value: &str) -> bool {
         match self {

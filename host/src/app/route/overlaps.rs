@@ -58,3 +58,51 @@ fn has_all_methods(first: &HttpTrigger, second: &HttpTrigger) -> bool {
     first.methods.is_empty()
         || !second.methods.is_empty() && second.methods.iter().all(|method| first.methods.contains(method))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::table::tests::function;
+    use super::*;
+
+    /// What is said of these routes: the code, and the function that it is said of.
+    fn noted(functions: &[Function]) -> Vec<(&'static str, String)> {
+        let mut report = Report::default();
+        let origins = vec![Origin::whole("function.json"); functions.len()];
+        note_overlaps(functions, &origins, &mut report);
+        let about = |found: &crate::app::Diagnostic| (found.code.as_str(), found.function.clone().unwrap_or_default());
+        report.diagnostics().iter().map(about).collect()
+    }
+
+    fn of(routes: &[&str]) -> Vec<(&'static str, String)> {
+        noted(&routes.iter().map(|route| function(route, &[])).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn routes_between_which_only_names_decide_are_ambiguous() {
+        for routes in [["{a:int}", "{b:min(5)}"], ["v{a}", "V{b}-{c}"], ["{a:length(3)}", "{b:int}"]] {
+            assert_eq!(of(&routes), [("S0304", routes[1].to_owned())], "{routes:?}");
+        }
+        for routes in [
+            ["{a:int}", "{b:alpha}"],
+            ["{a:guid}", "{b:bool}"],
+            ["{a:range(1,5)}", "{b:min(6)}"],
+            ["{a:length(3)}", "{b:length(4)}"],
+            ["v{a}", "w{b}"],
+            ["v{a}", "{b:int}"],
+            ["{a}.json", "{b}.xml"],
+            ["a/{x}", "a/{x:int}"],
+            ["a", "b"],
+            ["p/{id?}", "p"],
+        ] {
+            assert_eq!(of(&routes), [], "{routes:?}");
+        }
+        assert_eq!(noted(&[function("a/{x:int}", &["GET"]), function("a/{y:min(1)}", &["POST"])]), []);
+    }
+
+    #[test]
+    fn a_route_that_another_one_covers_is_shadowed_unless_it_has_a_method_of_its_own() {
+        assert_eq!(of(&["b/{y}", "b/{x}", "c/{x}"]), [("S0305", "b/{x}".to_owned())]);
+        let by_method = noted(&[function("b/{x}", &["GET"]), function("b/{y}", &["GET", "POST"])]);
+        assert_eq!(by_method, [("S0304", "b/{y}".to_owned())]);
+    }
+}

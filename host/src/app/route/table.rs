@@ -64,23 +64,6 @@ impl RouteTable {
             })
     }
 
-    /// The pairs of functions whose routes are equally specific, and match a path and a method in common (or may, where the
-    /// constraints do not tell): the first of each pair, which comes first in the functions' order, serves it.
-    pub fn ties(&self) -> Vec<(usize, usize)> {
-        let meet = |a: &Route, b: &Route| {
-            a.methods.is_empty() || b.methods.is_empty() || a.methods.iter().any(|method| b.methods.contains(method))
-        };
-        let mut ties = Vec::new();
-        for (index, first) in self.routes.iter().enumerate() {
-            let precedence = first.template.precedence();
-            // Ordered by precedence: equals stand together.
-            let equals = self.routes[index + 1..].iter().take_while(|other| other.template.precedence() == precedence);
-            let tied = equals.filter(|other| meet(first, other) && first.template.may_tie(&other.template));
-            ties.extend(tied.map(|other| (first.function, other.function)));
-        }
-        ties
-    }
-
     fn below_prefix<'p, 's>(&self, segments: &'p [&'s str]) -> Option<&'p [&'s str]> {
         let (first, rest) = segments.split_at_checked(self.prefix.len())?;
         let matches = first.iter().zip(&self.prefix).all(|(found, wanted)| found.eq_ignore_ascii_case(wanted));
@@ -89,12 +72,12 @@ impl RouteTable {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::app::function::{AuthLevel, HttpTrigger, Trigger};
     use proptest::prelude::*;
 
-    fn function(route: &str, methods: &[&str]) -> Function {
+    pub(in crate::app::route) fn function(route: &str, methods: &[&str]) -> Function {
         let http = HttpTrigger {
             auth_level: AuthLevel::Anonymous,
             methods: methods.iter().map(|method| (*method).to_owned()).collect(),
@@ -197,30 +180,6 @@ mod tests {
         }
         assert_eq!(find(&["b/{y}", "b/{x}"], "/api/b/1"), Some((0, "y=1".to_owned())), "equals go by order");
         assert_eq!(find(&["p/{id?}", "p"], "/api/p"), Some((1, String::new())), "the shorter one is the literal one");
-    }
-
-    #[test]
-    fn ties_are_routes_that_only_the_order_of_names_decides_between() {
-        let ties = |routes: &[&str]| table(routes).ties();
-        assert_eq!(ties(&["b/{y}", "b/{x}", "c/{x}"]), [(0, 1)]);
-        assert_eq!(ties(&["{a}/{*r}", "{b}/{*s}", "{c}"]), [(0, 1)]);
-        assert_eq!(ties(&["{a:int}", "{b:min(5)}"]), [(0, 1)]);
-        assert_eq!(ties(&["v{a}", "V{b}-{c}", "{d:int}"]), [(0, 1), (0, 2), (1, 2)]);
-        for routes in [
-            ["{a:int}", "{b:alpha}"],
-            ["{a:guid}", "{b:bool}"],
-            ["{a:range(1,5)}", "{b:min(6)}"],
-            ["{a:length(3)}", "{b:length(4)}"],
-            ["v{a}", "w{b}"],
-            ["{a}.json", "{b}.xml"],
-            ["a/{x}", "a/{x:int}"],
-            ["a", "b"],
-            ["p/{id?}", "p"],
-        ] {
-            assert_eq!(ties(&routes), [], "{routes:?}");
-        }
-        let by_method = RouteTable::new("", &[function("a/{x}", &["GET"]), function("a/{y}", &["POST"])]);
-        assert_eq!(by_method.ties(), []);
     }
 
     #[test]

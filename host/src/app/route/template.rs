@@ -100,11 +100,6 @@ impl RouteTemplate {
         self.segments.iter().map(Segment::precedence).collect()
     }
 
-    /// Whether this template and one of the same precedence may match one path.
-    pub(super) fn may_tie(&self, other: &Self) -> bool {
-        self.segments.iter().zip(&other.segments).all(|(own, other)| own.may_tie(other))
-    }
-
     /// Matches the segments of a path: still encoded as received, no empty one at the end. `None` if the path does not
     /// match or a value is not text.
     pub(super) fn matches(&self, path: &[&str]) -> Option<Parameters> {
@@ -175,18 +170,6 @@ impl Segment {
         }
     }
 
-    /// Whether one text may match this segment and another one of the same precedence.
-    fn may_tie(&self, other: &Self) -> bool {
-        match (self.parts.as_slice(), other.parts.as_slice()) {
-            ([Part::Literal(own)], [Part::Literal(other)]) => equal_ignoring_case(own, other),
-            ([Part::Parameter(own)], [Part::Parameter(other)]) => {
-                let disjoint = |a: &Constraint| other.constraints.iter().any(|b| a.is_disjoint_from(b));
-                !own.constraints.iter().any(disjoint)
-            }
-            (own, other) => agree(own.first(), other.first(), false) && agree(own.last(), other.last(), true),
-        }
-    }
-
     fn matches(&self, value: &str, parameters: &mut Parameters) -> bool {
         match self.parts.as_slice() {
             [Part::Literal(literal)] => equal_ignoring_case(literal, value),
@@ -207,13 +190,6 @@ impl Segment {
             }
         }
     }
-}
-
-/// Whether the parts at one end of two segments leave a text that both match.
-fn agree(a: Option<&Part>, b: Option<&Part>, at_end: bool) -> bool {
-    let (Some(Part::Literal(a)), Some(Part::Literal(b))) = (a, b) else { return true };
-    let (a, b) = (a.to_lowercase(), b.to_lowercase());
-    if at_end { a.ends_with(&b) || b.ends_with(&a) } else { a.starts_with(&b) || b.starts_with(&a) }
 }
 
 /// Matches a mixed segment from its end, each literal at its last occurrence, as the original does: `{a}-{b}` takes
