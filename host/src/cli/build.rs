@@ -91,7 +91,7 @@ fn fail(manifest: PathBuf, reason: String, report: &mut BuildReport, out: &mut d
 }
 
 /// The `Cargo.toml` of the app folder and of the folders in it, ordered by path, the app's own first.
-fn manifests(app_root: &Path) -> anyhow::Result<Vec<PathBuf>> {
+pub(super) fn manifests(app_root: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut folders = Vec::new();
     for entry in fs::read_dir(app_root).with_context(|| format!("reading app folder {}", app_root.display()))? {
         let entry = entry.with_context(|| format!("reading app folder {}", app_root.display()))?;

@@ -15,6 +15,7 @@ mod init;
 mod inspect;
 mod keys;
 mod manage;
+mod path_crates;
 mod report;
 mod reset;
 mod sdk;

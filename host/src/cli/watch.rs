@@ -1,15 +1,15 @@
 //! Watches an app's folder while it is served: what changes there is built and served without a restart.
 //!
 //! Only folders that can hold something of the app are watched: not `target`, not the data folder, nothing hidden. What
-//! editors leave beside a file while they save it means nothing. Crates outside of the folder that functions depend on are
-//! not watched.
+//! editors leave beside a file while they save it means nothing. Where sources are built, crates outside of the folder that
+//! functions depend on by path are watched as well.
 
 use std::{
     collections::BTreeSet,
     convert::Infallible,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -22,7 +22,7 @@ use notify_debouncer_full::{
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
-use super::build;
+use super::{build, path_crates};
 use crate::{
     flight::{BOOK, FLIGHT},
     host::{CACHE, DATABASE, Host, LOCK, Reloaded},
@@ -52,6 +52,8 @@ struct Scope {
     data: Option<PathBuf>,
     /// The host's data lies among the app's files.
     is_data: bool,
+    /// The folders of crates elsewhere that the app's are made of, without symbolic links.
+    crates: Arc<RwLock<BTreeSet<PathBuf>>>,
 }
 
 /// True for what a host writes into its data folder.
@@ -62,13 +64,15 @@ fn is_hosts_own(name: &str) -> bool {
 impl Scope {
     /// What a change of this file or folder asks for; none if it is not the app's.
     fn change(&self, path: &Path) -> Option<Change> {
-        let inside = path.strip_prefix(&self.app).ok().filter(|inside| !inside.as_os_str().is_empty())?;
+        let of_app = path.strip_prefix(&self.app).ok();
+        let inside = of_app.map_or_else(|| self.in_crate(path), |inside| Some(inside.to_owned()));
+        let inside = inside.filter(|inside| !inside.as_os_str().is_empty())?;
         if self.data.as_ref().is_some_and(|data| path.starts_with(data)) {
             return None;
         }
         let mut names = inside.iter().map(|name| name.to_string_lossy());
         // Else each turn of an instance would have the app built and read again.
-        if self.is_data && names.clone().next().is_some_and(|name| is_hosts_own(&name)) {
+        if of_app.is_some() && self.is_data && names.clone().next().is_some_and(|name| is_hosts_own(&name)) {
             return None;
         }
         if names.any(|name| name.starts_with('.') || name == "target") {
@@ -84,17 +88,26 @@ impl Scope {
         }
         let is_deployed =
             name.ends_with(".wasm") || ["function.json", "host.json", "local.settings.json"].contains(&&*name);
-        Some(if is_deployed { Change::Deployed } else { Change::Sources })
+        Some(if is_deployed && of_app.is_some() { Change::Deployed } else { Change::Sources })
+    }
+
+    /// Where a path is in a crate elsewhere.
+    fn in_crate(&self, path: &Path) -> Option<PathBuf> {
+        let crates = self.crates.read().unwrap_or_else(PoisonError::into_inner);
+        crates.iter().find_map(|own| path.strip_prefix(own).ok()).map(Path::to_owned)
     }
 
     /// The folders that hold files of the app, its own first.
     fn folders(&self) -> Vec<PathBuf> {
         let mut folders = vec![self.app.clone()];
+        folders.extend(self.crates.read().unwrap_or_else(PoisonError::into_inner).iter().cloned());
         // A link may lead to what is watched already, or to what is not the app's.
         let mut seen = BTreeSet::from_iter(folders.clone());
         let mut is_new = |path: &PathBuf| {
             let Ok(real) = path.canonicalize() else { return false };
-            let is_apps = !real.starts_with(&self.app) || self.change(&real).is_some();
+            // Out of the app a link may lead; out of a crate elsewhere, who knows where to.
+            let leads_out = !real.starts_with(&self.app) && path.starts_with(&self.app);
+            let is_apps = leads_out || self.change(&real).is_some();
             is_apps
                 && real.is_dir()
                 && !self.data.as_ref().is_some_and(|data| real.starts_with(data))
@@ -103,7 +116,8 @@ impl Scope {
         let mut at = 0;
         while let Some(folder) = folders.get(at).cloned() {
             at += 1;
-            let is_deep = folder.strip_prefix(&self.app).is_ok_and(|inside| inside.iter().count() >= DEPTH_MAX);
+            let inside = folder.strip_prefix(&self.app).ok().map(Path::to_owned).or_else(|| self.in_crate(&folder));
+            let is_deep = inside.is_some_and(|inside| inside.iter().count() >= DEPTH_MAX);
             let entries = if is_deep { None } else { std::fs::read_dir(&folder).ok() };
             let inside = entries.into_iter().flatten().flatten().map(|entry| entry.path());
             folders.extend(inside.filter(|path| self.change(path).is_some() && is_new(path)));
@@ -171,6 +185,22 @@ impl Watcher {
         }
     }
 
+    /// Watches these crates elsewhere, and no others.
+    fn set_crates(&mut self, crates: BTreeSet<PathBuf>) {
+        let mut current = self.scope.crates.write().unwrap_or_else(PoisonError::into_inner);
+        if *current == crates {
+            return;
+        }
+        let gone: Vec<PathBuf> = current.difference(&crates).cloned().collect();
+        *current = crates;
+        drop(current);
+        for folder in gone {
+            // What is below it says nothing any more: it is in no crate.
+            let _ = self.debouncer.unwatch(&folder);
+        }
+        self.watch_folders();
+    }
+
     /// Waits for a change, which may have been made before.
     async fn changed(&mut self) -> Change {
         self.pending.noted.notified().await;
@@ -194,7 +224,7 @@ pub(super) async fn follow(host: &Host, app: &Path, data: Option<&Path>, is_buil
     let watcher = app.canonicalize().map_err(anyhow::Error::from).and_then(|app| {
         let data = data.and_then(|data| data.canonicalize().ok()).filter(|data| data.starts_with(&app));
         let is_data = data.as_ref() == Some(&app);
-        Watcher::new(Scope { app, data: data.filter(|_| !is_data), is_data })
+        Watcher::new(Scope { app, data: data.filter(|_| !is_data), is_data, crates: Arc::default() })
     });
     let mut watcher = match watcher {
         Ok(watcher) => watcher,
@@ -203,10 +233,14 @@ pub(super) async fn follow(host: &Host, app: &Path, data: Option<&Path>, is_buil
             return std::future::pending().await;
         }
     };
+    if is_built {
+        watcher.set_crates(crates_elsewhere(app).await);
+    }
     loop {
         let change = watcher.changed().await;
         if is_built && change == Change::Sources {
             build_again(app).await;
+            watcher.set_crates(crates_elsewhere(app).await);
         }
         match host.reload().await {
             Ok(reloaded) => tell(&reloaded),
@@ -218,6 +252,13 @@ pub(super) async fn follow(host: &Host, app: &Path, data: Option<&Path>, is_buil
             }
         }
     }
+}
+
+/// The crates outside of the app's folder that it is made of now.
+async fn crates_elsewhere(app: &Path) -> BTreeSet<PathBuf> {
+    let app = app.to_owned();
+    let asked = tokio::task::spawn_blocking(move || app.canonicalize().map(|app| path_crates::outside(&app)));
+    asked.await.ok().and_then(Result::ok).unwrap_or_default()
 }
 
 async fn build_again(app: &Path) {
@@ -277,9 +318,12 @@ mod tests {
 
     #[test]
     fn only_what_is_the_apps_counts() {
-        let scope = Scope { app: "/app".into(), data: Some("/app/data".into()), is_data: false };
+        let crates = Arc::new(RwLock::new(BTreeSet::from(["/shared".into()])));
+        let scope = Scope { app: "/app".into(), data: Some("/app/data".into()), is_data: false, crates };
         let change = |path: &str| scope.change(Path::new(path));
-        for source in ["/app/F", "/app/F/src/lib.rs", "/app/Cargo.toml", "/app/notes.txt"] {
+        let elsewhere = ["/shared/Cargo.toml", "/shared/src/lib.rs", "/shared/src/x.wasm", "/shared/host.json"];
+        for source in ["/app/F", "/app/F/src/lib.rs", "/app/Cargo.toml", "/app/notes.txt"].into_iter().chain(elsewhere)
+        {
             assert_eq!(change(source), Some(Change::Sources), "{source}");
         }
         for deployed in ["/app/host.json", "/app/F/function.json", "/app/F/f.wasm", "/app/local.settings.json"] {
@@ -288,6 +332,9 @@ mod tests {
         for other in [
             "/app",
             "/elsewhere/host.json",
+            "/shared",
+            "/shared/target/x",
+            "/shared/.git/index",
             "/app/target/x",
             "/app/F/target/release/f.wasm",
             "/app/.git/index",
@@ -322,7 +369,7 @@ mod tests {
             std::os::unix::fs::symlink(to, app.join(link)).expect("link");
         }
         std::os::unix::fs::symlink("../shared", app.join("shared")).expect("link");
-        let scope = Scope { app: app.clone(), data: Some(app.join("data")), is_data: false };
+        let scope = Scope { app: app.clone(), data: Some(app.join("data")), is_data: false, crates: Arc::default() };
         let folders = scope.folders();
         let real: BTreeSet<PathBuf> = folders.iter().map(|folder| folder.canonicalize().expect("it exists")).collect();
         let shared = folder.path().canonicalize().expect("it exists").join("shared");
@@ -341,8 +388,8 @@ mod tests {
         };
         write("F/src/lib.rs", "old");
         write("target/debug/x", "");
-        let mut watcher =
-            Watcher::new(Scope { app: root.clone(), data: None, is_data: false }).expect("it can be watched");
+        let mut watcher = Watcher::new(Scope { app: root.clone(), data: None, is_data: false, crates: Arc::default() })
+            .expect("it can be watched");
         write("F/src/.lib.rs.new", "new");
         std::fs::rename(root.join("F/src/.lib.rs.new"), root.join("F/src/lib.rs")).expect("rename");
         assert_eq!(watcher.changed().await, Change::Sources);
@@ -354,6 +401,30 @@ mod tests {
         write("G/function.json", "{}");
         while watcher.changed().await != Change::Deployed {}
         std::fs::remove_dir_all(root.join("G")).expect("remove");
+        assert_eq!(watcher.changed().await, Change::Sources);
+    }
+
+    #[tokio::test]
+    async fn crates_elsewhere_are_watched_for_as_long_as_they_belong_to_the_app() {
+        let folder = tempfile::tempdir().expect("temp folder");
+        let root = folder.path().canonicalize().expect("it exists");
+        for inside in ["app", "shared/src", "shared/target", "other/src", "outside"] {
+            std::fs::create_dir_all(root.join(inside)).expect("create folder");
+        }
+        #[cfg(unix)]
+        std::os::unix::fs::symlink("../outside", root.join("shared/link")).expect("link");
+        let scope = Scope { app: root.join("app"), data: None, is_data: false, crates: Arc::default() };
+        let mut watcher = Watcher::new(scope).expect("it can be watched");
+        watcher.set_crates(BTreeSet::from([root.join("shared")]));
+        let folders = watcher.scope.folders();
+        assert_eq!(folders, ["app", "shared", "shared/src"].map(|inside| root.join(inside)), "nothing else");
+        std::fs::write(root.join("shared/src/lib.rs"), "new").expect("write file");
+        assert_eq!(watcher.changed().await, Change::Sources);
+        watcher.set_crates(BTreeSet::from([root.join("other")]));
+        std::fs::write(root.join("shared/src/lib.rs"), "newer").expect("write file");
+        std::fs::write(root.join("app/host.json"), "{}").expect("write file");
+        assert_eq!(watcher.changed().await, Change::Deployed, "and nothing of the crate that is gone");
+        std::fs::write(root.join("other/src/lib.rs"), "new").expect("write file");
         assert_eq!(watcher.changed().await, Change::Sources);
     }
 }

@@ -4,6 +4,7 @@ use std::{
     fs,
     path::Path,
     process::{Command, Output},
+    time::Duration,
 };
 
 use soloist_tests::{Host, artifacts, eventually, instances::path};
@@ -107,6 +108,27 @@ async fn changes(host: &Host, app: &Path) {
     greets("Salut Tokyo!").await;
     save(&text.replace("Hello {name}", "Hola {name}"));
     greets("Hola Tokyo!").await;
+    // A crate beside the app is watched from the build on that needs it.
+    let words = app.parent().unwrap().join("words");
+    fs::create_dir_all(words.join("src")).unwrap();
+    fs::write(words.join("Cargo.toml"), "[package]\nname = \"words\"\nedition = \"2024\"\n").unwrap();
+    let word = |word: &str| {
+        fs::write(words.join("src/lib.rs"), format!("pub const HELLO: &str = {word:?};\n")).unwrap();
+    };
+    word("Ciao");
+    let manifest = fs::read_to_string(app.join("My-http/Cargo.toml")).unwrap();
+    let manifest = manifest.replace("[dependencies]\n", "[dependencies]\nwords = { path = \"../../words\" }\n");
+    fs::write(app.join("My-http/Cargo.toml"), manifest).unwrap();
+    save(&text.replace("Hello {name}!\"", "{} {name}!\", words::HELLO"));
+    greets("Ciao Tokyo!").await;
+    // It may take a moment until it is watched: cargo is asked first.
+    for number in 0.. {
+        word(if number % 2 == 0 { "Salve" } else { "Ave" });
+        if tokio::time::timeout(Duration::from_secs(60), greets("Salve Tokyo!")).await.is_ok() {
+            break;
+        }
+        assert!(number < 4, "a crate elsewhere is not watched: {}", host.log());
+    }
     // A function that is new is built, and then served.
     succeeds(&add(app, "http", "Later"));
     eventually("it is served", || async { (host.get("/api/later").await.status == 200).then_some(()) }).await;
