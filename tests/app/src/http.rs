@@ -121,6 +121,19 @@ pub fn http_echo(req: HttpRequest) -> HttpResult {
     }))?)
 }
 
+/// Sends the body back, byte for byte, with the status `?status=` and each query parameter `?set=` as a cookie; the method and
+/// the cookies that came are headers `x-method` and `x-cookie`.
+#[http_trigger]
+pub fn http_mirror(req: HttpRequest) -> HttpResponse {
+    let status = req.query("status").and_then(|status| status.parse().ok()).unwrap_or(200);
+    let response = HttpResponse::new(status)
+        .header("content-type", req.header("content-type").unwrap_or("application/octet-stream"))
+        .header("x-method", req.method())
+        .header("x-cookie", req.header("cookie").unwrap_or_default());
+    let cookies = req.query_pairs().filter(|(name, _)| *name == "set");
+    cookies.fold(response, |response, (_, cookie)| response.header("set-cookie", cookie)).body(req.body())
+}
+
 /// Says hello: as little as a function can do.
 #[http_trigger]
 pub fn http_hello() -> HttpResponse {

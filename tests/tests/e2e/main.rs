@@ -23,6 +23,7 @@ mod entities;
 mod gate;
 mod hostile;
 mod hostile_http;
+mod http_functions;
 mod http_streams;
 mod idle;
 mod keys;
