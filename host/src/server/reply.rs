@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use http::{HeaderValue, Response, StatusCode, header};
 use hyper::body::{Body, Bytes, Frame, SizeHint};
@@ -33,12 +33,42 @@ pub(super) struct ReplyBody {
 
 enum Content {
     Whole(Bytes),
-    Stream(BodyStream),
+    Stream {
+        body: BodyStream,
+        /// What has come of it and was not handed over yet.
+        rest: Bytes,
+    },
 }
 
 impl Default for Content {
     fn default() -> Self {
         Self::Whole(Bytes::new())
+    }
+}
+
+impl Content {
+    /// What comes next; in pieces where others share the connection.
+    fn poll_frame(
+        &mut self,
+        is_shared: bool,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let bytes = match self {
+            Self::Whole(bytes) if bytes.is_empty() => return Poll::Ready(None),
+            Self::Whole(bytes) => bytes,
+            Self::Stream { body, rest } => {
+                if rest.is_empty() {
+                    match ready!(Pin::new(body).poll_frame(context)).transpose()?.map(Frame::into_data) {
+                        Some(Ok(data)) => *rest = data,
+                        Some(Err(trailers)) => return Poll::Ready(Some(Ok(trailers))),
+                        None => return Poll::Ready(None),
+                    }
+                }
+                rest
+            }
+        };
+        let length = if is_shared { bytes.len().min(PIECE_BYTES) } else { bytes.len() };
+        Poll::Ready(Some(Ok(Frame::data(bytes.split_to(length)))))
     }
 }
 
@@ -50,7 +80,7 @@ impl From<Bytes> for ReplyBody {
 
 impl From<BodyStream> for ReplyBody {
     fn from(body: BodyStream) -> Self {
-        Self { content: Content::Stream(body), ..Self::default() }
+        Self { content: Content::Stream { body, rest: Bytes::new() }, ..Self::default() }
     }
 }
 
@@ -69,7 +99,7 @@ impl ReplyBody {
     pub(super) fn take_stream(&mut self) -> Option<BodyStream> {
         match std::mem::take(&mut self.content) {
             Content::Whole(_) => None,
-            Content::Stream(body) => Some(body),
+            Content::Stream { body, .. } => Some(body),
         }
     }
 
@@ -88,14 +118,7 @@ impl Body for ReplyBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let this = &mut *self;
-        let poll = match &mut this.content {
-            Content::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Content::Whole(bytes) => {
-                let length = if this.stall.is_some() { bytes.len().min(PIECE_BYTES) } else { bytes.len() };
-                Poll::Ready(Some(Ok(Frame::data(bytes.split_to(length)))))
-            }
-            Content::Stream(body) => Pin::new(body).poll_frame(context),
-        };
+        let poll = this.content.poll_frame(this.stall.is_some(), context);
         if let Some(stall) = &this.stall {
             stall.set(matches!(&poll, Poll::Ready(Some(Ok(_)))));
         }
@@ -105,14 +128,17 @@ impl Body for ReplyBody {
     fn is_end_stream(&self) -> bool {
         match &self.content {
             Content::Whole(bytes) => bytes.is_empty(),
-            Content::Stream(body) => body.is_end_stream(),
+            Content::Stream { body, rest } => rest.is_empty() && body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
             Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Content::Stream(body) => body.size_hint(),
+            Content::Stream { body, rest } => match body.size_hint().exact() {
+                Some(length) => SizeHint::with_exact(length + rest.len() as u64),
+                None => SizeHint::default(),
+            },
         }
     }
 }

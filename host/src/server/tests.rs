@@ -67,7 +67,7 @@ impl HttpFunctions for Fake {
 }
 
 impl Fake {
-    /// `stream-echo` sends back what it gets; `stream-greedy` reads nothing and sends for ever; `stream-empty` declares ten bytes
+    /// `stream-echo` sends back what it gets; `stream-greedy` reads nothing and sends for ever; `stream-large` sends a MiB at once; `stream-empty` declares ten bytes
     /// and has no body; `stream-odd` declares no number; `stream-fails` ends badly.
     async fn streamed(&self, stream: HttpStream) -> Result<http::Response<BodyStream>, HttpCallError> {
         let body = stream.request.into_body();
@@ -86,6 +86,10 @@ impl Fake {
                     Ok(Frame::data(Bytes::from(vec![b'x'; 10_000])))
                 });
                 Ok(http::Response::new(BodyStream::new(StreamBody::new(pieces))))
+            }
+            "stream-large" => {
+                let pieces = [Ok(Frame::data(Bytes::from(vec![b'x'; 1 << 20]))), Ok(Frame::data(Bytes::from("end")))];
+                Ok(http::Response::new(BodyStream::new(StreamBody::new(futures::stream::iter(pieces)))))
             }
             "stream-empty" | "stream-odd" => {
                 let declared = if &*stream.function == "stream-empty" { "10" } else { "+0" };

@@ -168,6 +168,27 @@ fn peers_of_http_2_that_do_not_go_on_are_given_up() {
 }
 
 #[test]
+fn a_large_piece_of_a_stream_may_be_taken_as_slowly_as_many_small_ones() {
+    let timeouts = Timeouts { write: Duration::from_secs(2), ..Timeouts::default() };
+    let host = host(ServerOptions { timeouts, ..ServerOptions::default() });
+    host.runtime.block_on(async {
+        let stream = tokio::net::TcpStream::connect(host.serving.local_addr()).await.unwrap();
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        let builder = builder.initial_stream_window_size(16 << 10).initial_connection_window_size(64 << 10);
+        let (mut client, connection) = builder.handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        let mut response = client.send_request(request("GET", "http://a/api/stream-large", "")).await.unwrap();
+        let (began, mut length) = (Instant::now(), 0);
+        while let Some(frame) = response.body_mut().frame().await {
+            length += frame.expect("nobody cuts it off").into_data().map_or(0, |data| data.len());
+            tokio::time::sleep(Duration::from_millis(70)).await;
+        }
+        assert_eq!(length, (1 << 20) + 3);
+        assert!(began.elapsed() > Duration::from_secs(3), "it took longer than a piece may");
+    });
+}
+
+#[test]
 fn a_request_of_http_2_in_work_is_never_idle_and_ends_with_its_client() {
     let timeouts =
         Timeouts { idle: Duration::from_millis(300), head: Duration::from_millis(300), ..Timeouts::default() };
