@@ -9,13 +9,14 @@ use std::{
 /// What each module of the host may import. Those that are not listed know everyone.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("server", &["hub", "wasm", "app", "durable", "storage::StorageError"]),
-    ("wasm", &["hub", "app", "durable", "flight"]),
+    ("wasm", &["hub", "app", "durable", "flight", "memory"]),
     ("hub", &["durable", "storage", "ambient", "flight"]),
     ("flight", &["durable"]),
     ("storage", &["durable"]),
     ("app", &["durable"]),
     // A point in time is the core's word.
     ("ambient", &["durable::Timestamp"]),
+    ("memory", &[]),
     ("telemetry", &[]),
     ("planted", &[]),
     ("durable", &[]),

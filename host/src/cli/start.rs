@@ -18,6 +18,7 @@ use super::{build, keys, watch};
 use crate::{
     app::{self, AppError, HostJson, LogThreshold},
     host::{Access, Host, HostOptions},
+    memory,
     server::{TlsFiles, keys::Made},
     telemetry::{self, Categories, LogFormat, LogLevel, Logged},
 };
@@ -146,6 +147,8 @@ impl Start {
             );
         }
         self.announce(&host, data.as_deref(), began);
+        // Of what start-up took much is not needed again.
+        memory::give_back();
         // Last: whoever waited for it finds everything printed.
         self.write_ready_file(&host)?;
         tokio::select! {

@@ -19,6 +19,8 @@ use std::{
 
 use wasmtime::EngineWeak;
 
+use crate::memory;
+
 /// How much CPU time a call may use on the thread that made it.
 const FAST_LANE: Duration = Duration::from_millis(2);
 /// How long a guest over its budget has to reach its next epoch check, before it is dropped without telling where it was.
@@ -27,6 +29,10 @@ const GRACE: Duration = Duration::from_millis(100);
 const TICK: Duration = Duration::from_millis(1);
 /// How long the ticker goes on after the last guest: parking and waking it for each of many short calls would cost more.
 const LINGER_TICKS: u32 = 20;
+/// For how long no guest has run when the host counts as at rest.
+const REST: Duration = Duration::from_millis(250);
+/// At rest memory is given back, once so many guests have run since the last time: fewer leave little behind.
+const BURST: u64 = 1_000;
 /// How much nicer the slow lane's threads are.
 const SLOW_LANE_NICE: i32 = 10;
 
@@ -84,6 +90,8 @@ impl Drop for Inside<'_> {
 impl Ticking {
     fn run(&self, engine: &EngineWeak) {
         let (mut seen, mut idle) = (0, 0);
+        // What the counter showed when memory was last given back.
+        let mut tidied = 0_u64;
         while !self.ended.load(Ordering::SeqCst) {
             let now = self.entries.load(Ordering::SeqCst);
             let busy = now != seen || now & 0xffff_ffff != 0;
@@ -92,10 +100,18 @@ impl Ticking {
             if idle > LINGER_TICKS {
                 self.parked.store(true, Ordering::SeqCst);
                 // Look again after saying so: a guest that entered in between saw no reason to wake anybody.
-                if self.entries.load(Ordering::SeqCst) == seen && !self.ended.load(Ordering::SeqCst) {
+                let still = || self.entries.load(Ordering::SeqCst) == seen && !self.ended.load(Ordering::SeqCst);
+                let is_after_burst = (seen >> 32).abs_diff(tidied >> 32) >= BURST;
+                if still() && is_after_burst {
+                    thread::park_timeout(REST);
+                } else if still() {
                     thread::park();
                 }
                 self.parked.store(false, Ordering::SeqCst);
+                if is_after_burst && still() {
+                    memory::give_back();
+                    tidied = seen;
+                }
                 idle = 0;
                 continue;
             }

@@ -13,6 +13,8 @@ const MAPPINGS_PER_SLOT: usize = 6;
 const MAPPINGS_SPARED: usize = 12_000;
 /// Address space per memory with which no access needs a check: all that a 32-bit address can name.
 const FAST_RESERVATION: u64 = 4 << 30;
+/// The pool has one part for so many cores.
+const CORES_PER_SHARD: usize = 8;
 /// Where the system tells no limit: Linux's default.
 const MAPPINGS_DEFAULT: usize = 65_530;
 
@@ -88,7 +90,7 @@ pub(super) fn new(slots: Slots, memory_bytes_max: usize) -> anyhow::Result<(Engi
     ];
     let mut failure = None;
     for (slots, memory) in attempts {
-        match Engine::new(&config(slots, memory, memory_bytes_max)) {
+        match with_few_shards(&config(slots, memory, memory_bytes_max)) {
             Ok(engine) => {
                 if let Some(error) = failure {
                     tracing::warn!(?slots, ?memory, %error, "guests get less address space than they should: they are slower");
@@ -100,6 +102,42 @@ pub(super) fn new(slots: Slots, memory_bytes_max: usize) -> anyhow::Result<(Engi
     }
     let failure = failure.expect("every attempt failed: the last one's error was kept");
     Err(anyhow::Error::from(failure)).context("reserving address space for guests: raise the limit (ulimit -v)")
+}
+
+/// Makes an engine whose pool is in few parts.
+///
+/// wasmtime divides a pool's slots into as many parts as there are cores for the calling thread, at most 16. A thread takes slots
+/// from its own part, and fresh ones sooner than one that another thread left: where guests are freed by other threads than made
+/// them, as residents are, sooner or later every slot has been used, and each that was keeps its memory. One part for eight
+/// cores is enough: its lock is held for some list operations of a guest's tens of microseconds.
+fn with_few_shards(config: &Config) -> wasmtime::Result<Engine> {
+    std::thread::scope(|scope| {
+        let made = scope.spawn(|| {
+            run_on_one_core_in(CORES_PER_SHARD);
+            Engine::new(config)
+        });
+        made.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// Lets the calling thread use one in so many of its cores, which is what wasmtime counts. Where the system refuses, there are
+/// more shards.
+fn run_on_one_core_in(cores: usize) {
+    #[cfg(target_os = "linux")]
+    // SAFETY: a set is plain bits, for which all zero is a value; the calls get its size and concern this thread alone.
+    unsafe {
+        let mut all: libc::cpu_set_t = std::mem::zeroed();
+        let mut some: libc::cpu_set_t = std::mem::zeroed();
+        let size = size_of::<libc::cpu_set_t>();
+        if libc::sched_getaffinity(0, size, &raw mut all) != 0 {
+            return;
+        }
+        let usable = (0..libc::CPU_SETSIZE as usize).filter(|core| libc::CPU_ISSET(*core, &all));
+        usable.step_by(cores).for_each(|core| libc::CPU_SET(core, &mut some));
+        libc::sched_setaffinity(0, size, &raw const some);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = cores;
 }
 
 /// The system's limit of memory mappings.
@@ -191,6 +229,24 @@ mod tests {
                 assert!(engine.is_ok(), "{memory:?} {memory_bytes_max}: {:?}", engine.err());
             }
         }
+    }
+
+    #[test]
+    fn a_slot_that_another_thread_left_is_taken_before_a_fresh_one() {
+        let slots = Slots { requests: 100, activities: 100, entities: 1, turns: 1, residents: 1 };
+        let engine = with_few_shards(&config(slots, Memory::Pooled { reservation: 0 }, 1 << 20)).unwrap();
+        let module = wasmtime::Module::new(&engine, wat::parse_str("(module (memory 1))").unwrap()).unwrap();
+        for _ in 0..64 {
+            let (engine, module) = (engine.clone(), module.clone());
+            let one_guest = move || {
+                let mut store = wasmtime::Store::new(&engine, ());
+                wasmtime::Instance::new(&mut store, &module, &[]).map(drop)
+            };
+            std::thread::spawn(one_guest).join().unwrap().unwrap();
+        }
+        let cores = std::thread::available_parallelism().unwrap().get();
+        let used = engine.pooling_allocator_metrics().unwrap().unused_warm_memories() as usize;
+        assert!(used <= cores.div_ceil(CORES_PER_SHARD), "{used} slots were used, one guest at a time");
     }
 
     #[test]
