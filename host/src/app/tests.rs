@@ -432,3 +432,30 @@ fn an_app_folder_that_cannot_be_used_is_an_error() {
     assert!(message("missing").contains("missing not found"), "{}", message("missing"));
     assert!(message("file").ends_with("file is not a folder: give the folder that holds host.json"));
 }
+
+#[test]
+fn a_file_that_is_not_utf8_says_what_helps() {
+    let utf16: Vec<u8> = "\u{feff}{}".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for file in ["host.json", "Hello/function.json"] {
+        let folder = tempfile::tempdir().expect("temp folder");
+        std::fs::create_dir(folder.path().join("Hello")).expect("a folder");
+        std::fs::write(folder.path().join(file), &utf16).expect("a file");
+        let report = App::load(folder.path(), []).map_or_else(|error| error.report, |app| app.report);
+        let found = report.first_error().expect("there is one");
+        assert!(found.message.ends_with("he file is not UTF-8 text"), "{found:?}");
+        assert_eq!(found.help.as_deref(), Some("save it as UTF-8"), "{found:?}");
+    }
+}
+
+#[test]
+fn an_empty_list_of_bindings_is_no_misspelt_one() {
+    let meant = |text: &str| {
+        let folder = tempfile::tempdir().expect("temp folder");
+        std::fs::create_dir(folder.path().join("Hello")).expect("a folder");
+        std::fs::write(folder.path().join("Hello/function.json"), text).expect("a file");
+        let app = App::load(folder.path(), []).expect("it loads");
+        app.report.first_error().expect("there is one").did_you_mean.clone()
+    };
+    assert_eq!(meant(r#"{ "bindings": [] }"#), None);
+    assert_eq!(meant(r#"{ "bindigs": [] }"#).as_deref(), Some("bindings"));
+}

@@ -280,6 +280,8 @@ fn listing(host: &Host, url: &str) -> String {
             Some((methods, path)) => format!("{methods} {url}{path}"),
             None => function.schedule.clone().unwrap_or_default(),
         };
+        // A route may hold anything.
+        let what = super::manage::printable(&what);
         let bindings = function.bindings.join(", ");
         let gap = if what.is_empty() { "" } else { "  " };
         let _ = writeln!(text, "  {:width$}  {what}{gap}({bindings})", function.name);

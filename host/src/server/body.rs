@@ -47,15 +47,14 @@ impl BodyReader {
     ///
     /// # Errors
     /// [`BodyError::TooLarge`] for one that says so itself. Of others the stream tells, and [`Verdict`].
-    pub(super) fn stream(&self, headers: &HeaderMap, body: Incoming) -> Result<(GuardedBody, Verdict), BodyError> {
-        let expects = headers.contains_key(header::EXPECT);
-        if body.size_hint().exact().is_some_and(|length| length > self.limit_bytes) {
-            discard_later(body, expects);
+    pub(super) fn stream(&self, unread: Unread) -> Result<(GuardedBody, Verdict), BodyError> {
+        if unread.declared_bytes().is_some_and(|length| length > self.limit_bytes) {
             return Err(self.too_large());
         }
+        let (body, expects) = unread.take();
         let verdict = Verdict::default();
         let guarded = GuardedBody {
-            body: Some(body),
+            body,
             expects,
             limit_bytes: self.limit_bytes,
             bytes: 0,
@@ -71,20 +70,19 @@ impl BodyReader {
     /// # Errors
     /// [`BodyError`]. What is left of the body is then discarded in the background: a connection that is closed with unread
     /// data is reset, and its client would never see the answer.
-    pub(super) async fn read(&self, headers: &HeaderMap, mut body: Incoming) -> Result<Body, BodyError> {
+    pub(super) async fn read(&self, unread: Unread) -> Result<Body, BodyError> {
         let mut share = Share { bytes: 0, held: Arc::clone(&self.held_bytes) };
-        if body.is_end_stream() {
-            return Ok(Body { bytes: Bytes::new(), _share: share });
+        if unread.declared_bytes().is_some_and(|length| length > self.limit_bytes) {
+            return Err(self.too_large());
         }
-        let read = match body.size_hint().exact() {
-            Some(length) if length > self.limit_bytes => Err(self.too_large()),
-            _ => self.collect(&mut body, &mut share).await,
+        let (Some(mut body), expects) = unread.take() else {
+            return Ok(Body { bytes: Bytes::new(), _share: share });
         };
-        match read {
+        match self.collect(&mut body, &mut share).await {
             Ok(bytes) => Ok(Body { bytes, _share: share }),
             Err(error) => {
                 if error != BodyError::Broken {
-                    discard_later(body, headers.contains_key(header::EXPECT) && share.bytes == 0);
+                    discard_later(body, expects && share.bytes == 0);
                 }
                 Err(error)
             }
@@ -111,6 +109,40 @@ impl BodyReader {
 
     fn too_large(&self) -> BodyError {
         BodyError::TooLarge { limit_bytes: self.limit_bytes }
+    }
+}
+
+/// A body that nobody has begun to read: that of a request that is refused, it may be. What is left when this is dropped is
+/// discarded, so that its sender gets to read the answer.
+pub(super) struct Unread {
+    /// None if there is none, or nothing is left of it.
+    body: Option<Incoming>,
+    /// The client waits to be told to send.
+    expects: bool,
+}
+
+impl Unread {
+    /// The body of a request with these headers.
+    pub(super) fn new(headers: &HeaderMap, body: Incoming) -> Self {
+        Self { body: Some(body).filter(|body| !body.is_end_stream()), expects: headers.contains_key(header::EXPECT) }
+    }
+
+    /// The length that it has by its headers.
+    fn declared_bytes(&self) -> Option<u64> {
+        self.body.as_ref().and_then(|body| body.size_hint().exact())
+    }
+
+    /// The body, if there is one, and whether the client waits to be told to send.
+    fn take(mut self) -> (Option<Incoming>, bool) {
+        (self.body.take(), self.expects)
+    }
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        if let Some(body) = self.body.take() {
+            discard_later(body, self.expects);
+        }
     }
 }
 

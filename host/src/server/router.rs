@@ -12,7 +12,7 @@ use tracing::{Instrument, debug, debug_span, error, warn};
 
 use super::access::{self, Door, Presented};
 use super::admin::Admin;
-use super::body::BodyReader;
+use super::body::{BodyReader, Unread};
 use super::connection::Reception;
 use super::cors;
 use super::error::ApiError;
@@ -76,7 +76,8 @@ impl Router {
     /// Answers a request.
     pub(super) async fn handle(&self, request: Request<Incoming>, reception: Reception) -> Reply {
         let (mut parts, body) = request.into_parts();
-        let checked = check_host(&mut parts);
+        let body = Unread::new(&parts.headers, body);
+        let checked = check_framing(&parts).and_then(|()| check_host(&mut parts));
         let parts = parts;
         let path = rpc::shown(parts.uri.path());
         let is_own = is_own(parts.uri.path());
@@ -133,12 +134,12 @@ impl Router {
         }
     }
 
-    async fn dispatch(&self, parts: &request::Parts, body: Incoming, reception: Reception) -> Result<Reply, ApiError> {
+    async fn dispatch(&self, parts: &request::Parts, body: Unread, reception: Reception) -> Result<Reply, ApiError> {
         let path = parts.uri.path();
         // Only where a link may be made of it.
         let origin = below(path, "/runtime").or_else(|| below(path, "/admin")).map(|_| self.origin(parts, reception));
         if let Some(reached) = origin.as_ref().and_then(|origin| self.reached(path, origin)) {
-            let body = self.bodies.read(&parts.headers, body);
+            let body = self.bodies.read(body);
             // Boxed: it is the largest future of all and the rarest.
             return Box::pin(self.management.handle(parts, reached, body)).await;
         }
@@ -146,7 +147,7 @@ impl Router {
             return starter;
         }
         if let Some(tail) = below(path, "/admin") {
-            let body = self.bodies.read(&parts.headers, body);
+            let body = self.bodies.read(body);
             return Box::pin(self.admin.handle(parts, tail, &self.origin(parts, reception), body)).await;
         }
         if let Some(tail) = below(path, "/runtime/health") {
@@ -182,7 +183,7 @@ impl Router {
         &self,
         found: FunctionMatch,
         parts: &request::Parts,
-        body: Incoming,
+        body: Unread,
         reception: Reception,
     ) -> Result<Reply, ApiError> {
         let seen = self.authorised(&found, parts)?;
@@ -195,7 +196,7 @@ impl Router {
             return Box::pin(self.stream_function(found.function, parts, body, self.origin(parts, reception))).await;
         }
         // Held until the response is there: it counts against the memory for bodies.
-        let body = self.bodies.read(&parts.headers, body).await?;
+        let body = self.bodies.read(body).await?;
         let function = Arc::clone(&found.function);
         let invocation = invocation(found, parts, body.bytes.clone(), self.origin(parts, reception));
         let invocation_id = invocation.invocation_id.clone();
@@ -209,10 +210,10 @@ impl Router {
         &self,
         function: Arc<str>,
         parts: &request::Parts,
-        body: Incoming,
+        body: Unread,
         origin: Origin,
     ) -> Result<Reply, ApiError> {
-        let (body, verdict) = self.bodies.stream(&parts.headers, body)?;
+        let (body, verdict) = self.bodies.stream(body)?;
         let stream = functions::stream(Arc::clone(&function), parts, BodyStream::new(body), origin);
         let invocation_id = stream.invocation_id.clone();
         let response = self.functions.stream(stream).await;
@@ -282,6 +283,17 @@ impl Router {
 
     fn origin(&self, parts: &request::Parts, reception: Reception) -> Origin {
         Origin::of_request(&parts.uri, &parts.headers, reception, self.use_forwarded_host)
+    }
+}
+
+/// A coding that nobody here undoes would reach a function as its body.
+fn check_framing(parts: &request::Parts) -> Result<(), ApiError> {
+    let mut codings = parts.headers.get_all(header::TRANSFER_ENCODING).iter();
+    let is_chunked = |value: &HeaderValue| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(one), None) if is_chunked(one) => Ok(()),
+        _ => Err(ApiError::bad_request("Transfer-Encoding may be chunked and nothing else")),
     }
 }
 

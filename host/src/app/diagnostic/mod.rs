@@ -120,6 +120,12 @@ impl Problem {
         Problem(Box::new(Diagnostic { code, function: None, message, origin, did_you_mean: None, help: None }))
     }
 
+    /// Says the same in other words.
+    pub fn says(mut self, message: String) -> Self {
+        self.0.message = message;
+        self
+    }
+
     /// Says what helps.
     pub fn help(mut self, text: impl Into<String>) -> Self {
         self.0.help = Some(text.into());

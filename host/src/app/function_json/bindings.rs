@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::keys::{BINDING_KEYS, BINDING_TYPES, binding_type};
 use super::value::{one_of, string, value};
-use crate::app::diagnostic::{Code, Problem, Report};
+use crate::app::diagnostic::{Code, Problem, Report, closest};
 use crate::app::function::ClientBinding;
 use crate::app::host_json::HostJson;
 use crate::app::json::{Node, Value};
@@ -78,9 +78,14 @@ pub(super) fn read<'n>(root: &'n Node, host_json: &HostJson, report: &mut Report
         }
     };
     if elements.is_empty() {
-        let problem = Problem::new(Code::NoBindings, "At least one binding must be declared.", origin);
-        let known = root.properties().iter().map(|property| property.name.as_str());
-        report.note(problem.similar("bindings", known));
+        let message = "At least one binding must be declared.";
+        let is_close = |name: &str| !name.eq_ignore_ascii_case("bindings") && closest(name, ["bindings"]).is_some();
+        report.note(match root.properties().iter().find(|property| is_close(&property.name)) {
+            Some(misspelt) => {
+                Problem::new(Code::NoBindings, message, misspelt.origin()).similar(&misspelt.name, ["bindings"])
+            }
+            None => Problem::new(Code::NoBindings, message, origin),
+        });
         return Bindings { bindings: Vec::new() };
     }
     let bindings: Vec<Binding<'n>> = elements.iter().filter_map(|node| binding(node, report)).collect();

@@ -83,7 +83,7 @@ pub(super) fn read(
 fn root(file: &Path, bytes: Vec<u8>, settings: &Settings, report: &mut Report) -> Option<Node> {
     let document = Document::parse(file, bytes, Code::FunctionJsonSyntax).map_err(|problem| {
         let message = format!("Error parsing function.json: {}", problem.message);
-        Problem::new(problem.code, message, problem.origin.clone())
+        problem.says(message)
     });
     let no_bindings = || Problem::new(Code::NoBindings, "At least one binding must be declared.", Origin::whole(file));
     let root = report.keep(document)?.into_root().ok_or_else(no_bindings);

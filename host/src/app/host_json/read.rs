@@ -39,8 +39,10 @@ impl HostJson {
         let document = Document::parse(&path, bytes, Code::HostJsonSyntax).map_err(|problem| {
             let detail = upper_first(&problem.message);
             let message = format!("Unable to parse host configuration file '{}'. {detail}", path.display());
-            Problem::new(problem.code, message, problem.origin.clone())
-                .help("comments and trailing commas are allowed; names and texts stand in double quotes")
+            let has_help = problem.help.is_some();
+            let problem = problem.says(message);
+            let help = "comments and trailing commas are allowed; names and texts stand in double quotes";
+            if has_help { problem } else { problem.help(help) }
         });
         let Some(document) = report.keep(document) else { return Self::default() };
         let mut node = document.into_root().unwrap_or_else(|| Node::empty_object(&path));

@@ -15,7 +15,7 @@ pub enum Constraint {
     DateTime,
     /// A number without exponent.
     Decimal,
-    /// A number.
+    /// A number, `NaN` or `Infinity`.
     Float,
     /// A GUID, with or without dashes, braces or parentheses.
     Guid,
@@ -101,11 +101,7 @@ impl Constraint {
             }
             Constraint::DateTime => is_date_time(value.trim()),
             Constraint::Decimal => is_decimal(value.trim()),
-            Constraint::Float => {
-                let value = value.trim();
-                is_decimal(value)
-                    || (value.parse::<f64>().is_ok() && !value.ends_with(|c: char| c.is_ascii_alphabetic()))
-            }
+            Constraint::Float => is_float(value.trim()),
             Constraint::Guid => is_guid(value.trim()),
             Constraint::Alpha => value.bytes().all(|byte| byte.is_ascii_alphabetic()),
             Constraint::Required => !value.is_empty(),
@@ -134,8 +130,31 @@ fn integer(value: &str) -> Option<i64> {
     value.trim().parse().ok()
 }
 
+/// Digits with a sign before or after them, commas in the whole part, and no more of them than 96 bits hold.
 fn is_decimal(value: &str) -> bool {
-    let value = value.strip_prefix(['-', '+']).unwrap_or(value);
+    let plain = value.strip_prefix(['-', '+']).unwrap_or_else(|| value.strip_suffix(['-', '+']).unwrap_or(value));
+    let whole = plain.split_once('.').map_or(plain, |(whole, _)| whole).replace(',', "");
+    let fits = whole.is_empty() || whole.parse::<u128>().is_ok_and(|whole| whole < 1 << 96);
+    fits && is_plain_number(plain)
+}
+
+/// A number with or without an exponent; what is no number, and what is none any more.
+fn is_float(value: &str) -> bool {
+    let unsigned = value.strip_prefix(['-', '+']).unwrap_or(value);
+    if ["nan", "infinity"].iter().any(|word| unsigned.eq_ignore_ascii_case(word)) {
+        return true;
+    }
+    match unsigned.split_once(['e', 'E']) {
+        None => is_plain_number(unsigned),
+        Some((number, exponent)) => {
+            let exponent = exponent.strip_prefix(['-', '+']).unwrap_or(exponent);
+            is_plain_number(number) && !exponent.is_empty() && exponent.bytes().all(|byte| byte.is_ascii_digit())
+        }
+    }
+}
+
+/// Digits, with a point and, before it, commas.
+fn is_plain_number(value: &str) -> bool {
     let (whole, fraction) = value.split_once('.').unwrap_or((value, ""));
     let has_digits = !(whole.is_empty() && fraction.is_empty());
     has_digits
@@ -160,7 +179,7 @@ fn is_date_time(value: &str) -> bool {
     is_date(date) && time.is_none_or(is_time)
 }
 
-/// `year-month-day`, or `month/day/year` as the invariant culture writes it.
+/// `year-month-day`, or `month/day/year` as the invariant culture writes it; `-` and `/` mean the same.
 fn is_date(date: &str) -> bool {
     let mut separator = '-';
     if date.contains('/') {
@@ -171,7 +190,7 @@ fn is_date(date: &str) -> bool {
     };
     let (year, month, day) = match parts[..] {
         [a, b, c] if a.1 == 4 => (a.0, b.0, c.0),
-        [a, b, c] if separator == '/' && c.1 == 4 => (c.0, a.0, b.0),
+        [a, b, c] if c.1 == 4 => (c.0, a.0, b.0),
         _ => return false,
     };
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
@@ -185,7 +204,7 @@ fn is_date(date: &str) -> bool {
     year >= 1 && (1..=days).contains(&day)
 }
 
-/// `hour:minute[:second[.fraction]]`, followed by nothing, `Z` or an offset.
+/// `hour:minute[:second[.fraction]]`, then `AM`, `PM` or nothing, then nothing, `Z` or an offset.
 fn is_time(time: &str) -> bool {
     let (clock, offset) = match time.find(['Z', 'z', '+', '-']) {
         Some(at) => time.split_at(at),
@@ -196,7 +215,14 @@ fn is_time(time: &str) -> bool {
         Some(b'Z' | b'z') => offset.len() == 1,
         Some(_) => is_clock(&offset[1..], 14),
     };
-    offset_fits && is_clock(clock.trim_end(), 23)
+    let clock = clock.trim_end();
+    let half = clock.len().saturating_sub(2);
+    let is_half = |half: &str| half.eq_ignore_ascii_case("am") || half.eq_ignore_ascii_case("pm");
+    let fits = match clock.split_at_checked(half) {
+        Some((clock, half)) if is_half(half) => is_clock(clock.trim_end(), 12),
+        _ => is_clock(clock, 23),
+    };
+    offset_fits && fits
 }
 
 fn is_clock(clock: &str, hours_max: u32) -> bool {
@@ -266,11 +292,31 @@ mod tests {
                     "2024-02-29 10:20:30.123Z",
                     "11/21/2026",
                     "2026-11-21T10:20:30+01:00",
+                    "2026-11-21 7:32pm",
+                    "11-21-2026 07:32:10 AM",
                 ],
-                &["2026-02-29", "2026-13-01", "tomorrow", "10:20", "2026-11-21T25:00", "", "2026-11-21T10:20Zx"],
+                &[
+                    "2026-02-29",
+                    "2026-13-01",
+                    "tomorrow",
+                    "10:20",
+                    "2026-11-21T25:00",
+                    "",
+                    "2026-11-21T10:20Zx",
+                    "2026-11-21 13:32pm",
+                    "2026-11-21 pm",
+                ],
             ),
-            ("decimal", &["1", "-1.5", "1,000.25", ".5"], &["1e3", "", "x", "1.2.3", "-"]),
-            ("double", &["1e3", "-1.5", "2"], &["x", "", "inf", "NaN"]),
+            (
+                "decimal",
+                &["1", "-1.5", "1,000.25", ".5", "5.", "5-", "79228162514264337593543950335"],
+                &["1e3", "", "x", "1.2.3", "-", "--5", "-5-", "79228162514264337593543950336"],
+            ),
+            (
+                "double",
+                &["1e3", "-1.5", "2", "-1,001.01e8", "1E-3", "NaN", "-infinity"],
+                &["x", "", "inf", "1e", "e3", "1e+", "0x10", "--1"],
+            ),
             (
                 "guid",
                 &[

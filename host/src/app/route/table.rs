@@ -130,6 +130,11 @@ pub(super) mod tests {
         assert_eq!(params("a/{x?}", "/api/a/"), text(""));
         assert_eq!(params("a/{x?}", "/api/a/1"), text("x=1"));
         assert_eq!(params("a/{x=5}/{y=6}", "/api/a/1"), text("x=1&y=6"));
+        assert_eq!(params("a/{x?}/{y?}", "/api/a"), text(""));
+        assert_eq!(params("a/{x?}/{y?}", "/api/a/1"), text("x=1"));
+        assert_eq!(params("a/{x?}/{y?}", "/api/a/1/2"), text("x=1&y=2"));
+        assert_eq!(params("a/{x?}/b", "/api/a/1/b"), text("x=1"));
+        assert_eq!(params("a/{x?}/b", "/api/a/b"), None);
         assert_eq!(params("a/{x:int=5}", "/api/a"), text("x=5"));
         assert_eq!(params("a/{x:int?}", "/api/a/z"), None);
         assert_eq!(params("{*rest}", "/api"), text("rest="));
@@ -153,6 +158,7 @@ pub(super) mod tests {
         assert_eq!(params("pre{x}post", "/api/prepost"), None);
         assert_eq!(params("{name}.{extension?}", "/api/a.txt"), text("name=a&extension=txt"));
         assert_eq!(params("{name}.{extension?}", "/api/a"), text("name=a"));
+        assert_eq!(params("{name}.{extension?}", "/api/a."), None);
         assert_eq!(params("{a}ä{b}", "/api/1%C3%A42"), text("a=1&b=2"));
     }
 
@@ -207,7 +213,8 @@ pub(super) mod tests {
             ("{a}/{A}", "appears more than once"),
             ("{*a}/b", "must be the last segment"),
             ("x{*a}", "must be the last segment"),
-            ("{a?}/b", "must be the last segment"),
+            ("a{b?}", "a segment of its own"),
+            ("{a}.{b?}c", "a segment of its own"),
             ("{a=1?}", "both a default value and '?'"),
             ("{*a?}", "may not be optional"),
             ("a//b", "empty segment"),

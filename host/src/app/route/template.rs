@@ -175,10 +175,12 @@ impl Segment {
             [Part::Literal(literal)] => equal_ignoring_case(literal, value),
             [Part::Parameter(parameter)] => parameter.take(value, parameters),
             parts => {
-                // `{name}.{extension?}`: without the extension, the dot before it may be missing as well.
+                // `{name}.{extension?}`: without the extension, the dot before it must be missing as well.
                 let whole = mixed(parts, value);
                 let short = match parts {
-                    [first @ .., Part::Literal(dot), Part::Parameter(last)] if last.optional && dot == "." => {
+                    [first @ .., Part::Literal(dot), Part::Parameter(last)]
+                        if last.optional && dot == "." && !value.ends_with('.') =>
+                    {
                         mixed(first, value)
                     }
                     _ => None,
@@ -400,9 +402,9 @@ fn check(segments: &[Segment]) -> Result<(), String> {
                 return Err(format!("the catch-all parameter '{name}' must be the last segment and stand alone in it"));
             }
             let after_dot = place > 0 && matches!(&segment.parts[place - 1], Part::Literal(dot) if dot == ".");
-            if parameter.optional && !(last && (alone || (after_dot && place + 1 == segment.parts.len()))) {
+            if parameter.optional && !(alone || (after_dot && place + 1 == segment.parts.len())) {
                 return Err(format!(
-                    "the optional parameter '{name}' must be the last segment, or follow a '.' at its end"
+                    "the optional parameter '{name}' must be a segment of its own, or follow a '.' at the end of one"
                 ));
             }
             if place > 0 && matches!(segment.parts[place - 1], Part::Parameter(_)) {

@@ -121,6 +121,49 @@ fn a_client_that_reads_nothing_lets_its_function_go() {
 }
 
 #[test]
+fn a_refused_request_may_send_its_body_to_the_end() {
+    let host = host(ServerOptions::default());
+    for (target, status) in [("/nothing", "404"), ("/runtime/webhooks/durabletask/nothing", "404")] {
+        let mut stream = host.connect();
+        write!(stream, "POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", 8 << 20).unwrap();
+        let mut seen = String::new();
+        while !seen.contains("\r\n\r\n") {
+            seen += &read_some(&mut stream);
+        }
+        assert_eq!(code(&seen), status, "{seen}");
+        for _ in 0..8 {
+            stream.write_all(&[b'x'; 1 << 20]).unwrap();
+        }
+        write!(stream, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+        let rest = read_all(&mut stream);
+        assert_eq!(code(&rest), "200", "the connection is used again: {rest}");
+    }
+    // Who waits to be told to send is not told.
+    let head = "POST /nothing HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
+    let told = host.raw(head);
+    assert_eq!(code(&told), "404", "{told}");
+}
+
+#[test]
+fn a_coding_that_nobody_undoes_is_refused() {
+    let host = host(ServerOptions::default());
+    let ask = |headers: &str| {
+        let head = "POST /api/echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n";
+        host.raw(format!("{head}{headers}\r\n3\r\nabc\r\n0\r\n\r\n"))
+    };
+    assert_eq!(code(&ask("Transfer-Encoding:  Chunked \r\n")), "200");
+    for headers in [
+        "Transfer-Encoding: gzip, chunked\r\n",
+        "Transfer-Encoding: chunked, chunked\r\n",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n",
+    ] {
+        let told = ask(headers);
+        assert_eq!(code(&told), "400", "{headers}: {told}");
+    }
+}
+
+#[test]
 fn a_stream_that_fails_does_not_look_like_a_whole_one() {
     let host = host(ServerOptions::default());
     let told = host.raw("GET /api/stream-fails HTTP/1.1\r\nHost: a\r\n\r\n");

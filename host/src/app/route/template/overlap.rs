@@ -74,6 +74,8 @@ fn segment_covers(segment: &Segment, other: &Segment) -> bool {
 fn same(part: &Part, other: &Part) -> bool {
     match (part, other) {
         (Part::Literal(own), Part::Literal(other)) => super::equal_ignoring_case(own, other),
+        // `{name}.{extension}` needs its extension.
+        (Part::Parameter(own), Part::Parameter(other)) if other.optional && !own.optional => false,
         (Part::Parameter(own), Part::Parameter(other)) => {
             own.constraints.iter().map(ToString::to_string).eq(other.constraints.iter().map(ToString::to_string))
         }
@@ -160,6 +162,8 @@ mod tests {
             ("{a:int}", "{b:INT}"),
             ("v{a}.{b}", "V{c}.{d}"),
             ("a/{b=1}", "a"),
+            ("a/{b?}/{c?}", "a/{b}"),
+            ("{a}.{b?}", "{c}.{d}"),
         ] {
             assert_eq!(overlap(first, second), Some(Overlap::Covers), "{first} {second}");
         }
@@ -177,6 +181,8 @@ mod tests {
             ("a/{x}", "{y}/b", Some("a/b")),
             ("a/{x:int}", "{y}/b", None),
             ("a", "b", None),
+            ("{a}.{b}", "{c}.{d?}", Some("x.x")),
+            ("a/{b?}/c", "a", None),
             ("{a}.json", "{b}.xml", None),
             ("{a}-{b}", "{c}.{d}", Some("1.5-1.5")),
             ("a/{*r:alpha}", "{x}/{y}", Some("a/x")),
