@@ -133,6 +133,18 @@ impl Node {
         self.source.origin()
     }
 
+    /// A setting that gave this value, or a value in it.
+    pub fn setting_within(&self) -> Option<Origin> {
+        if let Source::Setting(_) = self.source {
+            return Some(self.origin());
+        }
+        match &self.value {
+            Value::Array(elements) => elements.iter().find_map(Node::setting_within),
+            Value::Object(properties) => properties.iter().find_map(|property| property.node.setting_within()),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+        }
+    }
+
     /// The property of that name, if this is an object that has one.
     pub fn get(&self, name: &str) -> Option<&Node> {
         self.properties()

@@ -9,8 +9,24 @@ use super::host_json::{HostJson, KEYS, Key, Kind, LogThreshold};
 
 const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
 
-/// What a duration looks like: `[d.]hh:mm[:ss[.fffffff]]`, a number of days, or -1.
-const DURATION: &str = r"^(-1|\d{1,9}|(\d{1,9}\.)?\d{1,2}:\d{1,2}(:\d{1,2}(\.\d{1,7})?)?)$";
+/// What a time span looks like: `[d.]hh:mm[:ss[.fffffff]]`, or a number of days.
+const SPAN: &str = r"^(\d{1,9}|(\d{1,9}\.)?([01]?\d|2[0-3]):[0-5]?\d(:[0-5]?\d(\.\d{1,7})?)?)$";
+
+/// A time span of at least a second, or -1: some part before the fraction is not zero.
+fn duration() -> String {
+    const DAYS: &str = r"(\d{1,9}\.)?";
+    const HOUR: &str = r"([01]?\d|2[0-3])";
+    const FRACTION: &str = r"(\.\d{1,7})?";
+    let seconds = format!(r"(:[0-5]?\d{FRACTION})?");
+    let some = [
+        r"0*[1-9]\d*".to_owned(),
+        format!(r"0*[1-9]\d*\.{HOUR}:[0-5]?\d{seconds}"),
+        format!(r"{DAYS}(0?[1-9]|1\d|2[0-3]):[0-5]?\d{seconds}"),
+        format!(r"{DAYS}{HOUR}:(0?[1-9]|[1-5]\d){seconds}"),
+        format!(r"{DAYS}{HOUR}:[0-5]?\d:(0?[1-9]|[1-5]\d){FRACTION}"),
+    ];
+    format!("^(-1|{})$", some.join("|"))
+}
 
 /// The schema of `host.json`.
 pub fn host_json_schema() -> Value {
@@ -54,18 +70,33 @@ fn of_kind(kind: Kind) -> Value {
         Kind::Section => json!({ "type": "object" }),
         Kind::NotApplicable => json!({}),
         Kind::Text => json!({ "type": "string" }),
-        Kind::Pattern(pattern) => json!({ "type": "string", "pattern": pattern }),
-        Kind::OneOf(texts) => json!({ "type": "string", "enum": texts }),
+        // The name of a setting may stand for it.
+        Kind::Pattern(pattern) => json!({ "type": "string", "pattern": format!("{pattern}|%[^%]+%") }),
+        Kind::OneOf(texts) => one_of(texts),
         Kind::Bool => json!({ "type": "boolean" }),
         Kind::Number(min, max) => json!({ "type": "integer", "minimum": min, "maximum": max }),
         Kind::Positive => json!({ "type": "integer", "minimum": 1 }),
         Kind::Limit => json!({ "type": "integer", "anyOf": [{ "const": -1 }, { "minimum": 1 }] }),
-        Kind::Duration => json!({ "type": "string", "pattern": DURATION }),
-        Kind::Span => json!({ "type": "string", "pattern": DURATION }),
-        Kind::Texts => json!({ "type": "array", "items": { "type": "string" } }),
+        Kind::Duration => json!({ "type": "string", "pattern": duration() }),
+        Kind::Span => json!({ "type": "string", "pattern": SPAN }),
+        // A text is a list parted by commas.
+        Kind::Texts => json!({ "type": ["array", "string"], "items": { "type": "string" } }),
         Kind::TextMap => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
         Kind::LogLevels => json!({ "type": "object", "additionalProperties": { "enum": LogThreshold::NAMES } }),
     }
+}
+
+/// One of some texts: as the documentation has them, which editors offer, or in another case.
+fn one_of(texts: &[&str]) -> Value {
+    let any_case = |text: &&str| -> String {
+        let class = |c: char| match c.is_ascii_alphabetic() {
+            true => format!("[{}{}]", c.to_ascii_lowercase(), c.to_ascii_uppercase()),
+            false => format!("[{c}]"),
+        };
+        text.chars().map(class).collect()
+    };
+    let pattern = texts.iter().map(any_case).collect::<Vec<_>>().join("|");
+    json!({ "type": "string", "anyOf": [{ "enum": texts }, { "pattern": format!("^({pattern})$") }] })
 }
 
 /// The schema of `function.json`.
@@ -105,8 +136,9 @@ fn properties_of(tables: &[&[FunctionKey]]) -> Value {
 
 fn binding(kind: &BindingType) -> Value {
     let mut properties = properties_of(&[BINDING_KEYS, kind.keys]);
-    properties["type"] = json!({ "enum": kind.names, "description": kind.meaning });
-    properties["direction"] = json!({ "enum": [kind.direction] });
+    properties["type"] = one_of(kind.names);
+    properties["type"]["description"] = kind.meaning.into();
+    properties["direction"] = one_of(&[kind.direction]);
     let mut required = vec!["type", "name"];
     if kind.direction == "out" {
         required.push("direction");
@@ -169,7 +201,38 @@ mod tests {
         let host = host_json_schema();
         let soloist = |text: &str| format!(r#"{{ "version": "2.0", "extensions": {{ "soloist": {{ {text} }} }} }}"#);
         assert_eq!(validate(&host, &soloist(r#""jsonDepth": 128, "allowedHosts": ["a"]"#)), Ok(()));
-        for text in [r#""jsonDepth": 129"#, r#""jsonDepht": 1"#, r#""allowedHosts": "a""#, r#""azureStatusCodes": 1"#] {
+        assert_eq!(
+            validate(&host, &soloist(r#""allowedHosts": "a, b", "retention": { "failed": "7.00:00:00" }"#)),
+            Ok(())
+        );
+        let hub = |name: &str| {
+            let text =
+                format!(r#"{{ "version": "2.0", "extensions": {{ "durableTask": {{ "hubName": "{name}" }} }} }}"#);
+            validate(&host, &text)
+        };
+        assert!(hub("%HUB%").is_ok() && hub("Hub").is_ok() && hub("a-b").is_err());
+        for (timeout, is_good) in [
+            ("00:05:00", true),
+            ("00:00:01", true),
+            ("1", true),
+            ("-1", true),
+            ("23:59", true),
+            ("10.00:00", true),
+            ("00:00:01.5", true),
+            ("0.00:01", true),
+            ("0.00:00:00", false),
+            ("00:00:00", false),
+            ("00:00:00.5", false),
+            ("0", false),
+            ("24:00:00", false),
+            ("00:60:00", false),
+        ] {
+            let text = format!(r#"{{ "version": "2.0", "functionTimeout": "{timeout}" }}"#);
+            assert_eq!(validate(&host, &text).is_ok(), is_good, "{timeout}");
+        }
+        let http = |text: &str| format!(r#"{{ "version": "2.0", "extensions": {{ "http": {{ {text} }} }} }}"#);
+        assert!(validate(&host, &http(r#""hsts": { "maxAge": "-1" }"#)).is_err());
+        for text in [r#""jsonDepth": 129"#, r#""jsonDepht": 1"#, r#""allowedHosts": 1"#, r#""azureStatusCodes": 1"#] {
             assert!(validate(&host, &soloist(text)).is_err(), "{text}");
         }
         assert!(validate(&host, r#"{ "functionTimeout": "00:01:00" }"#).is_err(), "no version");
@@ -177,6 +240,10 @@ mod tests {
         let function = function_json_schema();
         let binding = |text: &str| validate(&function, &format!(r#"{{ "bindings": [ {{ {text} }} ] }}"#));
         assert_eq!(binding(r#""type": "timerTrigger", "name": "t", "schedule": "0 * * * *""#), Ok(()));
+        assert_eq!(
+            binding(r#""type": "HttpTrigger", "name": "req", "direction": "IN", "authLevel": "Anonymous""#),
+            Ok(())
+        );
         for text in [
             r#""type": "timerTrigger", "name": "t""#,
             r#""type": "queueTrigger", "name": "t""#,

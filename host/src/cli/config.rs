@@ -1,12 +1,10 @@
 //! `soloist config`: what is in effect and where it comes from, and the schemas of the files.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::manage::{Exit, Failure, Format, Output, printable};
-use crate::app::{
-    self, App, HostJson, KEYS, Key, Kind, Origin, function_json_schema, host_json_schema, process_environment,
-};
+use crate::app::{self, App, KEYS, Key, Kind, Origin, function_json_schema, host_json_schema, process_environment};
 
 /// `soloist config`.
 #[derive(Debug, clap::Args)]
@@ -74,7 +72,7 @@ impl Show {
                 return Ok(Failure::new(Exit::Failed, text).report(self.format));
             }
         };
-        let rows = rows(&app.host_json, &app.root);
+        let rows = rows(&app);
         if let Some(wanted) = &self.explain {
             let Some(key) = find(wanted) else {
                 let meant = app::closest_key(wanted).map(|key| format!(": did you mean '{key}'?")).unwrap_or_default();
@@ -101,6 +99,9 @@ impl Show {
     }
 }
 
+/// What the variables begin with that override host.json.
+const VARIABLE_PREFIX: &str = "AzureFunctionsJobHost__";
+
 /// A key and what is in effect of it.
 struct Row {
     key: &'static Key,
@@ -109,23 +110,52 @@ struct Row {
     origin: String,
 }
 
-fn rows(host_json: &HostJson, root: &Path) -> Vec<Row> {
-    let origin = |key: &Key| match host_json.origins.get(key.path) {
+fn rows(app: &App) -> Vec<Row> {
+    let origin = |key: &Key| match app.host_json.origins.get(key.path) {
         None => "default".to_owned(),
         Some(Origin::Setting(name)) => format!("setting {name}"),
         Some(Origin::File { file, span }) => {
-            let file = file.strip_prefix(root).unwrap_or(file).display().to_string();
+            let file = file.strip_prefix(&app.root).unwrap_or(file).display().to_string();
             span.map_or(file.clone(), |span| format!("{file}:{}", span.start))
         }
     };
-    host_json.values().into_iter().map(|(key, value)| Row { key, value, origin: origin(key) }).collect()
+    // What local.settings.json says of pages goes before what host.json says.
+    let of_settings = |key: &Key| {
+        let cors = app.settings.cors()?;
+        let (value, name): (serde_json::Value, _) = match key.path {
+            "extensions.soloist.cors.allowedOrigins" => {
+                (cors.origins.clone().unwrap_or_else(|| vec!["*".to_owned()]).into(), "Host.CORS")
+            }
+            "extensions.soloist.cors.supportCredentials" => (cors.credentials.into(), "Host.CORSCredentials"),
+            _ => return None,
+        };
+        Some(Row { key: find(key.path)?, value: value.to_string(), origin: format!("local.settings.json, {name}") })
+    };
+    let row = |(key, value)| of_settings(key).unwrap_or_else(|| Row { key, value, origin: origin(key) });
+    app.host_json.values().into_iter().map(row).collect()
 }
 
-/// The key of that path, or the only one of that name.
+/// The key of that path, or the only one whose path ends so; else the nearest one above that has no keys of its own. The
+/// name of the variable that overrides it will do, too.
 fn find(wanted: &str) -> Option<&'static Key> {
-    let exact = KEYS.iter().find(|key| key.path.eq_ignore_ascii_case(wanted));
-    let mut named = KEYS.iter().filter(|key| key.name().eq_ignore_ascii_case(wanted) && key.kind != Kind::Section);
-    exact.or_else(|| named.next().filter(|_| named.next().is_none()))
+    let plain = match wanted.split_at_checked(VARIABLE_PREFIX.len()) {
+        Some((prefix, rest)) if prefix.eq_ignore_ascii_case(VARIABLE_PREFIX) => rest,
+        _ => wanted,
+    };
+    let path = plain.replace("__", ".");
+    let exact = KEYS.iter().find(|key| key.path.eq_ignore_ascii_case(&path));
+    let ends_so = |key: &&Key| {
+        let start = key.path.len().checked_sub(path.len() + 1).and_then(|at| key.path.split_at_checked(at));
+        !path.is_empty()
+            && key.kind != Kind::Section
+            && start.is_some_and(|(_, end)| end.starts_with('.') && end[1..].eq_ignore_ascii_case(&path))
+    };
+    let mut named = KEYS.iter().filter(ends_so);
+    let above = || {
+        let (parent, _) = path.rsplit_once('.')?;
+        find(parent).filter(|key| matches!(key.kind, Kind::NotApplicable | Kind::TextMap | Kind::Texts))
+    };
+    exact.or_else(|| named.next().filter(|_| named.next().is_none())).or_else(above)
 }
 
 /// The names of the app's settings, and where each comes from. Values may be secrets, and are never shown.
@@ -158,7 +188,7 @@ fn text(rows: &[Row], settings: &[(String, &'static str)]) -> String {
 
 /// The variable that overrides a key.
 fn variable(key: &Key) -> String {
-    format!("AzureFunctionsJobHost__{}", key.path.replace('.', "__"))
+    format!("{VARIABLE_PREFIX}{}", key.path.replace('.', "__"))
 }
 
 fn explained(key: &Key, row: Option<&Row>) -> String {
@@ -192,4 +222,45 @@ fn explained_json(key: &Key, row: Option<&Row>) -> serde_json::Value {
         "origin": row.map(|row| row.origin.as_str()),
         "variable": key.has_effect().then(|| variable(key)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_found_by_whatever_names_it() {
+        let found = |wanted: &str| find(wanted).map(|key| key.path);
+        for wanted in [
+            "extensions.http.hsts.maxAge",
+            "MAXAGE",
+            "hsts.maxAge",
+            "AzureFunctionsJobHost__extensions__http__hsts__maxAge",
+        ] {
+            assert_eq!(found(wanted), Some("extensions.http.hsts.maxAge"), "{wanted}");
+        }
+        assert_eq!(found("storageProvider.type"), Some("extensions.durableTask.storageProvider"));
+        assert_eq!(found("customHeaders.X-A"), Some("extensions.http.customHeaders"));
+        assert_eq!(found("functions.0"), Some("functions"));
+        for wanted in ["", ".", "residntBytes", "hsts.nothing", "AzureFunctionsJobHost__", "é"] {
+            assert_eq!(found(wanted), None, "{wanted}");
+        }
+    }
+
+    #[test]
+    fn pages_that_local_settings_allow_are_shown() {
+        let folder = tempfile::tempdir().expect("temp folder");
+        let write = |file: &str, text: &str| std::fs::write(folder.path().join(file), text).expect("a file");
+        write("host.json", r#"{ "version": "2.0", "functions": ["a", "b"] }"#);
+        write("local.settings.json", r#"{ "Host": { "CORS": "*" } }"#);
+        let variable = ("AzureFunctionsJobHost__functions__0".to_owned(), "c".to_owned());
+        let app = App::load(folder.path(), [variable]).expect("it loads");
+        let shown = |path: &str| {
+            let row = rows(&app).into_iter().find(|row| row.key.path == path).expect("it has a row");
+            (row.value, row.origin)
+        };
+        let told = |value: &str, origin: &str| (value.to_owned(), origin.to_owned());
+        assert_eq!(shown("extensions.soloist.cors.allowedOrigins"), told(r#"["*"]"#, "local.settings.json, Host.CORS"));
+        assert_eq!(shown("functions"), told(r#"["c","b"]"#, "setting AzureFunctionsJobHost__functions__0"));
+    }
 }

@@ -104,7 +104,8 @@ pub fn run() -> ExitCode {
         Command::Completions(completions) => completions.run(),
     };
     outcome.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        // It may quote a file.
+        eprintln!("error: {}", manage::printable_lines(&format!("{error:#}")));
         ExitCode::FAILURE
     })
 }

@@ -1,5 +1,6 @@
 //! Reads `host.json`, puts settings over it and checks every value.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -126,19 +127,7 @@ fn function_timeout(top: &Section<'_>) -> Result<Option<Duration>, Problem> {
 fn read_http(section: &Section<'_>, report: &mut Report) -> HttpOptions {
     let default = HttpOptions::default();
     let route_prefix = report.keep(route_prefix(section)).flatten().unwrap_or(default.route_prefix);
-    let mut custom_headers = default.custom_headers;
-    let headers = section.section("customHeaders", report);
-    for property in headers.node.map(Node::properties).unwrap_or_default() {
-        let value = property.node.scalar_text().unwrap_or_default();
-        let valid = http::HeaderName::try_from(property.name.as_str()).is_ok()
-            && http::HeaderValue::try_from(value.as_str()).is_ok()
-            && !matches!(property.node.value(), Value::Array(_) | Value::Object(_));
-        if valid {
-            custom_headers.insert(property.name.clone(), value);
-        } else {
-            report.note(headers.invalid(&property.name, "a header name with a text as its value", &property.node));
-        }
-    }
+    let custom_headers = custom_headers(section, report);
     HttpOptions {
         route_prefix,
         max_outstanding_requests: report.keep_or(None, section.limit("maxOutstandingRequests")),
@@ -147,6 +136,34 @@ fn read_http(section: &Section<'_>, report: &mut Report) -> HttpOptions {
         dynamic_throttles: report.keep_or(false, section.bool("dynamicThrottlesEnabled", default.dynamic_throttles)),
         hsts: read_hsts(section, report),
     }
+}
+
+/// Headers that say how an answer is carried: the server's own.
+const FRAMING_HEADERS: [&str; 8] =
+    ["connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"];
+
+fn custom_headers(http: &Section<'_>, report: &mut Report) -> BTreeMap<String, String> {
+    let section = http.section("customHeaders", report);
+    let mut headers = BTreeMap::new();
+    for property in section.node.map(Node::properties).unwrap_or_default() {
+        let (name, node) = (property.name.as_str(), &property.node);
+        let value = node.scalar_text().unwrap_or_default();
+        let is_header = http::HeaderName::try_from(name).is_ok()
+            && http::HeaderValue::try_from(value.as_str()).is_ok()
+            && !matches!(node.value(), Value::Array(_) | Value::Object(_));
+        if !is_header {
+            report.note(section.invalid(name, "a header name with a text as its value", node));
+        } else if FRAMING_HEADERS.iter().any(|own| own.eq_ignore_ascii_case(name)) {
+            let message =
+                format!("host.json: {} says how an answer is carried: that is the host's own", section.path_of(name));
+            report.note(Problem::new(Code::HostJsonValue, message, property.origin()).help("delete it"));
+        } else {
+            // Of two with one name the last one counts.
+            headers.retain(|other: &String, _| !other.eq_ignore_ascii_case(name));
+            headers.insert(name.to_owned(), value);
+        }
+    }
+    headers
 }
 
 fn route_prefix(section: &Section<'_>) -> Result<Option<String>, Problem> {
@@ -340,9 +357,10 @@ fn misplaced(name: &str) -> Option<&'static str> {
 }
 
 /// Where the value of each key comes from that is there.
-fn origins(top: &Node) -> std::collections::BTreeMap<&'static str, Origin> {
+fn origins(top: &Node) -> BTreeMap<&'static str, Origin> {
     let node_at = |path: &str| path.split('.').try_fold(top, Node::get).filter(|node| !node.is_null());
-    KEYS.iter().filter(|key| key.has_effect()).filter_map(|key| Some((key.path, node_at(key.path)?.origin()))).collect()
+    let origin = |node: &Node| node.setting_within().unwrap_or_else(|| node.origin());
+    KEYS.iter().filter(|key| key.has_effect()).filter_map(|key| Some((key.path, origin(node_at(key.path)?)))).collect()
 }
 
 #[cfg(test)]
@@ -373,6 +391,24 @@ mod tests {
         let (_, report) = load_with(text, &[]);
         let error = report.first_error().expect(text);
         format!("{error}{}", error.help.as_deref().unwrap_or_default())
+    }
+
+    #[test]
+    fn headers_that_would_break_an_answer_are_refused_and_the_last_of_one_name_counts() {
+        let with = |headers: &str| {
+            let text = format!(
+                r#"{{ "version": "2.0", "extensions": {{ "http": {{ "customHeaders": {{ {headers} }} }} }} }}"#
+            );
+            load_with(&text, &[])
+        };
+        for name in ["Content-Length", "transfer-encoding", "Connection", "Upgrade"] {
+            let (_, report) = with(&format!(r#""{name}": "5""#));
+            let error = report.first_error().expect(name).to_string();
+            assert!(error.contains(&format!("customHeaders.{name} says how an answer is carried")), "{error}");
+        }
+        let (host_json, report) = with(r#""x-a": "1", "X-A": "2""#);
+        assert_eq!(report.first_error(), None);
+        assert_eq!(host_json.http.custom_headers.into_iter().collect::<Vec<_>>(), [("X-A".into(), "2".into())]);
     }
 
     #[test]

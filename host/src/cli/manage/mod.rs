@@ -28,7 +28,7 @@ pub(super) use entities::Entities;
 pub(super) use failure::{Exit, Failure};
 pub(super) use instances::Instances;
 pub(super) use output::Output;
-pub(super) use text::{is_unsafe, printable};
+pub(super) use text::{is_unsafe, printable, printable_lines};
 
 use args::Remote;
 use session::Session;

@@ -30,7 +30,7 @@ pub fn printable(text: &str) -> String {
 }
 
 /// As [`printable`], but its lines stay lines.
-pub(super) fn printable_lines(text: &str) -> String {
+pub fn printable_lines(text: &str) -> String {
     text.lines().map(printable).collect::<Vec<_>>().join("\n")
 }
 
