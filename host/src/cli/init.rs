@@ -54,6 +54,11 @@ const FIRST: &[NewFunction<'static>] = &[
 impl Init {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let folder = &self.folder;
+        ensure!(
+            folder.is_dir() || folder.symlink_metadata().is_err(),
+            "{} is not a folder: name one that is empty, or does not exist yet",
+            folder.display()
+        );
         let sdk = match &self.sdk {
             None => sdk::dependency_path(),
             Some(path) => path_text(&sdk::find(path)?)?,

@@ -57,7 +57,7 @@ fn operation(state: &Type, method: &ImplItemFn) -> Result<Tokens> {
     Ok(quote! {
         ::soloist_sdk::__private::Operation {
             name: #name,
-            method: ::soloist_sdk::__private::Method::#kind(|state, ctx| {
+            method: ::soloist_sdk::__private::Method::#kind(|state, __ctx| {
                 ::soloist_sdk::__private::output(
                     ::soloist_sdk::__private::Returned(<#state>::#ident(state, #(#arguments),*)).into_result()?
                 )
@@ -144,7 +144,7 @@ fn initial(state: &Type, method: &ImplItemFn) -> Result<Tokens> {
         other => argument(other),
     };
     let arguments = arguments(&parameters(&method.sig)?, takes_context, &method.sig)?;
-    Ok(quote! { |ctx| ::soloist_sdk::__private::Returned(<#state>::init(#(#arguments),*)).into_result() })
+    Ok(quote! { |__ctx| ::soloist_sdk::__private::Returned(<#state>::init(#(#arguments),*)).into_result() })
 }
 
 fn check(method: &ImplItemFn) -> Result<()> {
@@ -166,11 +166,11 @@ fn check(method: &ImplItemFn) -> Result<()> {
 /// The expression for a parameter of an operation.
 pub(crate) fn argument(parameter: &Parameter) -> std::result::Result<Tokens, &'static str> {
     match parameter {
-        Parameter::EntityContext => Ok(quote! { ctx.clone() }),
+        Parameter::EntityContext => Ok(quote! { __ctx.clone() }),
         Parameter::Input(ty) if matches!(**ty, Type::Reference(_)) => {
             Err(if is_context(ty) { "take the `EntityContext` by value" } else { "take the input by value" })
         }
-        Parameter::Input(ty) => Ok(quote! { ctx.get_input::<#ty>()? }),
+        Parameter::Input(ty) => Ok(quote! { __ctx.get_input::<#ty>()? }),
         Parameter::DurableClient => Err(
             "an entity has no durable client, for its operations must be repeatable; its context signals and starts",
         ),

@@ -190,13 +190,15 @@ fn type_name(ty: &Type) -> Option<String> {
     Some(path.path.segments.last()?.ident.to_string())
 }
 
+// The names of the closures' parameters are none that a function has: they would hide it.
+
 fn run_orchestrator(function: &ItemFn, parameters: &[Parameter]) -> Result<Tokens> {
     let ident = &function.sig.ident;
     let arguments = arguments(
         parameters,
         |parameter| match parameter {
-            Parameter::OrchestrationContext => Ok(quote! { ctx.clone() }),
-            Parameter::Input(ty) => Ok(quote! { ctx.input::<#ty>()? }),
+            Parameter::OrchestrationContext => Ok(quote! { __ctx.clone() }),
+            Parameter::Input(ty) => Ok(quote! { __ctx.input::<#ty>()? }),
             Parameter::DurableClient => Err(
                 "an orchestrator has no durable client, for what it does must replay; call an activity that has one",
             ),
@@ -208,7 +210,7 @@ fn run_orchestrator(function: &ItemFn, parameters: &[Parameter]) -> Result<Token
         &function.sig,
     )?;
     Ok(quote! {
-        ::soloist_sdk::__private::Run::Orchestrator(|ctx| ::std::boxed::Box::pin(async move {
+        ::soloist_sdk::__private::Run::Orchestrator(|__ctx| ::std::boxed::Box::pin(async move {
             ::soloist_sdk::__private::output(
                 ::soloist_sdk::__private::Returned(#ident(#(#arguments),*).await).into_result()?
             )
@@ -221,9 +223,9 @@ fn run_activity(function: &ItemFn, parameters: &[Parameter], name: &str) -> Resu
     let arguments = arguments(
         parameters,
         |parameter| match parameter {
-            Parameter::ActivityContext => Ok(quote! { ctx.clone() }),
+            Parameter::ActivityContext => Ok(quote! { __ctx.clone() }),
             Parameter::DurableClient => Ok(quote! { ::soloist_sdk::__private::durable_client() }),
-            Parameter::Input(ty) => Ok(quote! { ::soloist_sdk::__private::activity_input::<#ty>(&input, #name)? }),
+            Parameter::Input(ty) => Ok(quote! { ::soloist_sdk::__private::activity_input::<#ty>(&__input, #name)? }),
             Parameter::OrchestrationContext | Parameter::EntityContext | Parameter::TimerInfo => {
                 Err("an activity has an `ActivityContext`")
             }
@@ -232,7 +234,7 @@ fn run_activity(function: &ItemFn, parameters: &[Parameter], name: &str) -> Resu
         &function.sig,
     )?;
     Ok(quote! {
-        ::soloist_sdk::__private::Run::Activity(|ctx, input| {
+        ::soloist_sdk::__private::Run::Activity(|__ctx, __input| {
             ::soloist_sdk::__private::output(
                 ::soloist_sdk::__private::Returned(#ident(#(#arguments),*)).into_result()?
             )
@@ -245,7 +247,7 @@ fn run_http(function: &ItemFn, parameters: &[Parameter]) -> Result<Tokens> {
     let arguments = arguments(
         parameters,
         |parameter| match parameter {
-            Parameter::HttpRequest => Ok(quote! { req }),
+            Parameter::HttpRequest => Ok(quote! { __req }),
             Parameter::DurableClient => Ok(quote! { ::soloist_sdk::__private::durable_client() }),
             Parameter::Input(_) => {
                 Err("an HTTP trigger has an `HttpRequest` and a `DurableClient`; read the body with `req.json()`")
@@ -258,7 +260,7 @@ fn run_http(function: &ItemFn, parameters: &[Parameter]) -> Result<Tokens> {
         &function.sig,
     )?;
     Ok(quote! {
-        ::soloist_sdk::__private::Run::Http(|req| {
+        ::soloist_sdk::__private::Run::Http(|__req| {
             ::soloist_sdk::__private::Returned(#ident(#(#arguments),*)).into_response()
         })
     })
@@ -269,7 +271,7 @@ fn run_timer(function: &ItemFn, parameters: &[Parameter]) -> Result<Tokens> {
     let arguments = arguments(
         parameters,
         |parameter| match parameter {
-            Parameter::TimerInfo => Ok(quote! { timer }),
+            Parameter::TimerInfo => Ok(quote! { __timer }),
             Parameter::DurableClient => Ok(quote! { ::soloist_sdk::__private::durable_client() }),
             Parameter::Input(_) => Err("a timer trigger has a `TimerInfo` and a `DurableClient`, and no input"),
             Parameter::OrchestrationContext
@@ -280,7 +282,7 @@ fn run_timer(function: &ItemFn, parameters: &[Parameter]) -> Result<Tokens> {
         &function.sig,
     )?;
     Ok(quote! {
-        ::soloist_sdk::__private::Run::Timer(|timer| {
+        ::soloist_sdk::__private::Run::Timer(|__timer| {
             let () = ::soloist_sdk::__private::Returned(#ident(#(#arguments),*)).into_result()?;
             ::std::result::Result::Ok(())
         })
@@ -293,7 +295,7 @@ fn run_entity(function: &ItemFn, parameters: &[Parameter]) -> Result<Tokens> {
     let arguments = arguments(parameters, entity::argument, &function.sig)?;
     Ok(quote! {
         ::soloist_sdk::__private::Run::Entity(|| {
-            ::std::boxed::Box::new(::soloist_sdk::__private::EntityFunction(|ctx| {
+            ::std::boxed::Box::new(::soloist_sdk::__private::EntityFunction(|__ctx| {
                 ::soloist_sdk::__private::output(
                     ::soloist_sdk::__private::Returned(#ident(#(#arguments),*)).into_result()?
                 )

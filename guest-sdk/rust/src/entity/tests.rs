@@ -286,3 +286,30 @@ fn a_timer_trigger_is_told_where_its_schedule_stands() {
     assert!(run(timer.clone()).is_ok());
     assert_eq!(run(timer.past_due()).unwrap_err().message(), "due at 2026-01-01T00:00:00.000Z");
 }
+
+#[test]
+fn a_function_may_have_the_name_of_its_parameter() {
+    use crate::registry::{Kind, find};
+    #[timer_trigger]
+    fn timer(timer: TimerInfo) {
+        let _ = timer;
+    }
+    #[activity]
+    fn input(input: String) -> String {
+        input
+    }
+    #[http_trigger]
+    fn req(req: HttpRequest) -> HttpResponse {
+        let _ = req;
+        HttpResponse::ok()
+    }
+    #[orchestrator]
+    async fn ctx(ctx: OrchestrationContext) -> String {
+        ctx.instance_id().to_owned()
+    }
+    for (kind, name) in
+        [(Kind::Timer, "timer"), (Kind::Activity, "input"), (Kind::Http, "req"), (Kind::Orchestrator, "ctx")]
+    {
+        assert!(find(kind, name).is_ok(), "{name}");
+    }
+}
