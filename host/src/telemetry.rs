@@ -68,7 +68,8 @@ impl LogLevel {
         let directives: Cow<'_, str> = match text.parse::<LevelFilter>() {
             Ok(LevelFilter::OFF) => "off".into(),
             // The libraries' own chatter helps nobody who did not ask for it by name.
-            Ok(level) if is_word => format!("warn,soloist={level}").into(),
+            // To the one that watches folders, each that is deleted is a warning.
+            Ok(level) if is_word => format!("warn,notify=error,soloist={level}").into(),
             // One word that is no level would be taken for a module's name, and silently log nothing.
             Ok(_) | Err(_) if is_word || text.is_empty() => return Err(TelemetryError::Level(text.clone())),
             Ok(_) | Err(_) => text.into(),

@@ -12,7 +12,7 @@ use std::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use notify_debouncer_full::{
@@ -31,6 +31,12 @@ use crate::{
 
 /// How long a file must be left alone: an editor's save is several changes, and one of many files takes its time.
 const QUIET: Duration = Duration::from_millis(200);
+
+/// How often the app's own folder is looked at: no watch tells that another one has taken its place.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// How long another folder in its place is given to be filled.
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// The deepest folder that is watched, below the app's.
 const DEPTH_MAX: usize = 16;
@@ -139,6 +145,8 @@ struct Watcher {
     scope: Scope,
     pending: Arc<Pending>,
     has_warned: bool,
+    /// Which folder is the app's; none if there is none.
+    identity: Option<Identity>,
 }
 
 impl Watcher {
@@ -162,7 +170,8 @@ impl Watcher {
                 noted.noted.notify_one();
             }
         })?;
-        let mut watcher = Self { debouncer, scope, pending, has_warned: false };
+        let identity = Identity::of(&scope.app);
+        let mut watcher = Self { debouncer, scope, pending, has_warned: false, identity };
         watcher.watch_folders();
         Ok(watcher)
     }
@@ -203,11 +212,61 @@ impl Watcher {
 
     /// Waits for a change, which may have been made before.
     async fn changed(&mut self) -> Change {
-        self.pending.noted.notified().await;
+        loop {
+            tokio::select! {
+                biased;
+                () = self.pending.noted.notified() => break,
+                () = tokio::time::sleep(LOOK) => {}
+            }
+            if self.is_another_folder() {
+                self.watch_folders();
+                tokio::time::sleep(SETTLE).await;
+                self.pending.is_source.store(true, Ordering::Relaxed);
+                break;
+            }
+        }
         let is_source = self.pending.is_source.swap(false, Ordering::Relaxed);
         // Before anything is read: what is written into a new folder from here on is noticed.
         self.watch_folders();
         if is_source { Change::Sources } else { Change::Deployed }
+    }
+}
+
+impl Watcher {
+    /// True if another folder is now where the app's was; that it is gone is told.
+    fn is_another_folder(&mut self) -> bool {
+        let found = Identity::of(&self.scope.app);
+        if found == self.identity {
+            return false;
+        }
+        if found.is_none() {
+            warn!(folder = %self.scope.app.display(), "the app's folder is gone: the host goes on with what it serves");
+        }
+        self.identity = found;
+        self.identity.is_some()
+    }
+}
+
+/// What tells a folder from another one of the same path. A number that is free again is given to the next one, so that the
+/// time at which it was made counts, too.
+#[derive(Debug, PartialEq, Eq)]
+struct Identity {
+    number: (u64, u64),
+    made: Option<SystemTime>,
+}
+
+impl Identity {
+    /// None if there is no such folder.
+    fn of(folder: &Path) -> Option<Self> {
+        let metadata = std::fs::metadata(folder).ok().filter(std::fs::Metadata::is_dir)?;
+        #[cfg(unix)]
+        let number = {
+            use std::os::unix::fs::MetadataExt as _;
+            (metadata.dev(), metadata.ino())
+        };
+        #[cfg(not(unix))]
+        let number = (0, 0);
+        Some(Self { number, made: metadata.created().ok() })
     }
 }
 
@@ -426,5 +485,27 @@ mod tests {
         assert_eq!(watcher.changed().await, Change::Deployed, "and nothing of the crate that is gone");
         std::fs::write(root.join("other/src/lib.rs"), "new").expect("write file");
         assert_eq!(watcher.changed().await, Change::Sources);
+    }
+
+    #[tokio::test]
+    async fn another_folder_in_place_of_the_apps_is_noticed() {
+        let parent = tempfile::tempdir().expect("temp folder");
+        let root = parent.path().canonicalize().expect("it exists").join("app");
+        std::fs::create_dir_all(root.join("F")).expect("create folder");
+        let mut watcher =
+            Watcher::new(Scope { app: root.clone(), data: None, is_data: false, crates: Arc::default() }).expect("it can be watched");
+        for is_deleted in [false, true] {
+            match is_deleted {
+                false => std::fs::rename(&root, parent.path().join("old")).expect("rename"),
+                true => std::fs::remove_dir_all(&root).expect("remove"),
+            }
+            std::fs::create_dir_all(root.join("F")).expect("create folder");
+            while !watcher.is_another_folder() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            watcher.watch_folders();
+            std::fs::write(root.join("F/function.json"), "{}").expect("write file");
+            while watcher.changed().await != Change::Deployed {}
+        }
     }
 }
