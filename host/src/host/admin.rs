@@ -112,14 +112,10 @@ impl AppAdmin for AppPages {
 
     fn http_functions(&self) -> Vec<HttpFunctionInfo> {
         let Deployed { functions, route_prefix, .. } = self.deployed();
-        let prefix = route_prefix.trim_matches('/');
         let info = |function: &Function| {
             let http = function.http()?;
             let mut paths = http.route.api_paths();
-            for path in &mut paths {
-                let parts = [prefix, &path.path].into_iter().filter(|part| !part.is_empty());
-                path.path = parts.collect::<Vec<_>>().join("/");
-            }
+            paths.iter_mut().for_each(|path| path.below(&route_prefix));
             Some(HttpFunctionInfo {
                 name: function.name.clone(),
                 paths,

@@ -32,14 +32,14 @@ pub struct TlsFiles {
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read.
-    #[error("cannot read the TLS {what} {}: {source}", .path.display())]
+    #[error("cannot read the TLS {what} {}: {error}", .path.display())]
     Unreadable {
         /// `certificate` or `key`.
         what: &'static str,
         /// The file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        error: io::Error,
     },
     /// A file does not hold what it should.
     #[error("the TLS {what} {} {problem}", .path.display())]
@@ -200,7 +200,7 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
 }
 
 fn text(what: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
-    let unreadable = |source| TlsError::Unreadable { what, path: path.to_owned(), source };
+    let unreadable = |error| TlsError::Unreadable { what, path: path.to_owned(), error };
     let metadata = fs::metadata(path).map_err(unreadable)?;
     if !metadata.is_file() || metadata.len() > FILE_BYTES_MAX {
         return Err(unusable(what, path, "is no file of a certificate or a key: it is no regular file, or too large"));

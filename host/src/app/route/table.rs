@@ -1,7 +1,7 @@
 //! All routes of an app, ordered so that the first one that matches is the most specific one.
 
 use super::super::function::{Function, HttpTrigger};
-use super::template::{Parameters, RouteTemplate};
+use super::template::{Parameters, RouteTemplate, is_literal};
 
 /// Answers which function serves a request. Pure; built once when the app is loaded.
 #[derive(Debug, Clone, Default)]
@@ -66,7 +66,7 @@ impl RouteTable {
 
     fn below_prefix<'p, 's>(&self, segments: &'p [&'s str]) -> Option<&'p [&'s str]> {
         let (first, rest) = segments.split_at_checked(self.prefix.len())?;
-        let matches = first.iter().zip(&self.prefix).all(|(found, wanted)| found.eq_ignore_ascii_case(wanted));
+        let matches = first.iter().zip(&self.prefix).all(|(found, wanted)| is_literal(found, wanted));
         matches.then_some(rest)
     }
 }
@@ -142,6 +142,14 @@ pub(super) mod tests {
         assert_eq!(params("a/{*rest:minlength(2)}", "/api/a/b"), None);
         assert_eq!(params("a/{**rest}", "/api/a/b/c"), text("rest=b/c"));
         assert_eq!(params("/", "/api/"), text(""));
+    }
+
+    #[test]
+    fn a_prefix_is_compared_as_literals_are() {
+        let table = RouteTable::new("Grüße und/x", &[function("a", &[])]);
+        assert!(table.find("GET", "/gr%C3%BC%C3%9Fe%20und/X/a").is_some());
+        assert!(table.find("GET", "/gr%C3%BC%C3%9Fe%20und%2FX/a").is_none());
+        assert!(table.find("GET", "/%ff/x/a").is_none());
     }
 
     #[test]

@@ -258,6 +258,11 @@ fn equal_ignoring_case(a: &str, b: &str) -> bool {
     a.eq_ignore_ascii_case(b) || (!(a.is_ascii() && b.is_ascii()) && a.to_lowercase() == b.to_lowercase())
 }
 
+/// Whether a segment of a path, as it was received, is this literal.
+pub(super) fn is_literal(encoded: &str, literal: &str) -> bool {
+    encoded.eq_ignore_ascii_case(literal) || decode(encoded).is_some_and(|found| equal_ignoring_case(&found, literal))
+}
+
 /// Decodes one segment. `None` for what is not UTF-8.
 fn decode(segment: &str) -> Option<std::borrow::Cow<'_, str>> {
     percent_encoding::percent_decode_str(segment).decode_utf8().ok()

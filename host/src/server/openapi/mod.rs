@@ -64,28 +64,67 @@ pub(super) fn document(functions: &[HttpFunctionInfo], has_keys: bool) -> Value 
     })
 }
 
-/// The document's paths, each once: paths that differ in the names of their parameters alone are one to OpenAPI.
+/// The document's paths, each once: paths that differ in the names of their parameters alone are one to OpenAPI, which has
+/// the names of the first.
 #[derive(Default)]
 struct Paths {
     paths: Map<String, Value>,
 }
 
 impl Paths {
-    fn add(&mut self, path: &str, method: &str, operation: Value) {
+    fn add(&mut self, path: &str, method: &str, mut operation: Value) {
         let method = method.to_ascii_lowercase();
         // OpenAPI has a place for these only.
         if !METHODS.iter().any(|known| known.eq_ignore_ascii_case(&method)) {
             return;
         }
-        let same = self.paths.keys().find(|known| *known != path && shape(known) == shape(path)).cloned();
-        // Another route of the same shape was first, and is tried first.
-        if same.is_some() {
-            return;
+        let known = self.paths.keys().find(|known| shape(known) == shape(path)).cloned();
+        let known = known.unwrap_or_else(|| path.to_owned());
+        rename(&mut operation, path, &known);
+        let Value::Object(item) = self.paths.entry(known).or_insert_with(|| json!({})) else { return };
+        match item.get_mut(&method) {
+            // One that the host would serve here itself: a function goes before it.
+            Some(other) if !is_function(other) && is_function(&operation) => *other = operation,
+            Some(other) if is_function(&operation) => widen(other, &operation),
+            Some(_) => {}
+            None => drop(item.insert(method, operation)),
         }
-        let item = self.paths.entry(path).or_insert_with(|| json!({}));
-        if let Value::Object(item) = item {
-            item.entry(method).or_insert(operation);
+    }
+}
+
+fn is_function(operation: &Value) -> bool {
+    operation["tags"][0] == "functions"
+}
+
+/// Gives the parameters in an operation's path the names that another path of the same shape has.
+fn rename(operation: &mut Value, path: &str, known: &str) {
+    for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
+        let mut names = names_in(path).zip(names_in(known));
+        if let Some((_, name)) = names.find(|(own, _)| parameter["in"] == "path" && parameter["name"] == *own) {
+            parameter["name"] = name.into();
         }
+    }
+}
+
+/// Makes a function's operation that of another function as well, whose route matches other values.
+fn widen(operation: &mut Value, other: &Value) {
+    let summary = [&*operation, other].map(|one| one["summary"].as_str().unwrap_or_default().to_owned());
+    operation["summary"] = summary.join(", or ").into();
+    let others = other["parameters"].as_array().into_iter().flatten();
+    for (parameter, other) in operation["parameters"].as_array_mut().into_iter().flatten().zip(others) {
+        let schema = &mut parameter["schema"];
+        if let Some(schemas) = schema.get_mut("anyOf").and_then(Value::as_array_mut) {
+            schemas.push(other["schema"].clone());
+        } else if *schema != other["schema"] {
+            *schema = json!({ "anyOf": [schema.take(), other["schema"]] });
+        }
+    }
+    if let (Some(ways), Some(more)) = (operation["security"].as_array_mut(), other["security"].as_array())
+        && ways.is_empty() != more.is_empty()
+    {
+        // The one needs a key, the other does not.
+        ways.extend(more.iter().cloned());
+        ways.push(json!({}));
     }
 }
 

@@ -147,12 +147,21 @@ fn functions_are_described_by_their_routes() {
     let functions = [
         function("Order", "api/orders/{id:int}/{part?}", &["GET", "POST"], AuthLevel::Function),
         function("Other", "api/orders/{name}", &["GET"], AuthLevel::Anonymous),
+        function("Cancel", "api/orders/{order}", &["DELETE"], AuthLevel::Anonymous),
+        function("Front", "", &["GET"], AuthLevel::Anonymous),
         function("Open", "api/open", &[], AuthLevel::Anonymous),
     ];
     let document = document(&functions, true);
     let order = &document["paths"]["/api/orders/{id}"];
     assert_eq!(order["get"]["operationId"], "Order-get-1");
-    assert_eq!(order["get"]["parameters"][0]["schema"]["type"], "integer");
+    let schema = &order["get"]["parameters"][0]["schema"]["anyOf"];
+    assert_eq!((&schema[0]["type"], &schema[1]["type"]), (&json!("integer"), &json!("string")));
+    assert_eq!(order["get"]["parameters"][0]["name"], "id");
+    assert_eq!(order["get"]["summary"], "the function Order, or the function Other");
+    assert_eq!(order["get"]["security"].as_array().map(Vec::len), Some(3), "a key, in either place, or none");
+    assert_eq!(order["delete"]["operationId"], "Cancel-delete");
+    assert_eq!(order["delete"]["parameters"][0]["name"], "id");
+    assert_eq!(document["paths"]["/"]["get"]["operationId"], "Front-get");
     assert!(order["post"]["security"].as_array().is_some_and(|all| all.len() == 2));
     assert!(document["paths"]["/api/orders/{id}/{part}"]["post"]["responses"]["default"].is_object());
     assert!(document["paths"]["/api/orders/{name}"].is_null(), "OpenAPI has one path of a shape");

@@ -1,7 +1,26 @@
 //! A route template as OpenAPI describes paths: there a parameter has no constraint in its path, is never optional, and is
 //! one segment.
 
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::{Value, json};
+
+/// What a path cannot hold as it is, or OpenAPI would take for a parameter.
+const ENCODED: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'[')
+    .add(b'\\')
+    .add(b']')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
 
 use super::{Part, RouteTemplate, Segment};
 use crate::app::route::constraint::Constraint;
@@ -9,7 +28,7 @@ use crate::app::route::constraint::Constraint;
 /// A path that a route answers on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ApiPath {
-    /// The path without a slash first: `products/{category}/{id}`. Empty for the root.
+    /// The path without a slash first: `products/{category}/{id}`. Empty for the root. Literals are percent-encoded.
     pub path: String,
     /// The parameters in it, in order.
     pub parameters: Vec<ApiParameter>,
@@ -40,10 +59,23 @@ impl RouteTemplate {
     }
 }
 
+impl ApiPath {
+    /// Puts a prefix before the path: plain segments, or none.
+    pub fn below(&mut self, prefix: &str) {
+        let prefix = prefix.trim_matches('/');
+        let parts = [encoded(prefix), std::mem::take(&mut self.path)];
+        self.path = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
+    }
+}
+
+fn encoded(literal: &str) -> String {
+    utf8_percent_encode(literal, ENCODED).to_string()
+}
+
 fn api_path(segments: &[Segment]) -> ApiPath {
     let mut parameters = Vec::new();
     let mut text = |part: &Part| match part {
-        Part::Literal(literal) => literal.clone(),
+        Part::Literal(literal) => encoded(literal),
         Part::Parameter(parameter) => {
             let schema = schema(&parameter.constraints);
             parameters.push(ApiParameter { name: parameter.name.clone(), schema, is_catch_all: parameter.catch_all });
@@ -93,6 +125,10 @@ mod tests {
         assert_eq!(paths("a/{*rest}"), ["a/{rest}", "a"]);
         assert_eq!(paths("{name}.{extension?}"), ["{name}.{extension}"]);
         assert_eq!(paths(""), [""]);
+        assert_eq!(paths("a{{b}} c/{d}"), ["a%7Bb%7D%20c/{d}"]);
+        let mut path = RouteTemplate::parse("a").expect("it is valid").api_paths().remove(0);
+        path.below("/my api/v1/");
+        assert_eq!(path.path, "my%20api/v1/a");
     }
 
     #[test]
