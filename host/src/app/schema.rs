@@ -9,6 +9,9 @@ use super::host_json::{HostJson, KEYS, Key, Kind, LogThreshold};
 
 const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
 
+/// What a method may consist of.
+const METHOD: &str = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$";
+
 /// What a time span looks like: `[d.]hh:mm[:ss[.fffffff]]`, or a number of days.
 const SPAN: &str = r"^(\d{1,9}|(\d{1,9}\.)?([01]?\d|2[0-3]):[0-5]?\d(:[0-5]?\d(\.\d{1,7})?)?)$";
 
@@ -103,7 +106,13 @@ fn one_of(texts: &[&str]) -> Value {
 pub fn function_json_schema() -> Value {
     let mut properties = properties_of(&[FUNCTION_KEYS]);
     let bindings: Vec<Value> = BINDING_TYPES.iter().map(binding).collect();
-    properties["bindings"] = json!({ "type": "array", "minItems": 1, "items": { "anyOf": bindings } });
+    properties["bindings"] = json!({
+        "type": "array",
+        "items": { "anyOf": bindings },
+        "contains": { "properties": { "type": { "pattern": "[tT][rR][iI][gG][gG][eE][rR]$" } }, "required": ["type"] },
+        "minContains": 1,
+        "maxContains": 1,
+    });
     properties["retry"] = json!({
         "type": "object",
         "properties": properties_of(&[RETRY_KEYS]),
@@ -127,7 +136,11 @@ pub fn function_json_schema() -> Value {
 
 fn properties_of(tables: &[&[FunctionKey]]) -> Value {
     let property = |key: &FunctionKey| {
-        let mut value = of_kind(key.kind);
+        let mut value = match key.kind {
+            // Here a list is a list: of methods.
+            Kind::Texts => json!({ "type": "array", "items": { "type": "string", "pattern": METHOD } }),
+            kind => of_kind(kind),
+        };
         value["description"] = key.meaning.into();
         (key.name.to_owned(), value)
     };
@@ -250,6 +263,10 @@ mod tests {
             r#""type": "httpTrigger", "name": "1""#,
             r#""type": "http", "name": "res", "direction": "in""#,
             r#""type": "httpTrigger", "name": "req", "authlevel": "anonymous""#,
+            r#""type": "httpTrigger", "name": "req", "methods": "get""#,
+            r#""type": "httpTrigger", "name": "req", "methods": ["g t"]"#,
+            r#""type": "httpTrigger", "name": "req" }, { "type": "timerTrigger", "name": "t", "schedule": "1""#,
+            r#""type": "http", "name": "res", "direction": "out""#,
         ] {
             assert!(binding(text).is_err(), "{text}");
         }
