@@ -115,7 +115,11 @@ fn note_names(root: &Path, candidates: &[Candidate], host_json: &HostJson, setti
     if candidates.is_empty() {
         let message = "the app has no functions: no folder in it holds a function.json";
         let origin = Origin::whole(root);
-        report.note(Problem::new(Code::NoFunctions, message, origin).help("make a folder with a function.json in it"));
+        let help = match root.join("function.json").is_file() {
+            true => "this is a function's own folder: name the one above it",
+            false => "make a folder with a function.json in it",
+        };
+        report.note(Problem::new(Code::NoFunctions, message, origin).help(help));
     }
 }
 

@@ -459,3 +459,10 @@ fn an_empty_list_of_bindings_is_no_misspelt_one() {
     assert_eq!(meant(r#"{ "bindings": [] }"#), None);
     assert_eq!(meant(r#"{ "bindigs": [] }"#).as_deref(), Some("bindings"));
 }
+
+#[test]
+fn a_functions_own_folder_is_no_app() {
+    let app = TestApp::new().file("function.json", r#"{ "bindings": [] }"#);
+    let report = app.load().report;
+    assert_eq!(report.diagnostics()[0].help.as_deref(), Some("this is a function's own folder: name the one above it"));
+}
