@@ -236,7 +236,7 @@ impl Live {
         let names: BTreeSet<&String> = self.started_values.keys().chain(now.keys()).collect();
         let is_read_again = |name: &str| {
             name.eq_ignore_ascii_case("extensions.http.routePrefix")
-                || name.to_ascii_lowercase().starts_with("functions.")
+                || name.split('.').next().is_some_and(|first| first.eq_ignore_ascii_case("functions"))
         };
         let differ = |name: &&String| self.started_values.get(*name) != now.get(*name) && !is_read_again(name);
         names.into_iter().filter(differ).cloned().chain(cors).collect()

@@ -251,7 +251,7 @@ fn import_refused(import: &str, effects: &[String], has_client: bool) -> Option<
             "durable-client" => Some(format!(
                 "which no binding grants: add {{\"type\": \"durableClient\", \"direction\": \"in\"}} to the function.json of \
                  {}",
-                effects.join(" or ")
+                one_of(effects)
             )),
             // The log, and types that exports use, which carry no calls.
             _ => None,
@@ -264,6 +264,15 @@ fn import_refused(import: &str, effects: &[String], has_client: bool) -> Option<
         return None;
     }
     Some("which is neither of the contract nor what a language's standard library needs".to_owned())
+}
+
+/// Names to choose from, the first of many.
+fn one_of(names: &[String]) -> String {
+    const SHOWN: usize = 3;
+    match names.len().checked_sub(SHOWN) {
+        None | Some(0) => names.join(" or "),
+        Some(more) => format!("{} or one of {more} more", names[..SHOWN].join(" or ")),
+    }
 }
 
 /// Checks that a component exports what a function's trigger needs, and holds the function.

@@ -86,7 +86,7 @@ pub const KEYS: &[Key] = &[
         Kind::Limit,
         "HTTP functions running or waiting; one more is answered 429",
     ),
-    key("extensions.http.customHeaders", Kind::TextMap, "headers of every response of an HTTP function"),
+    key("extensions.http.customHeaders", Kind::TextMap, "headers of every answer, but not to `/admin`"),
     key(
         "extensions.http.dynamicThrottlesEnabled",
         Kind::Bool,
