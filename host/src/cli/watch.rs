@@ -492,8 +492,8 @@ mod tests {
         let parent = tempfile::tempdir().expect("temp folder");
         let root = parent.path().canonicalize().expect("it exists").join("app");
         std::fs::create_dir_all(root.join("F")).expect("create folder");
-        let mut watcher =
-            Watcher::new(Scope { app: root.clone(), data: None, is_data: false, crates: Arc::default() }).expect("it can be watched");
+        let mut watcher = Watcher::new(Scope { app: root.clone(), data: None, is_data: false, crates: Arc::default() })
+            .expect("it can be watched");
         for is_deleted in [false, true] {
             match is_deleted {
                 false => std::fs::rename(&root, parent.path().join("old")).expect("rename"),
