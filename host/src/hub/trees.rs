@@ -1,0 +1,161 @@
+//! Ending an instance with its sub-orchestrations, which may be starting others meanwhile.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard},
+};
+
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use tokio::sync::Notify;
+
+use super::{ClientError, Hub, Target};
+use crate::{
+    durable::{Creation, ExecutionId, FunctionName, Instance, InstanceId, RuntimeStatus},
+    storage::{StorageError, Want},
+};
+
+/// So many of a tree end at once: they share commits.
+const AT_ONCE: usize = 64;
+
+/// A tree of more than this many might grow as fast as it is ended. From there on sub-orchestrations of the orchestrators that
+/// are met are held back.
+const HOLD_BACK_AFTER: usize = 64;
+
+/// Orchestrators whose sub-orchestrations do not begin for now, because a tree of them is being ended.
+#[derive(Default)]
+pub(super) struct HeldBack {
+    /// For how many trees.
+    names: Mutex<BTreeMap<FunctionName, usize>>,
+    over: Notify,
+}
+
+impl HeldBack {
+    /// Whether this instance must not begin now.
+    pub fn holds(&self, instance: &Instance) -> bool {
+        let execution = instance.execution();
+        if !instance.is_new() || execution.parent.is_none() {
+            return false;
+        }
+        let names = self.lock();
+        !names.is_empty() && names.contains_key(&FunctionName::new(&execution.name))
+    }
+
+    /// Returns once this instance may begin. It need not wait to be ended itself: then its turn is given up.
+    pub async fn may_begin(&self, instance: &Instance) {
+        while self.holds(instance) {
+            // Listens before it looks again: an end between the two is heard.
+            let over = self.over.notified();
+            if self.holds(instance) {
+                over.await;
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<FunctionName, usize>> {
+        self.names.lock().expect("no code panics while it holds this lock")
+    }
+}
+
+/// What one tree holds back; over with the value.
+struct Holding<'a> {
+    held_back: &'a HeldBack,
+    names: Vec<FunctionName>,
+}
+
+impl Holding<'_> {
+    fn add(&mut self, name: FunctionName) {
+        if !self.names.contains(&name) {
+            *self.held_back.lock().entry(name.clone()).or_default() += 1;
+            self.names.push(name);
+        }
+    }
+}
+
+impl Drop for Holding<'_> {
+    fn drop(&mut self) {
+        let mut names = self.held_back.lock();
+        for name in &self.names {
+            if let Some(trees) = names.get_mut(name) {
+                *trees -= 1;
+            }
+        }
+        names.retain(|_, trees| *trees > 0);
+        drop(names);
+        self.held_back.over.notify_waiters();
+    }
+}
+
+/// A sub-orchestration for which an execution waited when it was ended.
+struct Left {
+    id: InstanceId,
+    parent: ExecutionId,
+}
+
+impl Hub {
+    /// Ends an instance and, after it, every sub-orchestration that it waits for, and theirs. Returns once all of that is
+    /// durable; after a crash meanwhile some may have ended and others not.
+    ///
+    /// It comes to an end even if the sub-orchestrations start others without end: while a large tree is ended, no new
+    /// sub-orchestration of the same orchestrators runs.
+    ///
+    /// # Errors
+    /// As [`Hub::terminate`], for the instance itself; what has ended by then among the others is no error.
+    pub async fn terminate_with_children(&self, id: &str, reason: &str) -> Result<(), ClientError> {
+        self.terminate(id, reason).await?;
+        let mut waiting = self.left_children(&InstanceId::from_stored(id)).await?;
+        let mut holding = Holding { held_back: &self.inner.held_back, names: vec![] };
+        let (mut ending, mut met) = (FuturesUnordered::new(), 0);
+        loop {
+            while ending.len() < AT_ONCE
+                && let Some(child) = waiting.pop()
+            {
+                ending.push(self.end_child(child, reason));
+            }
+            let Some(ended) = ending.next().await else { return Ok(()) };
+            if let Some((name, children)) = ended? {
+                met += 1;
+                if met > HOLD_BACK_AFTER {
+                    holding.add(name);
+                }
+                waiting.extend(children);
+            }
+        }
+    }
+
+    /// Ends a child; returns its orchestrator and what it leaves. None if it has ended, or another instance has its id.
+    async fn end_child(&self, child: Left, reason: &str) -> Result<Option<(FunctionName, Vec<Left>)>, ClientError> {
+        let snapshot = self.inner.storage.snapshot(child.id.clone(), Want::default()).await;
+        let Some(found) = snapshot.inspect_err(|error| self.inner.note(error))? else { return Ok(None) };
+        if found.started.parent.as_ref().is_none_or(|parent| parent.execution_id != child.parent.as_str()) {
+            return Ok(None);
+        }
+        let creation = Creation { instance: found.instance, time: found.created };
+        match self.terminate(Target { id: child.id.as_str(), creation: Some(creation) }, reason).await {
+            Ok(()) => {
+                let name = FunctionName::new(&found.started.name);
+                Ok(Some((name, self.left_children(&child.id).await?)))
+            }
+            Err(ClientError::NotFound(_) | ClientError::Gone(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The sub-orchestrations for which an instance waited when it was terminated: it starts no others.
+    async fn left_children(&self, id: &InstanceId) -> Result<Vec<Left>, ClientError> {
+        let want = Want { input: false, history: true };
+        let snapshot = self.inner.storage.snapshot(id.clone(), want).await;
+        let Some(snapshot) = snapshot.inspect_err(|error| self.inner.note(error))? else { return Ok(vec![]) };
+        if snapshot.summary.status != RuntimeStatus::Terminated {
+            // It was started anew since.
+            return Ok(vec![]);
+        }
+        let mut records = snapshot.history.unwrap_or_default();
+        // A fold of its end has nothing open.
+        records.pop();
+        let folded = Instance::fold(snapshot.instance, snapshot.id, snapshot.generation, &records);
+        let folded = folded.map_err(|error| StorageError::Corrupt(error.to_string()))?;
+        let parent = &folded.execution().execution_id;
+        let left = |id: String| Left { id: InstanceId::from_stored(&id), parent: parent.clone() };
+        Ok(folded.open_children().map(left).collect())
+    }
+}
