@@ -64,9 +64,7 @@ use crate::{
         InstanceKey, Json, MessageNumber, OverridableStates, RuntimeStatus, TurnLimits,
     },
     flight::{Book, Recorder},
-    storage::{
-        End, Ended, Fence, Purged, Put, PutMessage, Query, Snapshot, Start, Started, Storage, StorageError, Want,
-    },
+    storage::{Fence, Purged, Put, PutMessage, Query, Snapshot, Start, Started, Storage, StorageError, Want},
 };
 use cell::HoldError;
 use worker::{Counters, Inner};
@@ -337,24 +335,9 @@ impl Hub {
     /// [`ClientError::NotFound`], [`ClientError::Gone`] if it has ended before, storage's.
     pub async fn terminate<'a>(&self, target: impl Into<Target<'a>>, reason: &str) -> Result<(), ClientError> {
         self.check_running()?;
-        let target = target.into();
-        let (id, fence) = target.fenced();
-        let end = End { fence, id, time: self.inner.ambient.now(), reason: reason.to_owned() };
-        let (inner, id) = (self.inner.clone(), target.id.to_owned());
-        let task = tokio::spawn(async move {
-            match inner.storage.end(end).await.inspect_err(|error| inner.note(error))? {
-                Ended::Done { instance, generation, delivered } => {
-                    delivered.into_iter().for_each(|delivered| inner.put_delivered(delivered));
-                    info!(instance_id = %id, "orchestration terminated");
-                    inner.end_from_outside(instance, generation);
-                    inner.endings.tell(&InstanceId::from_stored(&id));
-                    Ok(())
-                }
-                Ended::Already(status) => Err(ClientError::Gone(status)),
-                Ended::NotFound => Err(ClientError::NotFound(id)),
-            }
-        });
-        joined(task).await
+        let (id, fence) = target.into().fenced();
+        let (inner, reason) = (self.inner.clone(), reason.to_owned());
+        joined(tokio::spawn(async move { inner.terminate(id, fence, &reason).await })).await
     }
 
     /// Holds an instance: its code does not run, messages, results and timers wait. Returns once that is durable; a turn that

@@ -2,16 +2,17 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::Notify;
+use tracing::info;
 
-use super::{ClientError, Hub, Target};
+use super::{ClientError, Hub, joined, worker::Inner};
 use crate::{
     durable::{Creation, ExecutionId, FunctionName, Instance, InstanceId, RuntimeStatus},
-    storage::{StorageError, Want},
+    storage::{End, Ended, Fence, StorageError, Want},
 };
 
 /// So many of a tree end at once: they share commits.
@@ -93,7 +94,8 @@ struct Left {
 
 impl Hub {
     /// Ends an instance and, after it, every sub-orchestration that it waits for, and theirs. Returns once all of that is
-    /// durable; after a crash meanwhile some may have ended and others not.
+    /// durable; after a crash meanwhile some may have ended and others not. It goes on if the caller does not wait for it,
+    /// who may be an activity of one of them.
     ///
     /// It comes to an end even if the sub-orchestrations start others without end: while a large tree is ended, no new
     /// sub-orchestration of the same orchestrators runs.
@@ -101,9 +103,38 @@ impl Hub {
     /// # Errors
     /// As [`Hub::terminate`], for the instance itself; what has ended by then among the others is no error.
     pub async fn terminate_with_children(&self, id: &str, reason: &str) -> Result<(), ClientError> {
-        self.terminate(id, reason).await?;
-        let mut waiting = self.left_children(&InstanceId::from_stored(id)).await?;
-        let mut holding = Holding { held_back: &self.inner.held_back, names: vec![] };
+        self.check_running()?;
+        let (inner, id, reason) = (self.inner.clone(), InstanceId::from_stored(id), reason.to_owned());
+        joined(tokio::spawn(async move { inner.terminate_tree(id, &reason).await })).await
+    }
+}
+
+impl Inner {
+    /// Ends an instance. Whoever calls it lets it run to its end.
+    pub(super) async fn terminate(
+        self: &Arc<Self>,
+        id: InstanceId,
+        fence: Fence,
+        reason: &str,
+    ) -> Result<(), ClientError> {
+        let end = End { fence, id: id.clone(), time: self.ambient.now(), reason: reason.to_owned() };
+        match self.storage.end(end).await.inspect_err(|error| self.note(error))? {
+            Ended::Done { instance, generation, delivered } => {
+                delivered.into_iter().for_each(|delivered| self.put_delivered(delivered));
+                info!(instance_id = %id, "orchestration terminated");
+                self.end_from_outside(instance, generation);
+                self.endings.tell(&id);
+                Ok(())
+            }
+            Ended::Already(status) => Err(ClientError::Gone(status)),
+            Ended::NotFound => Err(ClientError::NotFound(id.as_str().to_owned())),
+        }
+    }
+
+    async fn terminate_tree(self: &Arc<Self>, id: InstanceId, reason: &str) -> Result<(), ClientError> {
+        self.terminate(id.clone(), Fence::default(), reason).await?;
+        let mut waiting = self.left_children(&id).await?;
+        let mut holding = Holding { held_back: &self.held_back, names: vec![] };
         let (mut ending, mut met) = (FuturesUnordered::new(), 0);
         loop {
             while ending.len() < AT_ONCE
@@ -112,6 +143,9 @@ impl Hub {
                 ending.push(self.end_child(child, reason));
             }
             let Some(ended) = ending.next().await else { return Ok(()) };
+            if self.is_stopping() {
+                return Err(ClientError::Unavailable("the host is going down".into()));
+            }
             if let Some((name, children)) = ended? {
                 met += 1;
                 if met > HOLD_BACK_AFTER {
@@ -123,14 +157,19 @@ impl Hub {
     }
 
     /// Ends a child; returns its orchestrator and what it leaves. None if it has ended, or another instance has its id.
-    async fn end_child(&self, child: Left, reason: &str) -> Result<Option<(FunctionName, Vec<Left>)>, ClientError> {
-        let snapshot = self.inner.storage.snapshot(child.id.clone(), Want::default()).await;
-        let Some(found) = snapshot.inspect_err(|error| self.inner.note(error))? else { return Ok(None) };
+    async fn end_child(
+        self: &Arc<Self>,
+        child: Left,
+        reason: &str,
+    ) -> Result<Option<(FunctionName, Vec<Left>)>, ClientError> {
+        let snapshot = self.storage.snapshot(child.id.clone(), Want::default()).await;
+        let Some(found) = snapshot.inspect_err(|error| self.note(error))? else { return Ok(None) };
         if found.started.parent.as_ref().is_none_or(|parent| parent.execution_id != child.parent.as_str()) {
             return Ok(None);
         }
         let creation = Creation { instance: found.instance, time: found.created };
-        match self.terminate(Target { id: child.id.as_str(), creation: Some(creation) }, reason).await {
+        let fence = Fence { creation: Some(creation), ..Fence::default() };
+        match self.terminate(child.id.clone(), fence, reason).await {
             Ok(()) => {
                 let name = FunctionName::new(&found.started.name);
                 Ok(Some((name, self.left_children(&child.id).await?)))
@@ -143,8 +182,8 @@ impl Hub {
     /// The sub-orchestrations for which an instance waited when it was terminated: it starts no others.
     async fn left_children(&self, id: &InstanceId) -> Result<Vec<Left>, ClientError> {
         let want = Want { input: false, history: true };
-        let snapshot = self.inner.storage.snapshot(id.clone(), want).await;
-        let Some(snapshot) = snapshot.inspect_err(|error| self.inner.note(error))? else { return Ok(vec![]) };
+        let snapshot = self.storage.snapshot(id.clone(), want).await;
+        let Some(snapshot) = snapshot.inspect_err(|error| self.note(error))? else { return Ok(vec![]) };
         if snapshot.summary.status != RuntimeStatus::Terminated {
             // It was started anew since.
             return Ok(vec![]);
