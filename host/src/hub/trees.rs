@@ -198,3 +198,51 @@ impl Inner {
         Ok(folded.open_children().map(left).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::durable::{Digest, ExecutionStarted, GenerationKey, InstanceKey, Json, ParentInstance, Timestamp};
+
+    fn fresh(name: &str, has_parent: bool) -> Instance {
+        let parent =
+            ParentInstance { name: "P".into(), instance_id: "p".into(), execution_id: "of p".into(), sequence: 0 };
+        let started = ExecutionStarted {
+            name: name.into(),
+            handler: name.into(),
+            version: None,
+            execution_id: ExecutionId("e".into()),
+            component: Digest([0; 32]),
+            contract: "1.0.0".into(),
+            input: Json::null(),
+            parent: has_parent.then_some(parent),
+            tags: vec![],
+            trace_context: None,
+            scheduled_start: None,
+        };
+        let id = InstanceId::from_stored("i");
+        Instance::started(InstanceKey(1), id, GenerationKey(2), Arc::new(started), Timestamp(0))
+    }
+
+    #[tokio::test]
+    async fn what_is_held_back_begins_once_no_tree_holds_it() {
+        let held_back = HeldBack::default();
+        let holds = |names: &[&str]| {
+            let mut holding = Holding { held_back: &held_back, names: vec![] };
+            names.iter().for_each(|name| holding.add(FunctionName::new(name)));
+            holding
+        };
+        let (one, other) = (holds(&["A", "a", "B"]), holds(&["A"]));
+        let child = fresh("a", true);
+        for (instance, is_held) in [(&child, true), (&fresh("C", true), false), (&fresh("A", false), false)] {
+            assert_eq!(held_back.holds(instance), is_held);
+        }
+        let mut waits = Box::pin(held_back.may_begin(&child));
+        assert!(futures::poll!(&mut waits).is_pending());
+        drop(one);
+        assert!(futures::poll!(&mut waits).is_pending(), "the other tree is not over");
+        drop(other);
+        assert!(futures::poll!(&mut waits).is_ready());
+        assert!(!held_back.holds(&child) && held_back.lock().is_empty());
+    }
+}
