@@ -135,23 +135,29 @@ impl Inner {
         self.terminate(id.clone(), Fence::default(), reason).await?;
         let mut waiting = self.left_children(&id).await?;
         let mut holding = Holding { held_back: &self.held_back, names: vec![] };
-        let (mut ending, mut met) = (FuturesUnordered::new(), 0);
+        let (mut ending, mut met, mut failed) = (FuturesUnordered::new(), 0, None);
         loop {
-            while ending.len() < AT_ONCE
+            while failed.is_none()
+                && ending.len() < AT_ONCE
                 && let Some(child) = waiting.pop()
             {
                 ending.push(self.end_child(child, reason));
             }
-            let Some(ended) = ending.next().await else { return Ok(()) };
-            if self.is_stopping() {
-                return Err(ClientError::Unavailable("the host is going down".into()));
-            }
-            if let Some((name, children)) = ended? {
-                met += 1;
-                if met > HOLD_BACK_AFTER {
-                    holding.add(name);
+            // Also after a failure those that have begun are let run to their ends.
+            let Some(ended) = ending.next().await else { return failed.map_or(Ok(()), Err) };
+            match ended {
+                Ok(Some((name, children))) => {
+                    met += 1;
+                    if met > HOLD_BACK_AFTER {
+                        holding.add(name);
+                    }
+                    waiting.extend(children);
                 }
-                waiting.extend(children);
+                Ok(None) => {}
+                Err(error) => failed = failed.or(Some(error)),
+            }
+            if self.is_stopping() {
+                failed.get_or_insert_with(|| ClientError::Unavailable("the host is going down".into()));
             }
         }
     }
