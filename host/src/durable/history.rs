@@ -36,8 +36,8 @@ pub struct Failure {
 impl RetryPolicy {
     /// How long after the failure of `attempt` (from 1) the next one begins; `None` if there is no next one.
     ///
-    /// The formula and the rules are Durable Functions': `max_attempts` includes the first; no attempt begins once
-    /// `retry_timeout_ms` has passed since the first began (`elapsed_ms`); a non-retriable failure is never retried.
+    /// The formula and the rules are Durable Functions': `max_attempts` includes the first; a failure once
+    /// `retry_timeout_ms` has passed since the first began (`elapsed_ms`) is the last; a non-retriable one is never retried.
     pub fn next_interval_ms(&self, attempt: u32, failure: &Failure, elapsed_ms: f64) -> Option<f64> {
         let named = |kinds: &[String]| kinds.contains(&failure.kind);
         let is_retriable = !failure.non_retriable
@@ -147,7 +147,7 @@ pub struct RetryPolicy {
     pub backoff_coefficient: f64,
     /// No wait is longer.
     pub max_interval_ms: Option<f64>,
-    /// No attempt begins later than this after the first.
+    /// A failure later than this after the first attempt began is the last.
     pub retry_timeout_ms: Option<f64>,
     /// Only these kinds are retried; empty means all.
     pub retry_kinds: Vec<String>,

@@ -22,10 +22,8 @@ pub struct Replay {
 /// deterministic.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Divergence {
-    position: usize,
-    recorded: Option<HistoryEvent>,
-    replayed: Option<HistoryEvent>,
-    ended: bool,
+    /// The first difference, in a sentence.
+    difference: String,
     rows: Vec<DiffRow>,
 }
 
@@ -47,6 +45,9 @@ const CONTEXT: usize = 4;
 
 /// How wide a diff's columns are, in characters.
 const COLUMN: usize = 60;
+
+/// How much of an action a divergence's sentence shows, in characters.
+const SENTENCE: usize = 400;
 
 impl Replay {
     /// The replay of a generation's records (the first is its start). `None` if no turn has run.
@@ -80,21 +81,22 @@ impl Replay {
                 (None, None) => break,
                 (a, b) if a == b.as_ref() || planted!(ReplayUnchecked) => {}
                 (a, b) => {
-                    let (recorded, rows) = (a.cloned(), self.diff(guest, position, None));
-                    return Err(Box::new(Divergence { position, recorded, replayed: b, ended: false, rows }));
+                    let difference = difference(position, a, b.as_ref());
+                    return Err(Box::new(Divergence { difference, rows: self.diff(guest, position, None) }));
                 }
             }
         }
-        let how = match guest.outcome {
+        let (how, why) = match &guest.outcome {
             GuestOutcome::Waiting => return Ok(()),
-            GuestOutcome::Completed(_) => "the code completes",
-            GuestOutcome::Failed(_) => "the code fails",
-            GuestOutcome::ContinueAsNew { .. } => "the code continues as new",
-            GuestOutcome::Faulted(_) => "the code cannot go on with this history",
+            GuestOutcome::Completed(_) => ("the code completes", None),
+            GuestOutcome::Failed(failure) => ("the code fails", Some(failure)),
+            GuestOutcome::ContinueAsNew { .. } => ("the code continues as new", None),
+            GuestOutcome::Faulted(failure) => ("the code cannot go on with this history", Some(failure)),
         };
-        let position = self.recorded.len();
-        let rows = self.diff(guest, position, Some(how));
-        Err(Box::new(Divergence { position, recorded: None, replayed: None, ended: true, rows }))
+        let why = why.map_or(String::new(), |failure| format!(" ({}: {})", failure.kind, failure.message));
+        let end = if matches!(guest.outcome, GuestOutcome::Faulted(_)) { "" } else { " where the history goes on" };
+        let difference = clipped(&format!("{how}{end}{why}"), 0, SENTENCE);
+        Err(Box::new(Divergence { difference, rows: self.diff(guest, self.recorded.len(), Some(how)) }))
     }
 
     fn compared<'a>(&'a self, guest: &'a GuestTurn) -> impl Iterator<Item = HistoryEvent> + 'a {
@@ -134,23 +136,32 @@ impl Divergence {
         let head = format!("  action {:COLUMN$} | the code asks for", "the history records");
         let lines = self.rows.iter().map(|row| {
             let [history, code] = [&row.history, &row.code].map(|side| side.as_deref().unwrap_or("(nothing)"));
-            let from = if row.differs { first_difference(history, code) } else { 0 };
+            let from = if row.differs { first_difference(history, code, COLUMN) } else { 0 };
             let mark = if row.differs { '>' } else { ' ' };
-            format!("{mark} {:>6} {:COLUMN$} | {}", row.action, clipped(history, from), clipped(code, from))
+            let [history, code] = [history, code].map(|side| clipped(side, from, COLUMN));
+            format!("{mark} {:>6} {history:COLUMN$} | {code}", row.action)
         });
         std::iter::once(head).chain(lines).map(|line| line.trim_end().to_owned()).collect()
     }
 }
 
-/// From which character on two texts are shown so that their first difference is within a column.
-fn first_difference(a: &str, b: &str) -> usize {
-    let same = a.chars().zip(b.chars()).take_while(|(a, b)| a == b).count();
-    if same < COLUMN - 10 { 0 } else { same - COLUMN / 3 }
+/// The first difference, in a sentence that has it, however long the actions are.
+fn difference(position: usize, recorded: Option<&HistoryEvent>, replayed: Option<&HistoryEvent>) -> String {
+    let [history, code] = [recorded, replayed].map(|side| side.map_or("nothing".to_owned(), describe));
+    let from = first_difference(&history, &code, SENTENCE);
+    let [history, code] = [history, code].map(|side| clipped(&side, from, SENTENCE));
+    format!("at action {position} the history records {history} and the code asks for {code}")
 }
 
-fn clipped(text: &str, from: usize) -> String {
+/// From which character on two texts are shown so that their first difference is within `room` characters.
+fn first_difference(a: &str, b: &str, room: usize) -> usize {
+    let same = a.chars().zip(b.chars()).take_while(|(a, b)| a == b).count();
+    if same < room - 10 { 0 } else { same - room / 3 }
+}
+
+fn clipped(text: &str, from: usize, room: usize) -> String {
     let mut clipped: String = if from > 0 { "…".to_owned() } else { String::new() };
-    let room = COLUMN - clipped.chars().count();
+    let room = room - clipped.chars().count();
     let rest: Vec<char> = text.chars().skip(from).collect();
     if rest.len() > room {
         clipped.extend(&rest[..room - 1]);
@@ -251,35 +262,17 @@ impl Script {
 
 impl fmt::Display for Divergence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let show = |event: &Option<HistoryEvent>| match event {
-            Some(event) => shorten(&format!("{event:?}")),
-            None => "nothing".to_owned(),
-        };
-        f.write_str("Non-Deterministic workflow detected: ")?;
-        if self.ended {
-            return f.write_str("the code ended where the history goes on; was the orchestrator's code changed?");
-        }
-        write!(
-            f,
-            "at action {} the history records {} and the code asks for {}; was the orchestrator's code changed?",
-            self.position,
-            show(&self.recorded),
-            show(&self.replayed)
-        )
-    }
-}
-
-fn shorten(text: &str) -> String {
-    match text.char_indices().nth(400) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
+        let difference = &self.difference;
+        write!(f, "Non-Deterministic workflow detected: {difference}; was the orchestrator's code changed?")
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::durable::{Action, Digest, ExecutionStarted, Json, RuntimeStatus, Summary, TaskScheduled, Timestamp};
+    use crate::durable::{
+        Action, Digest, ExecutionStarted, Failure, Json, RuntimeStatus, Summary, TaskScheduled, Timestamp,
+    };
 
     fn scheduled(sequence: u32, name: &str, input: &str) -> TaskScheduled {
         let input = Json::parse(input).unwrap();
@@ -328,7 +321,11 @@ mod tests {
         assert!(lines[5].starts_with(">     10 activity Step 10") && lines[5].ends_with("| activity Charge 10"));
         let columns: Vec<_> = lines.iter().map(|line| line.chars().position(|c| c == '|')).collect();
         assert!(columns.iter().all(|column| *column == columns[0]), "{lines:#?}");
-        assert!(divergence.to_string().starts_with("Non-Deterministic workflow detected: at action 10 "));
+        assert_eq!(
+            divergence.to_string(),
+            "Non-Deterministic workflow detected: at action 10 the history records activity Step 10 and the code asks for \
+             activity Charge 10; was the orchestrator's code changed?"
+        );
     }
 
     #[test]
@@ -338,6 +335,10 @@ mod tests {
         let divergence = history(&[a]).check(&asks(&[b], GuestOutcome::Waiting)).unwrap_err();
         let line = &divergence.columns()[1];
         assert!(line.contains("one\"") && line.contains("two\"") && line.chars().count() < 140, "{line}");
+        let long = |end: &str| format!("\"{}{end}\"", "x".repeat(3000));
+        let (a, b) = (scheduled(0, "A", &long("one")), scheduled(0, "A", &long("two")));
+        let text = history(&[a]).check(&asks(&[b], GuestOutcome::Waiting)).unwrap_err().to_string();
+        assert!(text.contains("one\"") && text.contains("two\"") && text.chars().count() < 1000, "{text}");
     }
 
     #[test]
@@ -348,6 +349,9 @@ mod tests {
         let divergence = history(&steps(2)).check(&asks(&steps(2), completed)).unwrap_err();
         let lines = divergence.columns();
         assert!(lines[3].starts_with('>') && lines[3].ends_with("| (the code completes)"), "{lines:#?}");
+        let faulted = GuestOutcome::Faulted(Failure::new("NonDeterminism", "it never made action 7"));
+        let text = history(&steps(2)).check(&asks(&steps(2), faulted)).unwrap_err().to_string();
+        assert!(text.contains("cannot go on with this history (NonDeterminism: it never made action 7)"), "{text}");
     }
 
     #[test]

@@ -27,6 +27,7 @@ mod retention;
 mod rewind;
 mod timer_functions;
 mod timers;
+mod trees;
 mod turns;
 mod worker;
 
@@ -63,9 +64,7 @@ use crate::{
         InstanceKey, Json, MessageNumber, OverridableStates, RuntimeStatus, TurnLimits,
     },
     flight::{Book, Recorder},
-    storage::{
-        End, Ended, Fence, Purged, Put, PutMessage, Query, Snapshot, Start, Started, Storage, StorageError, Want,
-    },
+    storage::{Fence, Purged, Put, PutMessage, Query, Snapshot, Start, Started, Storage, StorageError, Want},
 };
 use cell::HoldError;
 use worker::{Counters, Inner};
@@ -154,6 +153,7 @@ impl Hub {
             activities: activity::ActivityQueue::new(config.concurrent_activities),
             turns: tokio::sync::Semaphore::new(config.concurrent_turns.clamp(1, tokio::sync::Semaphore::MAX_PERMITS)),
             loads: tokio::sync::Semaphore::new(worker::LOADS_MAX),
+            held_back: trees::HeldBack::default(),
             parking: Arc::new(parking::Parking::new(recorder, book)),
             timers: timers::Timers::new(config.due_page),
             residency: residency::Residency::new(residency::Budget {
@@ -335,59 +335,9 @@ impl Hub {
     /// [`ClientError::NotFound`], [`ClientError::Gone`] if it has ended before, storage's.
     pub async fn terminate<'a>(&self, target: impl Into<Target<'a>>, reason: &str) -> Result<(), ClientError> {
         self.check_running()?;
-        let target = target.into();
-        let (id, fence) = target.fenced();
-        let end = End { fence, id, time: self.inner.ambient.now(), reason: reason.to_owned() };
-        let (inner, id) = (self.inner.clone(), target.id.to_owned());
-        let task = tokio::spawn(async move {
-            match inner.storage.end(end).await.inspect_err(|error| inner.note(error))? {
-                Ended::Done { instance, generation, delivered } => {
-                    delivered.into_iter().for_each(|delivered| inner.put_delivered(delivered));
-                    info!(instance_id = %id, "orchestration terminated");
-                    inner.end_from_outside(instance, generation);
-                    inner.endings.tell(&InstanceId::from_stored(&id));
-                    Ok(())
-                }
-                Ended::Already(status) => Err(ClientError::Gone(status)),
-                Ended::NotFound => Err(ClientError::NotFound(id)),
-            }
-        });
-        joined(task).await
-    }
-
-    /// Ends an instance and, after it, every sub-orchestration that it waits for, and theirs. Returns once all of that is
-    /// durable; after a crash meanwhile some may have ended and others not.
-    ///
-    /// # Errors
-    /// As [`Hub::terminate`], for the instance itself; what has ended by then among the others is no error.
-    pub async fn terminate_with_children(&self, id: &str, reason: &str) -> Result<(), ClientError> {
-        self.terminate(id, reason).await?;
-        let mut children = self.left_children(id).await?;
-        while let Some(child) = children.pop() {
-            match self.terminate(child.as_str(), reason).await {
-                Ok(()) => children.extend(self.left_children(&child).await?),
-                Err(ClientError::NotFound(_) | ClientError::Gone(_)) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    /// The ids of the sub-orchestrations for which an instance waited when it was terminated: it starts no others.
-    async fn left_children(&self, id: &str) -> Result<Vec<String>, ClientError> {
-        let want = Want { input: false, history: true };
-        let snapshot = self.inner.storage.snapshot(InstanceId::from_stored(id), want).await;
-        let Some(snapshot) = snapshot.inspect_err(|error| self.inner.note(error))? else { return Ok(vec![]) };
-        if snapshot.summary.status != RuntimeStatus::Terminated {
-            // It was started anew since.
-            return Ok(vec![]);
-        }
-        let mut records = snapshot.history.unwrap_or_default();
-        // A fold of its end has nothing open.
-        records.pop();
-        let folded = Instance::fold(snapshot.instance, snapshot.id, snapshot.generation, &records);
-        let folded = folded.map_err(|error| StorageError::Corrupt(error.to_string()))?;
-        Ok(folded.open_children().collect())
+        let (id, fence) = target.into().fenced();
+        let (inner, reason) = (self.inner.clone(), reason.to_owned());
+        joined(tokio::spawn(async move { inner.terminate(id, fence, &reason).await })).await
     }
 
     /// Holds an instance: its code does not run, messages, results and timers wait. Returns once that is durable; a turn that

@@ -14,8 +14,8 @@ use super::*;
 use crate::{
     ambient::System,
     durable::{
-        Action, Digest, EntityCalled, EntityId, EntityRan, Failure, FunctionName, GuestEvent, GuestOutcome, GuestTurn,
-        LockHolder, LockRequest, Message, TaskScheduled, Timestamp,
+        Action, ChildScheduled, Digest, EntityCalled, EntityId, EntityRan, Failure, FunctionName, GuestEvent,
+        GuestOutcome, GuestTurn, LockHolder, LockRequest, Message, TaskScheduled, Timestamp,
     },
     flight,
     storage::{Delivered, Loaded, memory::Memory},
@@ -109,6 +109,25 @@ impl Guest {
     }
 }
 
+/// Starts a child of its own kind, for ever.
+fn nests(call: &OrchestratorCall, events: &[GuestEvent]) -> GuestTurn {
+    let is_first = events.iter().any(|event| matches!(event, GuestEvent::ExecutionStarted(_)));
+    let child = ChildScheduled {
+        sequence: 0,
+        name: call.name.clone(),
+        instance_id: format!("{}:0", call.execution_id.as_str()),
+        input: Json::null(),
+        version: None,
+        detached: false,
+        retry: None,
+        policy: None,
+        scheduled_start: None,
+        tags: vec![],
+    };
+    let child = Action::StartChild { child: Box::new(child), instance_id: None };
+    GuestTurn { actions: is_first.then_some(child).into_iter().collect(), outcome: GuestOutcome::Waiting }
+}
+
 /// Asks for an activity.
 fn schedule(sequence: u32, name: &str) -> Action {
     Action::ScheduleTask(TaskScheduled {
@@ -152,6 +171,9 @@ impl OrchestratorGuest for Guest {
         events: &'a [GuestEvent],
     ) -> ExecutorFuture<'a, Result<GuestTurn, GuestError>> {
         Box::pin(async move {
+            if self.call.name == "Nests" {
+                return Ok(nests(&self.call, events));
+            }
             let script = &self.script;
             let now = script.turns_now.fetch_add(1, Ordering::SeqCst) + 1;
             script.turns_most.fetch_max(now, Ordering::SeqCst);
@@ -315,7 +337,7 @@ impl World {
             executor: Arc::new(Functions(self.script.clone())),
             ambient: self.clock.clone(),
             functions: super::Functions {
-                orchestrators: ["Runs", "PoisonTurn", "Collects", "CollectsOne", "Calls", "Branches"]
+                orchestrators: ["Runs", "PoisonTurn", "Collects", "CollectsOne", "Calls", "Branches", "Nests"]
                     .into_iter()
                     .map(orchestrator)
                     .collect(),
@@ -891,4 +913,30 @@ async fn a_link_that_waits_for_a_turn_does_not_suspend_what_took_its_instances_p
     let answer = suspend.await.unwrap();
     assert!(matches!(answer, Err(ClientError::NotFound(_))), "{answer:?}");
     world.hub().suspend("a", "").await.expect("it is not suspended");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_nest_that_grows_as_fast_as_it_is_ended_ends_though_nobody_waits_for_it() {
+    let world = World::new();
+    let live = async |world: &World| {
+        let statuses = vec![RuntimeStatus::Pending, RuntimeStatus::Running];
+        let query = StatusQuery { statuses, top: Some(1000), ..StatusQuery::default() };
+        world.hub().list(query).await.unwrap().instances.len()
+    };
+    for id in ["first", "second"] {
+        world.start("Nests", id, "").await;
+        while live(&world).await < 100 {
+            tokio::task::yield_now().await;
+        }
+        let hub = world.hub();
+        let mut ending = Box::pin(hub.terminate_with_children(id, "enough"));
+        assert!(futures::poll!(&mut ending).is_pending());
+        if id == "first" {
+            drop(ending);
+        } else {
+            ending.await.unwrap();
+            assert_eq!(live(&world).await, 0, "once it is answered");
+        }
+        world.until("all have ended", async |world| live(world).await == 0).await;
+    }
 }

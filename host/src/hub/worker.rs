@@ -62,6 +62,8 @@ pub(super) struct Inner {
     pub turns: tokio::sync::Semaphore,
     /// Instances that may be loaded, and not have run their turn, at once.
     pub loads: tokio::sync::Semaphore,
+    /// Whose sub-orchestrations do not begin for now.
+    pub held_back: super::trees::HeldBack,
     /// Who may not run, or only alone.
     pub parking: Arc<Parking>,
     /// The bound on every attempt of an activity.
@@ -406,8 +408,9 @@ impl Inner {
         };
         let span = debug_span!("orchestration.turn", instance_id = %instance.id(), name = %instance.execution().name);
         let records = records.as_deref();
-        // A suspect may wait for long until it may run.
-        let place = place.filter(|_| !self.parking.is_suspect(&instance.execution().execution_id, None));
+        // A suspect, and what is held back, may wait for long until it may run.
+        let waits = self.parking.is_suspect(&instance.execution().execution_id, None) || self.held_back.holds(instance);
+        let place = place.filter(|_| !waits);
         let guest = tokio::select! {
             biased;
             () = cell.ended.notified() => {

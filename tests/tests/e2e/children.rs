@@ -203,3 +203,37 @@ async fn a_deep_nest_of_children_is_terminated_as_a_whole_or_completes() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_nest_that_grows_without_end_is_terminated_as_a_whole() {
+    let host = Host::start_default().await;
+    let count = async |statuses: &[&str]| {
+        let list = host.list("").await;
+        list.iter().filter(|instance| statuses.contains(&instance["runtimeStatus"].as_str().unwrap())).count()
+    };
+    let live = async || count(&["Pending", "Running"]).await;
+    for (id, depth) in [("first", 100), ("second", 1)] {
+        host.start("Matryoshka", id, "0").await;
+        eventually("it grows", || async { (live().await > depth).then_some(()) }).await;
+        let reply = host.post(&format!("/api/client/terminateWithChildren/{id}"), "").await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        assert_eq!(live().await, 0, "it does not outrun who ends it");
+    }
+    assert!(count(&["Terminated"]).await > 100);
+}
+
+#[tokio::test]
+async fn an_instance_that_took_a_childs_id_is_not_ended_with_the_parent() {
+    let host = Host::start_default().await;
+    let input = json!({"child": "WaitForApproval", "inputs": [null], "id": "mine"});
+    host.start("Parent", "parent", &input.to_string()).await;
+    eventually("its child is there", || async { (!host.list("mine").await.is_empty()).then_some(()) }).await;
+    assert_eq!(host.post(&format!("{}/suspend", path("parent")), "").await.status, 202);
+    host.raise("mine", "Approval", "1").await;
+    host.output("mine").await;
+    // Its parent has not taken the answer, and waits for it.
+    host.start("Eternal", "mine", "").await;
+    assert_eq!(host.post("/api/client/terminateWithChildren/parent", "").await.status, 200);
+    assert_eq!(host.status("parent").await["runtimeStatus"], "Terminated");
+    host.wait_for_status("mine", "Running").await;
+}

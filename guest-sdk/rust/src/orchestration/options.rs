@@ -43,7 +43,7 @@ impl RetryPolicy {
         self
     }
 
-    /// No attempt begins later than this after the first one began.
+    /// A failure later than this after the first attempt began is the last: nothing is attempted again.
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.0.retry_timeout = Some(millis(timeout));
         self

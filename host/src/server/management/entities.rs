@@ -43,7 +43,6 @@ impl Management {
     pub(super) async fn list_entities(&self, call: &Call<'_>, name: Option<String>) -> Result<Reply, ApiError> {
         let query = &call.query;
         let state = query.flag("fetchState").unwrap_or(false);
-        let token = call.headers.get(CONTINUATION).and_then(|token| token.to_str().ok());
         let page = self
             .client
             .list_entities(EntityStatusQuery {
@@ -51,7 +50,7 @@ impl Management {
                 last_operation_from: query.time("lastOperationTimeFrom"),
                 last_operation_to: query.time("lastOperationTimeTo"),
                 top: query.number("top").filter(|top| *top > 0),
-                continuation: token.map(str::to_owned),
+                continuation: call.continuation(),
                 state,
             })
             .await?;

@@ -206,8 +206,6 @@ impl Management {
 
     async fn list(&self, call: &Call<'_>) -> Result<Reply, ApiError> {
         let query = &call.query;
-        let token =
-            call.headers.get(CONTINUATION).and_then(|token| token.to_str().ok()).filter(|token| !token.is_empty());
         let detail = call.detail();
         let page = self
             .client
@@ -217,7 +215,7 @@ impl Management {
                 statuses: query.statuses("runtimeStatus"),
                 prefix: query.text("instanceIdPrefix").filter(|prefix| !prefix.is_empty()).map(str::to_owned),
                 top: query.number("top").filter(|top| *top > 0),
-                continuation: token.map(str::to_owned),
+                continuation: call.continuation(),
                 input: detail.input,
             })
             .await?;
@@ -297,6 +295,12 @@ impl Call<'_> {
 
     fn reason(&self) -> &str {
         self.query.text("reason").unwrap_or("")
+    }
+
+    /// Where the page before ended. One that is no text is passed on as well: it is refused like any that is none.
+    fn continuation(&self) -> Option<String> {
+        let token = self.headers.get(CONTINUATION).filter(|token| !token.is_empty())?;
+        Some(String::from_utf8_lossy(token.as_bytes()).into_owned())
     }
 
     fn detail(&self) -> HistoryDetail {

@@ -429,6 +429,11 @@ fn a_list_is_paged_by_a_header() {
     let last = send("GET /instances", &[("x-ms-continuation-token", "next")], "");
     assert_eq!(last.headers["x-ms-continuation-token"], "");
     assert!(last.asked[0].contains(r#"continuation: Some("next")"#) && last.asked[0].contains("top: None"));
+    // Bytes that are no text are no first page: who goes on until the token is empty would read it for ever.
+    for target in ["GET /instances", "GET /entities"] {
+        let asked = send(target, &[("x-ms-continuation-token", "\u{e9}")], "").asked;
+        assert!(!asked[0].contains("continuation: None"), "{asked:?}");
+    }
     let query = "createdTimeFrom=2026-01-01T00:00:00Z&createdTimeTo=nonsense&instanceIdPrefix=or%20der&top=0";
     let asked = send(&format!("GET /instances?{query}"), &[], "").asked;
     let expected = "StatusQuery { created_from: Some(Timestamp(1767225600000000)), created_to: None, statuses: [], \
