@@ -50,7 +50,7 @@ impl Inner {
             }
         }
         let Some(batch) = entity.plan(self.ambient.now(), self.batch_limits) else {
-            self.timers.set(cell.instance, entity.generation(), entity.record().next_due);
+            self.set_timer(cell, entity.generation(), entity.record().next_due);
             return Round::Again;
         };
         let ran = if batch.operations.is_empty() {
@@ -178,7 +178,7 @@ impl Inner {
             Ok(EntityCommitted::Committed(effects)) => {
                 entity.apply(&ended);
                 debug!(entity = %entity.id(), took = ended.took.len(), "batch committed");
-                self.timers.set(cell.instance, entity.generation(), ended.record.next_due);
+                self.set_timer(cell, entity.generation(), ended.record.next_due);
                 // What this batch left may be for the next.
                 cell.lock().wake |= entity.has_messages();
                 self.act(effects);

@@ -738,6 +738,32 @@ async fn a_suspension_that_was_read_too_late_keeps_nobody_waiting() {
     }
 }
 
+/// As when an instance is terminated while a worker that will stall looks at it, or is rewound before its worker has the
+/// answer to the commit that failed it.
+#[tokio::test(start_paused = true)]
+async fn a_worker_leaves_no_timer_of_a_generation_that_is_gone() {
+    let world = World::new();
+    let hub = world.hub();
+    world.start("Collects", "a", "0-9").await;
+    world.until("it rests", async |world| world.hub().load() == HubLoad::default()).await;
+    let instance = world.status("a").await.instance;
+    let loaded = world.storage.load(instance).await.unwrap().unwrap();
+    let (generation, now) = (loaded.generation, world.clock.now());
+    let at = Some(now.plus(Duration::from_hours(1)));
+    hub.inner.deliver(instance, |state| {
+        state.running = true;
+        state.set_live_from(GenerationKey(generation.0 + 1));
+    });
+    let (cell, mut held) = (hub.inner.find_cell(instance).unwrap(), cell::Held::default());
+    hub.inner.take_loaded(&cell, &mut held, loaded, &mut vec![]).unwrap();
+    hub.inner.set_timer(&cell, generation, at);
+    assert_eq!(hub.load().timers, 0, "what is set after the end");
+    hub.inner.timers.set(instance, generation, at);
+    let ended = held.instance.as_ref().unwrap().hold(Hold::Suspend, "", now).unwrap();
+    hub.inner.store(&cell, &mut held, ended, vec![]).await;
+    assert_eq!(hub.load().timers, 0, "what was set before the end");
+}
+
 /// As when storage's answer to a start that is scheduled comes late: after messages, and after its time.
 #[tokio::test(start_paused = true)]
 async fn what_came_for_a_scheduled_start_before_the_hub_knew_of_it_is_not_lost() {

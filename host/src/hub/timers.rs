@@ -4,7 +4,7 @@
 //! instances cost nothing; when the window runs dry the next page is read.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     future::Future,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard},
@@ -37,6 +37,8 @@ struct Window {
     at: HashMap<GenerationKey, Due>,
     /// Storage holds entries beyond this one that are not in the window.
     horizon: Option<Due>,
+    /// While a page is being read: the generations that are due no longer since that read began. It may show them still.
+    cleared: Option<HashSet<GenerationKey>>,
 }
 
 impl Timers {
@@ -62,6 +64,8 @@ impl Timers {
                 window.due.insert(due);
                 window.at.insert(generation, due);
             }
+        } else if let Some(cleared) = &mut window.cleared {
+            cleared.insert(generation);
         }
         if window.due.first().copied() != first {
             self.changed.notify_one();
@@ -96,12 +100,18 @@ impl Timers {
         window.horizon.take_if(|horizon| first.is_none_or(|first| first > *horizon))
     }
 
+    /// To be called before a page is read: what is set from here on is newer than what it shows.
+    fn begin_page(&self) {
+        self.lock().cleared = Some(HashSet::new());
+    }
+
     fn add_page(&self, page: &[Due]) {
         let mut window = self.lock();
         window.horizon = page.last().copied().filter(|_| page.len() >= self.page);
+        let cleared = window.cleared.take().unwrap_or_default();
         for due in page {
             // What was set meanwhile is newer than what was read.
-            if !window.at.contains_key(&due.generation) {
+            if !window.at.contains_key(&due.generation) && !cleared.contains(&due.generation) {
                 window.due.insert(*due);
                 window.at.insert(due.generation, *due);
             }
@@ -114,6 +124,7 @@ pub(super) async fn run(inner: Arc<Inner>) {
     let mut page_after = Some(None);
     while !inner.is_stopping() {
         if let Some(after) = page_after {
+            inner.timers.begin_page();
             match inner.storage.due(after, inner.timers.page).await {
                 Ok(page) => inner.timers.add_page(&page),
                 Err(error) => {
@@ -157,6 +168,24 @@ impl Timers {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As when an instance is terminated while the page that holds its timer is on its way.
+    #[test]
+    fn what_is_due_no_longer_since_a_page_was_begun_to_be_read_is_not_taken_from_it() {
+        let timers = Timers::new(10);
+        let due = |key| Due { at: Timestamp(5), generation: GenerationKey(key), instance: InstanceKey(key) };
+        timers.begin_page();
+        timers.set(due(1).instance, due(1).generation, Some(due(1).at));
+        (1..=2).for_each(|key| timers.set(due(key).instance, due(key).generation, None));
+        timers.add_page(&[due(1), due(2), due(3)]);
+        assert_eq!(timers.take_due(Timestamp(5)), Ok(vec![due(3)]));
+        // What was due no longer during one read may be so again during the next.
+        timers.begin_page();
+        timers.set(due(1).instance, due(1).generation, None);
+        timers.set(due(1).instance, due(1).generation, Some(due(1).at));
+        timers.add_page(&[due(2)]);
+        assert_eq!(timers.take_due(Timestamp(5)), Ok(vec![due(1), due(2)]));
+    }
 
     #[test]
     fn the_last_entry_of_a_page_that_is_set_again_is_kept() {

@@ -30,9 +30,9 @@ use super::{
 use crate::{
     ambient::Ambient,
     durable::{
-        BatchLimits, Creation, EndedTurn, ExecutionId, Failure, FunctionName, GuestTurn, HistoryEvent, HistorySize,
-        Hold, Instance, InstanceKey, Message, OverridableStates, RuntimeStatus, Stall, Successor, TaskScheduled, Turn,
-        TurnLimits, TurnRecord,
+        BatchLimits, Creation, EndedTurn, ExecutionId, Failure, FunctionName, GenerationKey, GuestTurn, HistoryEvent,
+        HistorySize, Hold, Instance, InstanceKey, Message, OverridableStates, RuntimeStatus, Stall, Successor,
+        TaskScheduled, Timestamp, Turn, TurnLimits, TurnRecord,
     },
     storage::{Committed, Fence, Loaded, Storage, StorageError, TurnCommit, Want, child_ended},
 };
@@ -241,11 +241,10 @@ impl Inner {
     fn next_work(&self, cell: &Arc<Cell>, held: &mut Held) -> Option<(Work, u64)> {
         let mut state = cell.lock();
         // It ended while it was worked on: the next turn, or the next generation, begins with what storage has.
-        if let Some(gone) = held.instance.as_ref().map(|held| held.generation()).filter(|of| state.is_gone(*of)) {
+        if held.instance.as_ref().is_some_and(|held| state.is_gone(held.generation())) {
             *held = Held::default();
             // What its last turn asked for may have begun after the end.
             state.stop_gone_activities();
-            self.timers.set(cell.instance, gone, None);
         }
         if state.has_work() && !self.is_stopping() {
             if let Some(control) = state.controls.pop_front() {
@@ -383,10 +382,7 @@ impl Inner {
             self.start_over(cell, held, messages);
             cell.lock().sleep_till_timer(generation);
             // From here on its timer may wake it.
-            self.timers.set(cell.instance, generation, Some(at));
-            if cell.lock().is_gone(generation) {
-                self.timers.set(cell.instance, generation, None);
-            }
+            self.set_timer(cell, generation, Some(at));
             return Round::Again;
         }
         let mut disagrees = None;
@@ -402,7 +398,7 @@ impl Inner {
         let instance = held.instance.as_deref().expect("it was held or has been loaded");
         let again = messages.clone();
         let Some(turn) = instance.begin_turn(messages, self.ambient.now()) else {
-            self.timers.set(cell.instance, instance.generation(), instance.next_due());
+            self.set_timer(cell, instance.generation(), instance.next_due());
             // Without a turn the instance's own component is not tried: it goes on stalling.
             return disagrees.map_or(Round::Again, Round::Stall);
         };
@@ -623,7 +619,8 @@ impl Inner {
                     self.endings.tell(instance.id());
                 }
                 if cell.lock().is_gone(instance.generation()) {
-                    // It ended, or was replaced, right after: what it asked for is nobody's any more.
+                    // It ended, was replaced or, if this was its end, rewound right after: what it asked for is nobody's any more.
+                    self.timers.set(cell.instance, instance.generation(), None);
                     self.start_over(cell, held, vec![]);
                 } else {
                     self.perform(cell, held, &record);
@@ -663,7 +660,7 @@ impl Inner {
             instance_id = %instance.id(), turn = %instance.last_turn(), status = %summary.status,
             outstanding = summary.outstanding, "turn committed"
         );
-        self.timers.set(cell.instance, instance.generation(), summary.next_due);
+        self.set_timer(cell, instance.generation(), summary.next_due);
         if summary.status.is_terminal() {
             info!(
                 instance_id = %instance.id(), name = %instance.execution().name, status = %summary.status,
@@ -689,6 +686,13 @@ impl Inner {
         });
         let scheduled = scheduled.filter(|task| task.is_running_call());
         self.dispatch(cell, instance, scheduled, &BTreeSet::new());
+    }
+
+    /// Sets when a worker's generation is due, as storage has it; never, once it has ended from outside.
+    pub(super) fn set_timer(&self, cell: &Cell, generation: GenerationKey, at: Option<Timestamp>) {
+        // Under the cell's lock: whoever ends the generation marks it there first, and takes its timer out after that.
+        let state = cell.lock();
+        self.timers.set(cell.instance, generation, at.filter(|_| !state.is_gone(generation)));
     }
 
     /// The instance has no open generation (any more).
