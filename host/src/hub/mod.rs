@@ -608,8 +608,9 @@ impl Inner {
             state.set_live_from(generation);
             state.stop_activities_before(Some(generation));
             let newer = state.held.instance.as_ref().is_some_and(|held| held.generation() >= generation);
-            // One that starts later may have had messages, and gone to sleep on them, before this: nothing here tells so.
-            if state.running || newer || asked || is_scheduled {
+            // One that starts later may have had messages, and gone to sleep on them, before this; and what came for one that
+            // replaces another may have been left to storage while that was suspended: nothing here tells so.
+            if state.running || newer || asked || is_scheduled || replaced.is_some() {
                 // Its worker finds out from storage.
                 return;
             }

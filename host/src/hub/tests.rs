@@ -764,34 +764,72 @@ async fn a_worker_leaves_no_timer_of_a_generation_that_is_gone() {
     assert_eq!(hub.load().timers, 0, "what was set before the end");
 }
 
-/// As when storage's answer to a start that is scheduled comes late: after messages, and after its time.
-#[tokio::test(start_paused = true)]
-async fn what_came_for_a_scheduled_start_before_the_hub_knew_of_it_is_not_lost() {
-    let world = World::new();
-    let (hub, hour) = (world.hub(), Duration::from_hours(1));
-    let time = world.clock.now();
-    let started = Arc::new(ExecutionStarted {
+/// A start of `Collects` under the id `a`.
+fn collecting(input: &str, time: Timestamp, scheduled_start: Option<Timestamp>) -> Start {
+    let started = ExecutionStarted {
         name: "Collects".into(),
         handler: "f".into(),
         version: None,
         execution_id: ExecutionId("e".into()),
         component: Digest([1; 32]),
         contract: "1.0.0".into(),
-        input: Json::string("0-2"),
+        input: Json::string(input),
         parent: None,
         tags: vec![],
         trace_context: None,
-        scheduled_start: Some(time.plus(hour)),
-    });
-    let (id, policy) = (InstanceId::from_stored("a"), OverridableStates::None);
-    let start = Start { fence: Fence::default(), id: id.clone(), policy, time, started: started.clone() };
-    let Started::Started { instance, generation, messages_to, .. } = world.storage.start(start).await.unwrap() else {
-        panic!("the id is free")
+        scheduled_start,
     };
+    let (id, policy) = (InstanceId::from_stored("a"), OverridableStates::AnyState);
+    Start { fence: Fence::default(), id, policy, time, started: Arc::new(started) }
+}
+
+/// Makes a start of which the hub does not know yet; what is returned lets it know.
+async fn start_unknown(world: &World, start: Start) -> impl FnOnce() {
+    let (id, started, time) = (start.id.clone(), start.started.clone(), start.time);
+    let decided = world.storage.start(start).await.unwrap();
+    let Started::Started { instance, generation, replaced, messages_to, .. } = decided else {
+        panic!("any state may be replaced")
+    };
+    let fresh = Instance::started(instance, id, generation, started, time);
+    let hub = world.hub();
+    move || hub.inner.begin(instance, replaced, fresh, messages_to)
+}
+
+/// As when storage's answer to a start that is scheduled comes late: after messages, and after its time.
+#[tokio::test(start_paused = true)]
+async fn what_came_for_a_scheduled_start_before_the_hub_knew_of_it_is_not_lost() {
+    let world = World::new();
+    let (hub, hour) = (world.hub(), Duration::from_hours(1));
+    let time = world.clock.now();
+    let begin = start_unknown(&world, collecting("0-2", time, Some(time.plus(hour)))).await;
     hub.raise_event("a", "e", Json::parse("0").unwrap()).await.unwrap();
     world.until("it sleeps", async |world| world.hub().load() == HubLoad { timers: 1, ..HubLoad::default() }).await;
     world.clock.0.fetch_add(i64::try_from(hour.as_micros()).unwrap(), Ordering::SeqCst);
-    hub.inner.begin(instance, None, Instance::started(instance, id, generation, started, time), messages_to);
+    begin();
+    hub.raise_event("a", "e", Json::parse("1").unwrap()).await.unwrap();
+    world.until_completed("a").await;
+}
+
+/// As when storage's answer to a start that takes the place of a suspended instance comes late: after a message, which came
+/// while a worker was still being told that the instance is suspended.
+#[tokio::test(start_paused = true)]
+async fn what_came_for_a_start_in_a_suspended_instances_place_before_the_hub_knew_of_it_is_not_lost() {
+    let world = World::new();
+    let hub = world.hub();
+    world.start("Collects", "a", "0-9").await;
+    hub.suspend("a", "").await.unwrap();
+    world.until("it rests", async |world| world.hub().load() == HubLoad::default()).await;
+    let instance = world.status("a").await.instance;
+    let loaded = world.storage.load(instance).await.unwrap().unwrap();
+    hub.inner.deliver(instance, |state| state.running = true);
+    let begin = start_unknown(&world, collecting("0-2", world.clock.now(), None)).await;
+    hub.raise_event("a", "e", Json::parse("0").unwrap()).await.unwrap();
+    let (cell, mut held) = (hub.inner.find_cell(instance).unwrap(), cell::Held::default());
+    hub.inner.take_loaded(&cell, &mut held, loaded, &mut vec![]).unwrap();
+    hub.inner.start_over(&cell, &mut held, vec![]);
+    hub.inner.work_on(instance).await;
+    assert_eq!(hub.load(), HubLoad::default(), "it is believed to be suspended");
+    begin();
     hub.raise_event("a", "e", Json::parse("1").unwrap()).await.unwrap();
     world.until_completed("a").await;
 }

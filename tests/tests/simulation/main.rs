@@ -102,7 +102,9 @@ const RARE: &[u64] = &[
     // A life ends while all is being deleted, and what is deleted comes to be again in the next one.
     79_970,
     // An instance is terminated while the page of what is due, on which its timer stands, is on its way.
-    369_616,
+    369_616, 720_764,
+    // A message comes for what takes a suspended instance's place, before the hub knows of that start.
+    667_060,
 ];
 
 #[test]
