@@ -9,12 +9,12 @@
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// jemalloc's settings, which it looks for under this name: few arenas, and unused memory is given back after half a second, for
+/// jemalloc's settings, which it looks for under this name: few arenas, and unused memory is given back after a second, for
 /// the sake of hosts that wait; larger blocks are kept per thread than by default, as guests and tasks take many.
 #[cfg(not(target_env = "msvc"))]
 #[unsafe(export_name = "_rjem_malloc_conf")]
 static ALLOCATOR_SETTINGS: Settings =
-    Settings(c"narenas:2,dirty_decay_ms:500,muzzy_decay_ms:0,tcache_max:32768".as_ptr());
+    Settings(c"narenas:4,dirty_decay_ms:1000,muzzy_decay_ms:0,tcache_max:32768".as_ptr());
 
 /// A C string that never changes.
 #[cfg(not(target_env = "msvc"))]

@@ -73,29 +73,52 @@ impl Kind {
 /// # Errors
 /// Kind `UnknownFunction`, with the names of those that are there, if none or more than one answers to the name.
 pub(crate) fn find(kind: Kind, name: &str) -> Result<&'static Function> {
-    select(inventory::iter::<Function>.into_iter(), kind, name)
+    select(|| inventory::iter::<Function>.into_iter(), kind, name)
 }
 
-/// A name without what may differ: Rust's `e1_say_hello` answers to `E1_SayHello` and to `e1-say-hello`.
-pub(crate) fn normalized(name: &str) -> String {
-    letters(name).collect()
-}
-
-/// The characters of the normalized name, one by one: most names differ in the first, and every new guest compares all.
+/// The letters of a name, without what may differ: Rust's `e1_say_hello` answers to `E1_SayHello` and to `e1-say-hello`.
 fn letters(name: &str) -> impl Iterator<Item = char> {
     name.chars().filter(|c| !matches!(c, '_' | '-')).flat_map(char::to_lowercase)
 }
 
-fn select<'a>(functions: impl Iterator<Item = &'a Function>, kind: Kind, name: &str) -> Result<&'a Function> {
-    let of_kind: Vec<&Function> = functions.filter(|function| Kind::of(&function.run) == kind).collect();
-    let similar: Vec<&Function> =
-        of_kind.iter().copied().filter(|function| letters(function.name).eq(letters(name))).collect();
-    let exact: Vec<&Function> =
-        similar.iter().copied().filter(|function| function.name.to_lowercase() == name.to_lowercase()).collect();
-    let (found, why) = match (&exact[..], &similar[..]) {
-        ([one], _) | ([], [one]) => return Ok(one),
-        ([], []) => (of_kind, "has no"),
-        _ => (similar, "has more than one"),
+/// Whether two names are the same but for what may differ. Every new guest compares all its names with the one that is
+/// meant: most differ in the first byte, and that has to be seen at once.
+pub(crate) fn is_similar(one: &str, other: &str) -> bool {
+    if !one.is_ascii() || !other.is_ascii() {
+        return letters(one).eq(letters(other));
+    }
+    let (mut one, mut other) = (one.bytes(), other.bytes());
+    let letter = |bytes: &mut std::str::Bytes<'_>| {
+        bytes.find(|byte| !matches!(byte, b'_' | b'-')).map(|byte| byte.to_ascii_lowercase())
+    };
+    loop {
+        match (letter(&mut one), letter(&mut other)) {
+            (None, None) => return true,
+            (a, b) if a != b => return false,
+            _ => {}
+        }
+    }
+}
+
+fn select<'a, I: Iterator<Item = &'a Function>>(
+    functions: impl Fn() -> I,
+    kind: Kind,
+    name: &str,
+) -> Result<&'a Function> {
+    let of_kind = || functions().filter(|function| Kind::of(&function.run) == kind);
+    let similar = || of_kind().filter(|function| is_similar(function.name, name));
+    let is_exact = |function: &&Function| function.name.to_lowercase() == name.to_lowercase();
+    let mut found = similar();
+    let (found, why) = match (found.next(), found.next()) {
+        (Some(one), None) => return Ok(one),
+        (None, _) => (of_kind().collect::<Vec<_>>(), "has no"),
+        (Some(_), Some(_)) => {
+            let mut exact = similar().filter(is_exact);
+            if let (Some(one), None) = (exact.next(), exact.next()) {
+                return Ok(one);
+            }
+            (similar().collect(), "has more than one")
+        }
     };
     let mut names: Vec<String> = found.iter().map(|function| format!("'{}'", function.name)).collect();
     names.sort();
@@ -116,24 +139,37 @@ mod tests {
     fn case_underscores_and_hyphens_do_not_matter() {
         let functions = [activity("e1_say_hello"), activity("other")];
         for name in ["E1_SayHello", "e1-say-hello", "E1SAYHELLO", "e1_say_hello"] {
-            assert_eq!(select(functions.iter(), Kind::Activity, name).ok().unwrap().name, "e1_say_hello", "{name}");
+            assert_eq!(select(|| functions.iter(), Kind::Activity, name).ok().unwrap().name, "e1_say_hello", "{name}");
+        }
+    }
+
+    #[test]
+    fn names_beyond_ascii_compare_by_letters() {
+        let functions = [activity("grüße_alle"), activity("gruss")];
+        assert_eq!(select(|| functions.iter(), Kind::Activity, "GRÜSSE-alle").err().unwrap().kind(), "UnknownFunction");
+        assert_eq!(select(|| functions.iter(), Kind::Activity, "GRÜßE-alle").ok().unwrap().name, "grüße_alle");
+        for (one, other) in [("a_b", "a_b_"), ("", "__"), ("Ab", "a-B")] {
+            assert!(is_similar(one, other), "{one} {other}");
+        }
+        for (one, other) in [("a", "ab"), ("ab", "a"), ("", "a"), ("ac", "ab")] {
+            assert!(!is_similar(one, other), "{one} {other}");
         }
     }
 
     #[test]
     fn an_unknown_name_is_answered_with_the_known_ones() {
         let functions = [activity("b"), activity("a")];
-        let failure = select(functions.iter(), Kind::Activity, "c").err().unwrap();
+        let failure = select(|| functions.iter(), Kind::Activity, "c").err().unwrap();
         assert_eq!(failure.message(), "this component has no activity function 'c'; it has: 'a', 'b'");
-        let failure = select(functions.iter(), Kind::Orchestrator, "a").err().unwrap();
+        let failure = select(|| functions.iter(), Kind::Orchestrator, "a").err().unwrap();
         assert_eq!(failure.message(), "this component has no orchestrator function 'a'; it has: none");
     }
 
     #[test]
     fn of_similar_names_the_exact_one_wins() {
         let functions = [activity("a_b"), activity("ab")];
-        assert_eq!(select(functions.iter(), Kind::Activity, "AB").ok().unwrap().name, "ab");
-        let failure = select(functions.iter(), Kind::Activity, "a-b").err().unwrap();
+        assert_eq!(select(|| functions.iter(), Kind::Activity, "AB").ok().unwrap().name, "ab");
+        let failure = select(|| functions.iter(), Kind::Activity, "a-b").err().unwrap();
         assert_eq!(failure.message(), "this component has more than one activity function 'a-b'; it has: 'a_b', 'ab'");
     }
 }

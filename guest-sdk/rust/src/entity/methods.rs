@@ -3,7 +3,7 @@
 use super::EntityContext;
 use super::batch::Entity;
 use crate::failure::{Failure, Result};
-use crate::registry::normalized;
+use crate::registry::is_similar;
 use serde::{Serialize, de::DeserializeOwned};
 
 /// A method, with the code that turns the operation's input into its parameters and its result into JSON.
@@ -52,9 +52,9 @@ impl<S: Serialize + DeserializeOwned> Entity for Methods<S> {
         ctx.keep_state_in_a_struct();
         // Taken out: after a failure or a panic it is read anew from what the context goes back to.
         let kept = self.state.take();
-        let wanted = normalized(&ctx.operation_name());
-        let Some(operation) = self.operations.iter().find(|operation| normalized(operation.name) == wanted) else {
-            if wanted == "delete" {
+        let wanted = ctx.operation_name();
+        let Some(operation) = self.operations.iter().find(|operation| is_similar(operation.name, &wanted)) else {
+            if is_similar(&wanted, "delete") {
                 ctx.delete_on_exit();
                 return Ok("null".into());
             }

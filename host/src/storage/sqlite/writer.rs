@@ -242,6 +242,7 @@ impl CommitThread {
 
     /// Commits operations together; if one of them fails by itself, each alone, so that only that one does.
     fn commit(&self, mut batch: Vec<Box<dyn Operation>>) {
+        let commits = self.shared.commits();
         match self.transact(&mut batch) {
             Err(StorageError::Corrupt(_)) if batch.len() > 1 => {
                 for operation in batch {
@@ -251,6 +252,10 @@ impl CommitThread {
                 }
             }
             result => answer(batch, &result),
+        }
+        // After the answers: nobody waits for a checkpoint but those who come during it.
+        if self.shared.commits() != commits {
+            self.checkpoint_if_long();
         }
     }
 
@@ -271,7 +276,6 @@ impl CommitThread {
         }
         if result.is_ok() && self.conn.total_changes() != changes {
             self.shared.commits.fetch_add(1, Ordering::Relaxed);
-            self.checkpoint_if_long();
         }
         result
     }
