@@ -14,7 +14,7 @@ use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, level_filters::LevelFilter, warn};
 
-use super::{build, keys, watch};
+use super::{build, keys, watch::Watch};
 use crate::{
     app::{self, AppError, HostJson, LogThreshold},
     host::{Access, Host, HostOptions},
@@ -134,6 +134,7 @@ impl Start {
             access: if self.dev { Access::Everyone } else { Access::WithKeys },
             show_keys: |made| print!("{}", key_listing(made)),
         };
+        let watch = if self.no_watch { None } else { Watch::begin(&self.app, data.as_deref()) };
         let host = tokio::select! {
             biased;
             () = signals.next() => return Ok(ExitCode::SUCCESS),
@@ -159,7 +160,7 @@ impl Start {
                 return Ok(ExitCode::FAILURE);
             }
             () = signals.next() => {}
-            never = self.follow(&host, data.as_deref()) => match never {},
+            never = self.follow(&host, watch) => match never {},
             () = reload_on_hangup(&host) => {}
         }
         info!("stopping: requests in work may end, orchestrations go on at the next start");
@@ -172,11 +173,11 @@ impl Start {
     }
 
     /// Serves what changes in the app's folder, if it is watched.
-    async fn follow(&self, host: &Host, data: Option<&Path>) -> Infallible {
-        if self.no_watch {
-            return std::future::pending().await;
+    async fn follow(&self, host: &Host, watch: Option<Watch>) -> Infallible {
+        match watch {
+            Some(watch) => watch.follow(host, self.is_build_wanted()).await,
+            None => std::future::pending().await,
         }
-        watch::follow(host, &self.app, data, self.is_build_wanted()).await
     }
 
     /// Says what is served, and that it is.

@@ -278,38 +278,62 @@ fn is_change(kind: EventKind) -> bool {
     }
 }
 
-/// Serves what changes in the app's folder, until it is dropped. `is_built`: sources are built first.
-pub(super) async fn follow(host: &Host, app: &Path, data: Option<&Path>, is_built: bool) -> Infallible {
-    let watcher = app.canonicalize().map_err(anyhow::Error::from).and_then(|app| {
-        let data = data.and_then(|data| data.canonicalize().ok()).filter(|data| data.starts_with(&app));
-        let is_data = data.as_ref() == Some(&app);
-        Watcher::new(Scope { app, data: data.filter(|_| !is_data), is_data, crates: Arc::default() })
-    });
-    let mut watcher = match watcher {
-        Ok(watcher) => watcher,
-        Err(error) => {
-            warn!(%error, "the app's folder cannot be watched: restart the host when something changes there");
-            return std::future::pending().await;
-        }
-    };
-    if is_built {
-        watcher.set_crates(crates_elsewhere(app).await);
-    }
-    loop {
-        let change = watcher.changed().await;
-        if is_built && change == Change::Sources {
-            build_again(app).await;
-            watcher.set_crates(crates_elsewhere(app).await);
-        }
-        match host.reload().await {
-            Ok(reloaded) => tell(&reloaded),
+/// A watched app's folder.
+pub(super) struct Watch {
+    app: PathBuf,
+    watcher: Watcher,
+}
+
+impl Watch {
+    /// Begins to watch. Before the app is read: what changes from then on is noticed. None, with a warning, if the system does
+    /// not watch it.
+    pub(super) fn begin(app: &Path, data: Option<&Path>) -> Option<Self> {
+        let watcher = app.canonicalize().map_err(anyhow::Error::from).and_then(|real| {
+            let data = data.map(future_path).filter(|data| data.starts_with(&real));
+            let is_data = data.as_ref() == Some(&real);
+            Watcher::new(Scope { app: real, data: data.filter(|_| !is_data), is_data, crates: Arc::default() })
+        });
+        match watcher {
+            Ok(watcher) => Some(Self { app: app.to_owned(), watcher }),
             Err(error) => {
-                error!(
-                    reason = format!("{error:#}"),
-                    "the app cannot be reloaded: the host goes on with what it serves"
-                );
+                warn!(%error, "the app's folder cannot be watched: restart the host when something changes there");
+                None
             }
         }
+    }
+
+    /// Serves what changes in the app's folder, until it is dropped. `is_built`: sources are built first.
+    pub(super) async fn follow(self, host: &Host, is_built: bool) -> Infallible {
+        let Self { app, mut watcher } = self;
+        if is_built {
+            watcher.set_crates(crates_elsewhere(&app).await);
+        }
+        loop {
+            let change = watcher.changed().await;
+            if is_built && change == Change::Sources {
+                build_again(&app).await;
+                watcher.set_crates(crates_elsewhere(&app).await);
+            }
+            match host.reload().await {
+                Ok(reloaded) => tell(&reloaded),
+                Err(error) => {
+                    error!(
+                        reason = format!("{error:#}"),
+                        "the app cannot be reloaded: the host goes on with what it serves"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// The path without symbolic links of what need not be there yet.
+fn future_path(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let there = path.ancestors().find_map(|ancestor| Some((ancestor.canonicalize().ok()?, ancestor)));
+    match there {
+        Some((real, ancestor)) => real.join(path.strip_prefix(ancestor).unwrap_or(Path::new(""))),
+        None => path,
     }
 }
 
@@ -374,6 +398,19 @@ fn tell(reloaded: &Reloaded) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_is_known_before_it_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let real = folder.path().canonicalize().unwrap();
+        assert_eq!(future_path(&folder.path().join("not/yet")), real.join("not/yet"));
+        assert_eq!(future_path(folder.path()), real);
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink(&real, real.join("link")).unwrap();
+            assert_eq!(future_path(&real.join("link/data")), real.join("data"));
+        }
+    }
 
     #[test]
     fn only_what_is_the_apps_counts() {

@@ -987,12 +987,19 @@ async fn a_nest_that_grows_as_fast_as_it_is_ended_ends_though_nobody_waits_for_i
         let query = StatusQuery { statuses, top: Some(1000), ..StatusQuery::default() };
         world.hub().list(query).await.unwrap().instances.len()
     };
-    for id in ["first", "second"] {
+    for id in ["first", "second", "third"] {
         world.start("Nests", id, "").await;
         while live(&world).await < 100 {
             tokio::task::yield_now().await;
         }
         let hub = world.hub();
+        if id == "third" {
+            hub.terminate(id, "alone").await.unwrap();
+            let answer = hub.terminate_with_children(id, "enough").await;
+            assert!(matches!(answer, Err(ClientError::Gone(RuntimeStatus::Terminated))), "{answer:?}");
+            assert_eq!(live(&world).await, 0, "what it left has ended, too");
+            continue;
+        }
         let mut ending = Box::pin(hub.terminate_with_children(id, "enough"));
         assert!(futures::poll!(&mut ending).is_pending());
         if id == "first" {

@@ -7,7 +7,7 @@ use std::{
 
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::Notify;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{ClientError, Hub, joined, worker::Inner};
 use crate::{
@@ -98,7 +98,9 @@ impl Hub {
     /// who may be an activity of one of them.
     ///
     /// It comes to an end even if the sub-orchestrations start others without end: while a large tree is ended, no new
-    /// sub-orchestration of the same orchestrators runs.
+    /// sub-orchestration of the same orchestrators begins, of other trees neither, nor the next generation of one.
+    ///
+    /// If it was terminated before, the others are ended all the same: so what was broken off is gone on with.
     ///
     /// # Errors
     /// As [`Hub::terminate`], for the instance itself; what has ended by then among the others is no error.
@@ -132,7 +134,12 @@ impl Inner {
     }
 
     async fn terminate_tree(self: &Arc<Self>, id: InstanceId, reason: &str) -> Result<(), ClientError> {
-        self.terminate(id.clone(), Fence::default(), reason).await?;
+        let gone = match self.terminate(id.clone(), Fence::default(), reason).await {
+            Ok(()) => None,
+            // Others of it may live: it was ended alone, or a host's end broke this off.
+            Err(error @ ClientError::Gone(RuntimeStatus::Terminated)) => Some(error),
+            Err(error) => return Err(error),
+        };
         let mut waiting = self.left_children(&id).await?;
         let mut holding = Holding { held_back: &self.held_back, names: vec![] };
         let (mut ending, mut met, mut failed) = (FuturesUnordered::new(), 0, None);
@@ -144,7 +151,7 @@ impl Inner {
                 ending.push(self.end_child(child, reason));
             }
             // Also after a failure those that have begun are let run to their ends.
-            let Some(ended) = ending.next().await else { return failed.map_or(Ok(()), Err) };
+            let Some(ended) = ending.next().await else { break };
             match ended {
                 Ok(Some((name, children))) => {
                     met += 1;
@@ -160,6 +167,13 @@ impl Inner {
                 failed.get_or_insert_with(|| ClientError::Unavailable("the host is going down".into()));
             }
         }
+        if let Some(error) = &failed {
+            warn!(
+                instance_id = %id, %error,
+                "not every sub-orchestration of an instance was terminated with it: terminate it with them once more"
+            );
+        }
+        failed.or(gone).map_or(Ok(()), Err)
     }
 
     /// Ends a child; returns its orchestrator and what it leaves. None if it has ended, or another instance has its id.
@@ -176,7 +190,7 @@ impl Inner {
         let creation = Creation { instance: found.instance, time: found.created };
         let fence = Fence { creation: Some(creation), ..Fence::default() };
         match self.terminate(child.id.clone(), fence, reason).await {
-            Ok(()) => {
+            Ok(()) | Err(ClientError::Gone(RuntimeStatus::Terminated)) => {
                 let name = FunctionName::new(&found.started.name);
                 Ok(Some((name, self.left_children(&child.id).await?)))
             }

@@ -396,6 +396,17 @@ impl Inner {
             }
         }
         let instance = held.instance.as_deref().expect("it was held or has been loaded");
+        if self.held_back.holds(instance) {
+            drop(place.take());
+            tokio::select! {
+                biased;
+                () = cell.ended.notified() => {}
+                () = self.held_back.may_begin(instance) => {}
+            }
+            // Its turn has the time at which it begins.
+            self.start_over(cell, held, messages);
+            return Round::Again;
+        }
         let again = messages.clone();
         let Some(turn) = instance.begin_turn(messages, self.ambient.now()) else {
             self.set_timer(cell, instance.generation(), instance.next_due());
@@ -404,9 +415,8 @@ impl Inner {
         };
         let span = debug_span!("orchestration.turn", instance_id = %instance.id(), name = %instance.execution().name);
         let records = records.as_deref();
-        // A suspect, and what is held back, may wait for long until it may run.
-        let waits = self.parking.is_suspect(&instance.execution().execution_id, None) || self.held_back.holds(instance);
-        let place = place.filter(|_| !waits);
+        // A suspect may wait for long until it may run.
+        let place = place.filter(|_| !self.parking.is_suspect(&instance.execution().execution_id, None));
         let guest = tokio::select! {
             biased;
             () = cell.ended.notified() => {

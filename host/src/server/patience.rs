@@ -154,6 +154,8 @@ pub(super) struct PatientStream<S> {
     farewell: Option<&'static [u8]>,
     /// Bytes were written that may not have left yet.
     unflushed: bool,
+    /// The last flush had to wait for the peer.
+    flush_waits: bool,
     write_pace: Pace,
     write_alarm: Alarm,
 }
@@ -171,6 +173,7 @@ impl<S> PatientStream<S> {
             head_alarm: Alarm::default(),
             farewell: None,
             unflushed: false,
+            flush_waits: false,
             write_pace: Pace::of_taker(patience.write),
             write_alarm: Alarm::default(),
         }
@@ -284,10 +287,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for PatientStream<S> {
                 if flushed.is_ok() {
                     self.unflushed = false;
                 }
+                if std::mem::take(&mut self.flush_waits) {
+                    // The peer has taken it: from here on nobody waits for it.
+                    self.write_pace.moved(0);
+                }
                 poll
             }
             // TLS holds what the socket does not take.
             Poll::Pending => {
+                self.flush_waits = true;
                 let deadline = self.write_pace.deadline();
                 ready!(self.write_alarm.poll(deadline, context));
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))

@@ -61,7 +61,10 @@ impl Categories {
     fn most(&self, line: &Metadata<'_>) -> LevelFilter {
         let Some(module) = own_module(line.target()) else {
             let category = line.target().replace("::", ".").to_ascii_lowercase();
-            return self.named(&category).unwrap_or(self.default.min(LevelFilter::WARN));
+            // The watcher of folders warns of each one that is deleted.
+            let most =
+                if category.split('.').next() == Some("notify") { LevelFilter::ERROR } else { LevelFilter::WARN };
+            return self.named(&category).unwrap_or(self.default.min(most));
         };
         if line.fields().field(FUNCTION).is_some() {
             return self.of_some_function.unwrap_or_else(|| self.level("function"));
