@@ -28,11 +28,6 @@ const QUEUE_MAX: usize = 65_536;
 /// last commit and come back at once miss the next.
 const GATHER_MAX: Duration = Duration::from_micros(100);
 
-/// Where commits have at least so many operations, the cores are what is scarce, and each commit costs as much of them as a
-/// dozen of its operations: then commits begin at least [`INTERVAL`] after one another.
-const MANY: f64 = 10.0;
-const INTERVAL: Duration = Duration::from_micros(500);
-
 /// When the log is so many times longer than it is to become (128 MB), readers are held back for a moment, so that it can
 /// begin anew.
 const LOG_LENGTHS_MAX: i64 = 8;
@@ -145,8 +140,7 @@ impl Writer {
         let (end, ended) = oneshot::channel::<()>();
         let commits = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("soloist-commit".to_owned()).spawn(move || {
-            CommitThread { conn, shared: commits, operations, recent: 1.0, began: Instant::now(), checkpoint_pages }
-                .run();
+            CommitThread { conn, shared: commits, operations, recent: 1.0, checkpoint_pages }.run();
             drop(end);
         })?;
         Ok(Self { shared, running: Mutex::new(Some(Running { queue, thread, ended })) })
@@ -204,8 +198,6 @@ struct CommitThread {
     operations: Receiver<Box<dyn Operation>>,
     /// How many operations recent commits had.
     recent: f64,
-    /// When the last commit was begun.
-    began: Instant,
     /// How long the log may become.
     checkpoint_pages: i64,
 }
@@ -229,12 +221,6 @@ impl CommitThread {
     }
 
     fn gather(&mut self, first: Box<dyn Operation>) -> Vec<Box<dyn Operation>> {
-        if self.recent >= MANY
-            && let Some(rest) = INTERVAL.checked_sub(self.began.elapsed())
-        {
-            std::thread::sleep(rest);
-        }
-        self.began = Instant::now();
         let mut batch = vec![first];
         let mut began: Option<Instant> = None;
         while batch.len() < BATCH_MAX {
