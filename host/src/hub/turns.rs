@@ -61,7 +61,6 @@ impl Inner {
         if handed.events.is_empty() {
             return Ok(Ok(nothing));
         }
-        self.held_back.may_begin(instance).await;
         let execution = instance.execution();
         let alone = match self.parking.is_suspect(&execution.execution_id, None) {
             true => Some((execution.execution_id.clone(), self.parking.alone().await)),

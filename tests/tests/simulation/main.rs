@@ -104,7 +104,9 @@ const RARE: &[u64] = &[
     // An instance is terminated while the page of what is due, on which its timer stands, is on its way.
     369_616, 720_764,
     // A message comes for what takes a suspended instance's place, before the hub knows of that start.
-    667_060,
+    667_060, // A message comes for a scheduled start before the hub knows of it.
+    1_095_440, // A resume that was sent to one instance reaches the one that took its place.
+    178_696,
 ];
 
 #[test]

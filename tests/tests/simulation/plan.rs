@@ -163,6 +163,9 @@ impl Truth {
             starts: std::mem::take(&mut self.starts),
             accepted: self.accepted,
             start_unknown: self.start_unknown,
+            // One that was sent to the last era's instance may reach this one's.
+            resumes: self.resumes,
+            is_resuming: self.is_resuming,
             one_start: self.start_unknown == 0 && self.accepted == 1,
             ..Self::default()
         };
