@@ -1,6 +1,6 @@
 //! The hub's port to guests: implemented by `wasm` and, with scripted functions, by the simulation.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{any::Any, fmt, future::Future, pin::Pin, sync::Arc};
 
 use crate::durable::{
     Digest, EntityId, EntityOperation, EntityRan, ExecutionId, Failure, FunctionName, GuestEvent, GuestTurn,
@@ -135,12 +135,37 @@ pub trait OrchestratorGuest: Send {
     fn resident_bytes(&self) -> usize;
 }
 
+/// Room for one guest of an orchestrator, until it is dropped.
+pub struct GuestSlot {
+    _room: Box<dyn Any + Send + Sync>,
+}
+
+impl GuestSlot {
+    /// A slot that is free again once this is dropped.
+    pub fn new(room: impl Any + Send + Sync) -> Self {
+        Self { _room: Box::new(room) }
+    }
+}
+
+impl fmt::Debug for GuestSlot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GuestSlot").finish_non_exhaustive()
+    }
+}
+
 /// Runs functions.
 pub trait Executor: Send + Sync + 'static {
-    /// Makes a guest for an execution; waits, bounded, for a free one.
+    /// Waits, bounded, for room for a guest. Guests that wait for their turn occupy theirs: whoever keeps others from running
+    /// turns does not ask. An executor without bounds has always room.
+    fn slot(&self) -> ExecutorFuture<'_, Result<GuestSlot, GuestError>> {
+        Box::pin(std::future::ready(Ok(GuestSlot::new(()))))
+    }
+
+    /// Makes a guest for an execution. It keeps the slot.
     fn orchestrator(
         &self,
         call: OrchestratorCall,
+        slot: GuestSlot,
     ) -> ExecutorFuture<'_, Result<Box<dyn OrchestratorGuest>, GuestError>>;
 
     /// Runs an activity to its end. A panic, a trap, an exceeded limit or an unknown function is a [`Failure`] too. Dropping

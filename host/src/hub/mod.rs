@@ -49,8 +49,8 @@ pub use client::{
 };
 pub use entity_client::{EntityStatus, EntityStatusPage, EntityStatusQuery, SignalEntity};
 pub use executor::{
-    ActivityCall, EntityCall, Executor, ExecutorFuture, Functions, GuestError, HttpRequestCall, Orchestrator,
-    OrchestratorCall, OrchestratorGuest, ScheduleStatus, TimerCall,
+    ActivityCall, EntityCall, Executor, ExecutorFuture, Functions, GuestError, GuestSlot, HttpRequestCall,
+    Orchestrator, OrchestratorCall, OrchestratorGuest, ScheduleStatus, TimerCall,
 };
 pub use load::HubLoad;
 pub use retention::Retention;
@@ -152,6 +152,7 @@ impl Hub {
             cells: std::sync::Mutex::default(),
             activities: activity::ActivityQueue::new(config.concurrent_activities),
             turns: tokio::sync::Semaphore::new(config.concurrent_turns.clamp(1, tokio::sync::Semaphore::MAX_PERMITS)),
+            fresh: tokio::sync::Semaphore::new(config.concurrent_turns.clamp(1, tokio::sync::Semaphore::MAX_PERMITS)),
             loads: tokio::sync::Semaphore::new(worker::LOADS_MAX),
             held_back: trees::HeldBack::default(),
             parking: Arc::new(parking::Parking::new(recorder, book)),

@@ -90,7 +90,7 @@ impl Inner {
             execution_id: execution.execution_id.clone(),
         };
         // Among the turns that run, and known as one should it end the process.
-        let _place = self.turns.acquire().await.expect("the semaphore is never closed");
+        let (slot, _place) = self.slot_and_place().await?;
         let _flight = self.parking.begin(&Call {
             kind: CallKind::Turn,
             execution: execution.execution_id.as_str(),
@@ -98,7 +98,7 @@ impl Inner {
             attempt: 1,
             function: &execution.name,
         });
-        let mut guest = match self.executor.orchestrator(call).await {
+        let mut guest = match self.executor.orchestrator(call, slot).await {
             Ok(guest) => guest,
             Err(GuestError::Code(failure)) => {
                 return Err(Interrupted::Stall(format!("no guest can be made: {}: {}", failure.kind, failure.message)));

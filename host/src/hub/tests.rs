@@ -36,6 +36,8 @@ struct Script {
     ended: tokio::sync::Notify,
     /// How often a timer function has run to its end.
     fired: AtomicUsize,
+    /// Room for guests, if that is bounded.
+    slots: Mutex<Option<Arc<tokio::sync::Semaphore>>>,
     turns_now: AtomicUsize,
     turns_most: AtomicUsize,
 }
@@ -75,6 +77,7 @@ impl Drop for Running<'_> {
 struct Guest {
     script: Arc<Script>,
     call: OrchestratorCall,
+    _slot: GuestSlot,
     /// The next event, and where they end.
     collects: (u32, u32),
 }
@@ -231,12 +234,23 @@ impl OrchestratorGuest for Guest {
 struct Functions(Arc<Script>);
 
 impl Executor for Functions {
+    fn slot(&self) -> ExecutorFuture<'_, Result<GuestSlot, GuestError>> {
+        let slots = self.0.slots.lock().unwrap().clone();
+        Box::pin(async move {
+            Ok(match slots {
+                Some(slots) => GuestSlot::new(slots.acquire_owned().await.unwrap()),
+                None => GuestSlot::new(()),
+            })
+        })
+    }
+
     fn orchestrator(
         &self,
         call: OrchestratorCall,
+        slot: GuestSlot,
     ) -> ExecutorFuture<'_, Result<Box<dyn OrchestratorGuest>, GuestError>> {
-        let script = self.0.clone();
-        Box::pin(async move { Ok(Box::new(Guest { script, call, collects: (0, 0) }) as Box<dyn OrchestratorGuest>) })
+        let guest = Guest { script: self.0.clone(), call, _slot: slot, collects: (0, 0) };
+        Box::pin(async move { Ok(Box::new(guest) as Box<dyn OrchestratorGuest>) })
     }
 
     fn activity(&self, call: ActivityCall) -> ExecutorFuture<'_, Result<Json, Failure>> {
@@ -583,6 +597,24 @@ async fn a_limit_fails_new_code_by_its_name_and_stalls_a_replay() {
     world.script.replay_fails.store(false, Ordering::SeqCst);
     world.hub().resume("replays", "the limit was raised").await.unwrap();
     world.until_completed("replays").await;
+}
+
+/// As many guests as there are turns at once and residents: those that wait for their turns, or for storage, have slots, too.
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_slot_keeps_nobody_from_running_who_has_one() {
+    let mut world = World::new();
+    for (turns_max, residents) in [(1, 1), (2, 1), (2, 5)] {
+        (world.turns_max, world.residents) = (turns_max, residents);
+        *world.script.slots.lock().unwrap() = Some(Arc::new(tokio::sync::Semaphore::new(turns_max + residents)));
+        world.next_life(None).await;
+        let ids: Vec<String> = (0..20).map(|n| format!("{turns_max}-{residents}-{n}")).collect();
+        for id in &ids {
+            world.start("Runs", id, "Step").await;
+        }
+        for id in &ids {
+            world.until_completed(id).await;
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use tokio::sync::SemaphorePermit;
+
 use super::{
-    GuestError, OrchestratorCall, OrchestratorGuest,
+    GuestError, GuestSlot, OrchestratorCall, OrchestratorGuest,
     cell::Held,
     replacement::log_divergence,
     worker::{Counters, Inner},
@@ -66,8 +68,10 @@ impl Inner {
             true => Some((execution.execution_id.clone(), self.parking.alone().await)),
             false => None,
         };
-        // Before a guest is made: of guests there are enough for the turns that run.
-        let _place = self.turns.acquire().await.expect("the semaphore is never closed");
+        let (slot, _place) = match held.guest {
+            Some(_) => (None, self.place().await),
+            None => self.slot_and_place().await.map(|(slot, place)| (Some(slot), place))?,
+        };
         let flight = self.parking.begin(&Call {
             kind: CallKind::Turn,
             execution: execution.execution_id.as_str(),
@@ -75,7 +79,7 @@ impl Inner {
             attempt: 1,
             function: &execution.name,
         });
-        let call = self.call_guest(held, handed);
+        let call = self.call_guest(held, slot, handed);
         match alone {
             None => call.await,
             Some((execution_id, alone)) => {
@@ -84,9 +88,27 @@ impl Inner {
         }
     }
 
-    async fn call_guest(&self, held: &mut Held, handed: Handed) -> Result<Result<GuestTurn, Failure>, Interrupted> {
+    /// A place among the turns that run at once.
+    async fn place(&self) -> SemaphorePermit<'_> {
+        self.turns.acquire().await.expect("the semaphore is never closed")
+    }
+
+    /// Room for a guest, and a place to run it. In this order: guests that wait for a place have their slots, so if those with
+    /// places waited for slots, all might wait for each other.
+    pub(super) async fn slot_and_place(&self) -> Result<(GuestSlot, SemaphorePermit<'_>), Interrupted> {
+        let _fresh = self.fresh.acquire().await.expect("the semaphore is never closed");
+        let slot = self.executor.slot().await.map_err(|error| Interrupted::Later(error.to_string()))?;
+        Ok((slot, self.place().await))
+    }
+
+    async fn call_guest(
+        &self,
+        held: &mut Held,
+        slot: Option<GuestSlot>,
+        handed: Handed,
+    ) -> Result<Result<GuestTurn, Failure>, Interrupted> {
         let instance = held.instance.as_deref().expect("a turn has begun");
-        if held.guest.is_none() {
+        if let Some(slot) = slot {
             let execution = instance.execution();
             let call = OrchestratorCall {
                 component: execution.component,
@@ -95,7 +117,7 @@ impl Inner {
                 instance_id: instance.id().clone(),
                 execution_id: execution.execution_id.clone(),
             };
-            match self.executor.orchestrator(call).await {
+            match self.executor.orchestrator(call, slot).await {
                 Ok(guest) => held.guest = Some(guest),
                 Err(GuestError::Code(failure)) => return Ok(Err(failure)),
                 Err(GuestError::Unavailable(text)) => return Err(Interrupted::Later(text)),

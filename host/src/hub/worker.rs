@@ -60,6 +60,8 @@ pub(super) struct Inner {
     pub activities: ActivityQueue,
     /// Turns that may run at once; the others wait, first come, first served.
     pub turns: tokio::sync::Semaphore,
+    /// Guests that may be about to be made, without a place yet, at once.
+    pub fresh: tokio::sync::Semaphore,
     /// Instances that may be loaded, and not have run their turn, at once.
     pub loads: tokio::sync::Semaphore,
     /// Whose sub-orchestrations do not begin for now.

@@ -58,8 +58,8 @@ use crate::{
     durable::{Digest, EntityRan, Failure, FunctionName, HttpAnswer, Json, OverridableStates, TurnRecord},
     flight::Recorder,
     hub::{
-        ActivityCall, Creation, EntityCall, Executor, ExecutorFuture, GuestError, HistoryDetail, HttpRequestCall, Hub,
-        OrchestratorCall, OrchestratorGuest, TimerCall,
+        ActivityCall, Creation, EntityCall, Executor, ExecutorFuture, GuestError, GuestSlot, HistoryDetail,
+        HttpRequestCall, Hub, OrchestratorCall, OrchestratorGuest, TimerCall,
     },
 };
 use component::{Compiled, Components};
@@ -461,11 +461,16 @@ async fn slot(slots: &Arc<Semaphore>, wait: Duration) -> Option<OwnedSemaphorePe
 }
 
 impl Executor for Wasm {
+    fn slot(&self) -> ExecutorFuture<'_, Result<GuestSlot, GuestError>> {
+        Box::pin(self.orchestrator_slot())
+    }
+
     fn orchestrator(
         &self,
         call: OrchestratorCall,
+        slot: GuestSlot,
     ) -> ExecutorFuture<'_, Result<Box<dyn OrchestratorGuest>, GuestError>> {
-        Box::pin(self.orchestrator_guest(call))
+        Box::pin(self.orchestrator_guest(call, slot))
     }
 
     fn activity(&self, call: ActivityCall) -> ExecutorFuture<'_, Result<Json, Failure>> {

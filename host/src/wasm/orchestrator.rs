@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::Store;
 
 use super::{
@@ -28,27 +27,32 @@ use crate::{
         GuestTurn, HttpRetry, HttpScheduled, LocksRequested, RetryPolicy, Section, Sequence, TaskScheduled, Timestamp,
         TokenSource,
     },
-    hub::{ExecutorFuture, GuestError, OrchestratorCall, OrchestratorGuest},
+    hub::{ExecutorFuture, GuestError, GuestSlot, OrchestratorCall, OrchestratorGuest},
 };
 
-/// How long making a guest waits for a slot: the hub evicts residents meanwhile.
+/// How long is waited for a slot: the hub evicts residents meanwhile.
 const SLOT_WAIT: Duration = Duration::from_secs(10);
 /// Sequence numbers are below this: one guest language reads larger ones as negative.
 const SEQUENCE_END: Sequence = 1 << 31;
 
 impl Wasm {
+    /// Waits for room for a guest.
+    pub(super) async fn orchestrator_slot(&self) -> Result<GuestSlot, GuestError> {
+        let slot = slot(&self.orchestrators, SLOT_WAIT).await;
+        let why = || GuestError::Unavailable("every orchestrator guest is busy or resident".to_owned());
+        slot.map(GuestSlot::new).ok_or_else(why)
+    }
+
     /// Makes a guest for an execution; its code first runs in the first turn.
     pub(super) async fn orchestrator_guest(
         &self,
         call: OrchestratorCall,
+        slot: GuestSlot,
     ) -> Result<Box<dyn OrchestratorGuest>, GuestError> {
         let component = self.components.get(call.component).await.map_err(GuestError::Unavailable)?;
         if component.orchestrator.is_none() {
             return Err(GuestError::Unavailable(format!("component {} exports no orchestrator", call.component)));
         }
-        let permit = slot(&self.orchestrators, SLOT_WAIT)
-            .await
-            .ok_or_else(|| GuestError::Unavailable("every orchestrator guest is busy or resident".to_owned()))?;
         let console = Arc::new(Console::new(call.name.as_str().into(), call.instance_id.as_str().into()));
         let meter = Arc::new(Meter::new(self.cpu_limit));
         let world = Role::Deterministic(Replayable::new(call.execution_id.as_str()));
@@ -65,7 +69,7 @@ impl Wasm {
                 replaying: false,
                 skip_actions: 0,
             },
-            live: Some(Live { store, exports: None, component, permit }),
+            live: Some(Live { store, exports: None, component, slot }),
             console,
             meter,
             resident_bytes,
@@ -90,7 +94,7 @@ struct Live {
     store: Store<GuestState>,
     exports: Option<orchestrator::Guest>,
     component: Arc<Compiled>,
-    permit: OwnedSemaphorePermit,
+    slot: GuestSlot,
 }
 
 impl Live {
@@ -103,7 +107,7 @@ impl Live {
 
     /// A new guest in this one's slot.
     fn renewed(self, execution_id: &str) -> Self {
-        let Self { store, component, permit, .. } = self;
+        let Self { store, component, slot, .. } = self;
         let state = store.data();
         let renewed = guest::store(
             &state.shared,
@@ -112,7 +116,7 @@ impl Live {
             Arc::clone(&state.meter),
             state.limits,
         );
-        Self { store: renewed, exports: None, component, permit }
+        Self { store: renewed, exports: None, component, slot }
     }
 }
 

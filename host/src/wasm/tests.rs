@@ -48,6 +48,18 @@ impl Fixture {
         path
     }
 
+    /// Makes a guest of an orchestrator.
+    async fn guest(&self, component: Digest) -> Result<Box<dyn OrchestratorGuest>, GuestError> {
+        let call = OrchestratorCall {
+            component,
+            handler: "Test".into(),
+            name: "Test".into(),
+            instance_id: InstanceId::parse("i").unwrap(),
+            execution_id: ExecutionId("e".into()),
+        };
+        self.wasm.orchestrator(call, self.wasm.slot().await?).await
+    }
+
     async fn deploy_one(&self, function: DeployedFunction) -> Result<DeployedComponent, LoadError> {
         self.wasm.deploy(vec![function]).await.remove(0)
     }
@@ -93,15 +105,5 @@ fn activity_call(name: &str) -> ActivityCall {
         deadline: None,
         tags: Vec::new(),
         trace_context: None,
-    }
-}
-
-fn orchestrator_call(component: Digest) -> OrchestratorCall {
-    OrchestratorCall {
-        component,
-        handler: "Test".into(),
-        name: "Test".into(),
-        instance_id: InstanceId::parse("i").unwrap(),
-        execution_id: ExecutionId("e".into()),
     }
 }

@@ -16,7 +16,7 @@ use soloist::{
         HistoryEvent, HttpAnswer, HttpRetry, HttpScheduled, Json, RetryPolicy, TaskScheduled, Timestamp,
     },
     hub::{
-        ActivityCall, EntityCall, Executor, ExecutorFuture, GuestError, HttpRequestCall, OrchestratorCall,
+        ActivityCall, EntityCall, Executor, ExecutorFuture, GuestError, GuestSlot, HttpRequestCall, OrchestratorCall,
         OrchestratorGuest, TimerCall,
     },
     storage::{Storage, Want},
@@ -110,6 +110,7 @@ impl Executor for Script {
     fn orchestrator(
         &self,
         call: OrchestratorCall,
+        _: GuestSlot,
     ) -> ExecutorFuture<'_, Result<Box<dyn OrchestratorGuest>, GuestError>> {
         Box::pin(async move {
             let quirks = self.programs.get(call.instance_id.as_str()).map(|(_, quirks)| quirks.clone());

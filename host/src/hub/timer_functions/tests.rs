@@ -15,8 +15,8 @@ use crate::{
     durable::{Json, OverridableStates},
     flight::{Book, Recorder},
     hub::{
-        ActivityCall, Executor, ExecutorFuture, Functions, GuestError, HubConfig, HubParts, OrchestratorCall,
-        OrchestratorGuest,
+        ActivityCall, Executor, ExecutorFuture, Functions, GuestError, GuestSlot, HubConfig, HubParts,
+        OrchestratorCall, OrchestratorGuest,
     },
     storage::{Storage, memory::Memory},
 };
@@ -128,7 +128,11 @@ struct Runs {
 }
 
 impl Executor for Runs {
-    fn orchestrator(&self, _: OrchestratorCall) -> ExecutorFuture<'_, Result<Box<dyn OrchestratorGuest>, GuestError>> {
+    fn orchestrator(
+        &self,
+        _: OrchestratorCall,
+        _: GuestSlot,
+    ) -> ExecutorFuture<'_, Result<Box<dyn OrchestratorGuest>, GuestError>> {
         Box::pin(async { Err(GuestError::Unavailable("there is none".into())) })
     }
 

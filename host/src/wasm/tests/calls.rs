@@ -166,7 +166,7 @@ async fn activities_send_requests_and_orchestrators_beside_them_do_not() {
     let deployed = fixture.wasm.deploy(vec![activity, function("Test", FunctionKind::Orchestrator, path)]).await;
     let digest = deployed.into_iter().map(Result::unwrap).next().unwrap().digest;
     assert_eq!(fixture.wasm.activity(activity_call("Act")).await.unwrap().as_str(), "1");
-    let mut guest = fixture.wasm.orchestrator(orchestrator_call(digest)).await.unwrap();
+    let mut guest = fixture.guest(digest).await.unwrap();
     let Err(GuestError::Code(failure)) = guest.turn(false, 1, &[turn(0)]).await else { panic!("it may not") };
     assert_eq!(failure.kind, "ImportNotGranted");
     assert!(failure.message.contains("wasi:http/outgoing-handler#handle"), "{}", failure.message);
@@ -196,7 +196,7 @@ async fn a_resident_orchestrator_keeps_its_state_between_turns() {
     )
     .with("(global $turns (mut i32) (i32.const 0))");
     let digest = fixture.deploy(FunctionKind::Orchestrator, &core).await.digest;
-    let mut guest = fixture.wasm.orchestrator(orchestrator_call(digest)).await.unwrap();
+    let mut guest = fixture.guest(digest).await.unwrap();
     for expected in [GuestOutcome::Waiting, GuestOutcome::Waiting, GuestOutcome::Completed(Json::from_stored("6"))] {
         assert_eq!(guest.turn(false, 1, &[turn(1)]).await.unwrap().outcome, expected);
     }
@@ -207,7 +207,7 @@ async fn a_resident_orchestrator_keeps_its_state_between_turns() {
 async fn an_orchestrator_that_failed_is_gone() {
     let fixture = Fixture::new();
     let digest = fixture.deploy(FunctionKind::Orchestrator, &Core::orchestrator("unreachable")).await.digest;
-    let mut guest = fixture.wasm.orchestrator(orchestrator_call(digest)).await.unwrap();
+    let mut guest = fixture.guest(digest).await.unwrap();
     let GuestError::Code(failure) = guest.turn(false, 1, &[turn(1)]).await.unwrap_err() else { panic!("code") };
     assert_eq!(failure.kind, "Trap");
     assert!(matches!(guest.turn(false, 1, &[turn(2)]).await, Err(GuestError::Unavailable(_))));
@@ -218,7 +218,7 @@ async fn a_turn_that_was_dropped_takes_its_guest_along() {
     let fixture = Fixture::with(WasmConfig { cpu_limit: Duration::from_secs(60), ..config() });
     let core = Core::orchestrator("(call $spin) (i32.const 320)").with(SPIN);
     let digest = fixture.deploy(FunctionKind::Orchestrator, &core).await.digest;
-    let mut guest = fixture.wasm.orchestrator(orchestrator_call(digest)).await.unwrap();
+    let mut guest = fixture.guest(digest).await.unwrap();
     let events = [turn(1)];
     assert!(tokio::time::timeout(Duration::from_millis(20), guest.turn(false, 1, &events)).await.is_err());
     assert!(matches!(guest.turn(false, 1, &events).await, Err(GuestError::Unavailable(_))));
@@ -229,7 +229,7 @@ async fn a_replay_may_use_the_cpu_time_of_all_its_turns() {
     let fixture = Fixture::new();
     let core = Core::orchestrator("(call $spin) (i32.const 320)").with(SPIN);
     let digest = fixture.deploy(FunctionKind::Orchestrator, &core).await.digest;
-    let mut guest = fixture.wasm.orchestrator(orchestrator_call(digest)).await.unwrap();
+    let mut guest = fixture.guest(digest).await.unwrap();
     let GuestError::Code(failure) = guest.turn(true, 4, &[turn(1)]).await.unwrap_err() else { panic!("code") };
     assert!(failure.message.contains("200 ms"), "{}", failure.message);
 }
@@ -247,7 +247,7 @@ async fn a_clock_read_in_a_replay_shows_each_turns_own_time() {
     .with("(global $sum (mut i64) (i64.const 0))");
     let digest = fixture.deploy(FunctionKind::Orchestrator, &core).await.digest;
     for _ in 0..2 {
-        let mut guest = fixture.wasm.orchestrator(orchestrator_call(digest)).await.unwrap();
+        let mut guest = fixture.guest(digest).await.unwrap();
         let replayed = guest.turn(true, 3, &[turn(1000), turn(2000), turn(3000)]).await.unwrap();
         assert_eq!(replayed.outcome, GuestOutcome::Completed(Json::from_stored("6")));
     }

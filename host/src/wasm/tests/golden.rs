@@ -23,7 +23,7 @@ async fn an_orchestrator_of_contract_1_0_0_runs() {
     let path = fixture.write("o.wasm", contract_1_0_0!("orchestrator"));
     let deployed = fixture.deploy_one(function("Test", FunctionKind::Orchestrator, path)).await.unwrap();
     assert_eq!(deployed.contract, "1.0.0");
-    let mut guest = fixture.wasm.orchestrator(orchestrator_call(deployed.digest)).await.unwrap();
+    let mut guest = fixture.guest(deployed.digest).await.unwrap();
     let turn = guest.turn(false, 1, &[GuestEvent::TurnStarted(Timestamp(1))]).await.unwrap();
     let [Action::ScheduleTask(task)] = &turn.actions[..] else { panic!("{turn:?}") };
     assert_eq!((task.sequence, task.name.as_str(), task.input.as_str()), (0, "Act", "6"));
@@ -59,7 +59,7 @@ async fn every_import_and_export_of_contract_1_0_0_is_what_it_was() {
     fixture.write("e.wasm", contract_1_0_0!("everything"));
     let path = fixture.write("d.wasm", contract_1_0_0!("deterministic"));
     let deployed = fixture.deploy_one(function("Test", FunctionKind::Orchestrator, path)).await.unwrap();
-    let mut guest = fixture.wasm.orchestrator(orchestrator_call(deployed.digest)).await.unwrap();
+    let mut guest = fixture.guest(deployed.digest).await.unwrap();
     // Its types are those of this host, or there would be no call that could trap.
     let GuestError::Code(failure) = guest.turn(false, 1, &[GuestEvent::TurnStarted(Timestamp(1))]).await.unwrap_err()
     else {

@@ -165,8 +165,8 @@ async fn an_orchestration_runs_on_bytes_from_storage_when_its_component_is_not_d
         Box::pin(async move { found })
     });
     let fixture = Fixture::with(WasmConfig { component_bytes, ..config() });
-    assert!(fixture.wasm.orchestrator(orchestrator_call(digest)).await.is_ok());
-    let missing = fixture.wasm.orchestrator(orchestrator_call(Digest([7; 32]))).await;
+    assert!(fixture.guest(digest).await.is_ok());
+    let missing = fixture.guest(Digest([7; 32])).await;
     let Err(GuestError::Unavailable(text)) = missing else { panic!("nobody has it") };
     assert!(text.contains("0707") && text.contains("deploy the version"), "{text}");
 }
