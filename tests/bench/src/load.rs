@@ -19,8 +19,8 @@ use crate::{
 /// How long one orchestration may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long the first one is taken to last by clients that are not alone: they must not all ask without pause.
-const FIRST_GUESS: Duration = Duration::from_millis(16);
+/// How long clients that are not alone wait for their first orchestration: they must not all ask without pause.
+const FIRST_GUESS: Duration = Duration::from_millis(12);
 
 /// Durable records of one orchestration of five activities: its start, its first turn and one turn for each result.
 const CHAIN_RECORDS: f64 = 7.0;
@@ -127,27 +127,46 @@ async fn run_client(address: SocketAddr, load: Load, prefix: &str, plan: &Plan, 
     let mut tally = Tally::default();
     let began = Instant::now();
     let (from, until) = (began + plan.warm_up, began + plan.warm_up + plan.duration);
-    let (mut last, mut number) = (FIRST_GUESS, 0);
+    let (mut pause, mut number) = (Pause(if alone { Duration::ZERO } else { FIRST_GUESS }), 0);
     loop {
         let began = Instant::now();
-        once(&mut connection, load, &format!("{prefix}-instance-{number}"), if alone { None } else { Some(last) })
-            .await?;
-        (last, number) = (began.elapsed(), number + 1);
+        once(&mut connection, load, &format!("{prefix}-instance-{number}"), &mut pause).await?;
+        number += 1;
         if tally.add_between(began, from, until) {
             return Ok(tally);
         }
     }
 }
 
-/// Does it once. A client that asks for a status all the time measures itself: with others about, it waits for most of what
-/// the `last` one took, and then asks in steps of a sixteenth of it.
-async fn once(connection: &mut Connection, load: Load, id: &str, last: Option<Duration>) -> Result<()> {
+/// How long a client waits before it first asks for an orchestration's status. One that asks all the time measures itself;
+/// one that waits for a part of what the last one took, its own waiting included, finds a pace of its own making.
+struct Pause(Duration);
+
+impl Pause {
+    /// Between further reads.
+    fn step(&self) -> Duration {
+        self.0 / 16
+    }
+
+    /// Learns from how many reads there were: where the first saw the end, it may have been late.
+    fn learn(&mut self, reads: u32) {
+        self.0 = match reads {
+            0 | 1 => self.0 - self.step(),
+            2 => self.0,
+            _ => self.0 + self.step() * (reads - 2),
+        };
+    }
+}
+
+/// Does it once.
+async fn once(connection: &mut Connection, load: Load, id: &str, pause: &mut Pause) -> Result<()> {
     match load {
         Load::Chain => {
-            let (began, step) = (Instant::now(), last.unwrap_or_default() / 16);
+            let began = Instant::now();
             start_on(connection, "Chain", id, r#"{"token":1,"steps":5}"#).await?;
-            tokio::time::sleep(step * 12).await;
-            let status = until_completed(connection, id, began, step).await?;
+            tokio::time::sleep(pause.0).await;
+            let (status, reads) = reads_until_completed(connection, id, began, pause.step()).await?;
+            pause.learn(reads);
             ensure!(status.contains(r#""trace":[0,1,2,3,4]"#), "unexpected: {status}");
         }
         Load::StartByFunction => start_on(connection, "WaitForApproval", id, "null").await?,
@@ -198,11 +217,23 @@ pub async fn raise(connection: &mut Connection, id: &str, event: &str, payload: 
 /// # Errors
 /// If it ends otherwise, or not in time.
 pub async fn until_completed(connection: &mut Connection, id: &str, began: Instant, step: Duration) -> Result<String> {
+    reads_until_completed(connection, id, began, step).await.map(|(status, _)| status)
+}
+
+/// The same, and how many reads there were.
+async fn reads_until_completed(
+    connection: &mut Connection,
+    id: &str,
+    began: Instant,
+    step: Duration,
+) -> Result<(String, u32)> {
     let path = format!("/runtime/webhooks/durabletask/instances/{id}");
+    let mut reads = 0;
     loop {
         let response = connection.get(&path).await?;
+        reads += 1;
         if response.body.contains(r#""runtimeStatus":"Completed""#) {
-            return Ok(response.body);
+            return Ok((response.body, reads));
         }
         ensure!(response.status == 202, "the status of {id} is {response:?}");
         ensure!(began.elapsed() < PATIENCE, "{id} does not end: {}", response.body);
