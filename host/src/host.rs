@@ -484,7 +484,7 @@ fn hub_config(host_json: &HostJson, wasm: &Wasm) -> HubConfig {
     HubConfig {
         policy: durable.overridable_existing_instance_states,
         concurrent_activities: durable.max_concurrent_activity_functions,
-        concurrent_turns: durable.max_concurrent_orchestrator_functions,
+        concurrent_turns: wasm.turns_max(),
         concurrent_entities: durable.max_concurrent_entity_functions,
         entity_batch_max: durable.max_entity_operation_batch_size,
         actions_max: u32::try_from(durable.max_orchestration_actions).unwrap_or(u32::MAX),

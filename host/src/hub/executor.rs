@@ -135,15 +135,16 @@ pub trait OrchestratorGuest: Send {
     fn resident_bytes(&self) -> usize;
 }
 
-/// Room for one guest of an orchestrator, until it is dropped.
+/// Room for one guest of an orchestrator, until it and its clones are dropped.
+#[derive(Clone)]
 pub struct GuestSlot {
-    _room: Box<dyn Any + Send + Sync>,
+    _room: Arc<dyn Any + Send + Sync>,
 }
 
 impl GuestSlot {
-    /// A slot that is free again once this is dropped.
+    /// A slot that is free again once `room` is dropped.
     pub fn new(room: impl Any + Send + Sync) -> Self {
-        Self { _room: Box::new(room) }
+        Self { _room: Arc::new(room) }
     }
 }
 
@@ -155,13 +156,13 @@ impl fmt::Debug for GuestSlot {
 
 /// Runs functions.
 pub trait Executor: Send + Sync + 'static {
-    /// Waits, bounded, for room for a guest. Guests that wait for their turn occupy theirs: whoever keeps others from running
-    /// turns does not ask. An executor without bounds has always room.
-    fn slot(&self) -> ExecutorFuture<'_, Result<GuestSlot, GuestError>> {
-        Box::pin(std::future::ready(Ok(GuestSlot::new(()))))
+    /// Waits for room for a guest, first come, first served. Guests that wait for their turn occupy theirs: nobody asks who
+    /// keeps others from running turns. An executor without bounds has always room.
+    fn slot(&self) -> ExecutorFuture<'_, GuestSlot> {
+        Box::pin(std::future::ready(GuestSlot::new(())))
     }
 
-    /// Makes a guest for an execution. It keeps the slot.
+    /// Makes a guest for an execution. It keeps the slot; of a slot's guests only one lives at a time.
     fn orchestrator(
         &self,
         call: OrchestratorCall,

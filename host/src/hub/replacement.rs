@@ -90,7 +90,7 @@ impl Inner {
             execution_id: execution.execution_id.clone(),
         };
         // Among the turns that run, and known as one should it end the process.
-        let (slot, _place) = self.slot_and_place().await?;
+        let (slot, _place) = self.slot_and_place().await;
         let _flight = self.parking.begin(&Call {
             kind: CallKind::Turn,
             execution: execution.execution_id.as_str(),

@@ -51,6 +51,9 @@ struct Residents {
     soon: Queue,
     by_instance: HashMap<InstanceKey, Place>,
     entered: u64,
+    /// Who has waited long for a slot, and for how many of them one is still to go.
+    waiting: usize,
+    owed: usize,
 }
 
 /// Where a guest is in its queue.
@@ -109,9 +112,10 @@ impl Residents {
     fn victim(&mut self, budget: Budget) -> Option<InstanceKey> {
         let idle_exceeds = self.idle.exceeds(budget.bytes / IDLE_SHARE, budget.guests.div_ceil(IDLE_SHARE));
         let exceeds = self.bytes() > budget.bytes || self.by_instance.len() > budget.guests;
-        if !idle_exceeds && !exceeds {
-            return None;
-        }
+        if idle_exceeds || exceeds { self.first_to_go() } else { None }
+    }
+
+    fn first_to_go(&mut self) -> Option<InstanceKey> {
         let queue = if self.idle.by_rank.is_empty() { &mut self.soon } else { &mut self.idle };
         let (rank, victim) = queue.by_rank.first_key_value()?;
         let (rank, victim) = (*rank, *victim);
@@ -145,7 +149,48 @@ impl Residency {
         let mut residents = self.lock();
         residents.remove(instance);
         residents.insert(instance, stay);
-        std::iter::from_fn(|| residents.victim(self.budget)).collect()
+        let mut victims: Vec<_> = std::iter::from_fn(|| residents.victim(self.budget)).collect();
+        residents.owed = residents.owed.saturating_sub(victims.len());
+        if residents.owed > 0
+            && let Some(victim) = residents.first_to_go()
+        {
+            residents.owed -= 1;
+            victims.push(victim);
+        }
+        victims
+    }
+
+    /// Counts one who has waited long for a slot, until the answer is dropped: one guest is to go for it.
+    pub fn wait(&self) -> Waiter<'_> {
+        let mut residents = self.lock();
+        residents.waiting += 1;
+        residents.owed += 1;
+        Waiter(self)
+    }
+
+    /// The instance whose guest goes for one who waits, if that is owed and a guest rests.
+    pub fn first_to_go(&self) -> Option<InstanceKey> {
+        let mut residents = self.lock();
+        if residents.owed == 0 {
+            return None;
+        }
+        let victim = residents.first_to_go()?;
+        residents.owed -= 1;
+        Some(victim)
+    }
+
+    /// True if a guest that does not rest must go for one who waits.
+    pub fn gives_way(&self) -> bool {
+        let mut residents = self.lock();
+        let owed = residents.owed > 0;
+        residents.owed -= usize::from(owed);
+        owed
+    }
+
+    /// One that was to go was found at work, and has not gone.
+    pub fn has_not_gone(&self) {
+        let mut residents = self.lock();
+        residents.owed = (residents.owed + 1).min(residents.waiting);
     }
 
     /// How many guests stay.
@@ -156,6 +201,17 @@ impl Residency {
     /// Forgets a guest: a worker has it, or it is gone.
     pub fn leave(&self, instance: InstanceKey) {
         self.lock().remove(instance);
+    }
+}
+
+/// Somebody who waits for a slot.
+pub(super) struct Waiter<'a>(&'a Residency);
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        let mut residents = self.0.lock();
+        residents.waiting -= 1;
+        residents.owed = residents.owed.min(residents.waiting);
     }
 }
 

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tracing::{info, warn};
 
-use super::{ClientError, GuestError, Hub, OrchestratorCall, Target, joined, turns::Interrupted, worker::Inner};
+use super::{ClientError, GuestError, Hub, OrchestratorCall, Target, joined, worker::Inner};
 use crate::{
     durable::{
         self, ComponentReplaced, ExecutionStarted, FunctionName, Instance, InstanceId, InstanceKey, OpenChild,
@@ -168,10 +168,7 @@ impl Inner {
         let Some(mut unanswered) = Unanswered::of(records) else { return Ok(BTreeSet::new()) };
         let ComponentReplaced { component, handler, .. } = self.deployed(execution);
         // Among the turns that run, and known as one should it end the process.
-        let unavailable = |why: Interrupted| match why {
-            Interrupted::Later(why) | Interrupted::Stall(why) => ClientError::Unavailable(why),
-        };
-        let mut room = Some(self.slot_and_place().await.map_err(unavailable)?);
+        let (slot, _place) = self.slot_and_place().await;
         let _flight = self.parking.begin(&Call {
             kind: CallKind::Turn,
             execution: execution.execution_id.as_str(),
@@ -188,11 +185,7 @@ impl Inner {
                     instance_id: id.clone(),
                     execution_id: execution.execution_id.clone(),
                 };
-                let (slot, _place) = match room.take() {
-                    Some(room) => room,
-                    None => self.slot_and_place().await.map_err(unavailable)?,
-                };
-                let asked = match self.executor.orchestrator(call, slot).await {
+                let asked = match self.executor.orchestrator(call, slot.clone()).await {
                     Ok(mut guest) => guest.turn(true, replay.turns, &replay.events).await,
                     Err(error) => Err(error),
                 };

@@ -38,6 +38,8 @@ struct Script {
     fired: AtomicUsize,
     /// Room for guests, if that is bounded.
     slots: Mutex<Option<Arc<tokio::sync::Semaphore>>>,
+    slot_waiters_now: AtomicUsize,
+    slot_waiters_most: AtomicUsize,
     turns_now: AtomicUsize,
     turns_most: AtomicUsize,
 }
@@ -202,6 +204,15 @@ impl OrchestratorGuest for Guest {
                 let outcome = GuestOutcome::Failed(Failure::new("Over", "it did not wait"));
                 return Ok(GuestTurn { actions: vec![Action::CallEntity(call)], outcome });
             }
+            if self.call.name == "Loops" {
+                let step = |event: &GuestEvent| match event {
+                    GuestEvent::ExecutionStarted(_) => Some(schedule(0, "Step")),
+                    GuestEvent::TaskCompleted(sequence, _) => Some(schedule(sequence + 1, "Step")),
+                    _ => None,
+                };
+                let actions = events.iter().filter_map(step).collect();
+                return Ok(GuestTurn { actions, outcome: GuestOutcome::Waiting });
+            }
             if self.call.name == "Branches" {
                 return Ok(self.branches(replaying, events).await);
             }
@@ -234,13 +245,16 @@ impl OrchestratorGuest for Guest {
 struct Functions(Arc<Script>);
 
 impl Executor for Functions {
-    fn slot(&self) -> ExecutorFuture<'_, Result<GuestSlot, GuestError>> {
+    fn slot(&self) -> ExecutorFuture<'_, GuestSlot> {
         let slots = self.0.slots.lock().unwrap().clone();
+        let script = self.0.clone();
         Box::pin(async move {
-            Ok(match slots {
-                Some(slots) => GuestSlot::new(slots.acquire_owned().await.unwrap()),
-                None => GuestSlot::new(()),
-            })
+            let Some(slots) = slots else { return GuestSlot::new(()) };
+            let now = script.slot_waiters_now.fetch_add(1, Ordering::SeqCst) + 1;
+            script.slot_waiters_most.fetch_max(now, Ordering::SeqCst);
+            let slot = slots.acquire_owned().await.unwrap();
+            script.slot_waiters_now.fetch_sub(1, Ordering::SeqCst);
+            GuestSlot::new(slot)
         })
     }
 
@@ -353,7 +367,7 @@ impl World {
             executor: Arc::new(Functions(self.script.clone())),
             ambient: self.clock.clone(),
             functions: super::Functions {
-                orchestrators: ["Runs", "PoisonTurn", "Collects", "CollectsOne", "Calls", "Branches", "Nests"]
+                orchestrators: ["Runs", "PoisonTurn", "Collects", "CollectsOne", "Loops", "Calls", "Branches", "Nests"]
                     .into_iter()
                     .map(orchestrator)
                     .collect(),
@@ -366,7 +380,7 @@ impl World {
                 concurrent_turns: self.turns_max,
                 concurrent_entities: 10,
                 entity_batch_max: 100,
-                actions_max: 100,
+                actions_max: 100_000,
                 resident_bytes: self.residents,
                 residents_max: self.residents,
                 due_page: 10,
@@ -613,6 +627,35 @@ async fn who_waits_for_a_slot_keeps_nobody_from_running_who_has_one() {
         }
         for id in &ids {
             world.until_completed(id).await;
+        }
+        let most = world.script.slot_waiters_most.swap(0, Ordering::SeqCst);
+        assert!(most <= turns_max, "{most} waited for slots at once");
+    }
+}
+
+/// Executions that go on for ever have all the slots: between turns they rest, or have another turn at once.
+#[tokio::test(start_paused = true)]
+async fn long_executions_keep_nobody_out() {
+    let mut world = World::new();
+    for (turns_max, residents, waits) in [(1, 2, 1), (2, 5, 0), (3, 1, 0)] {
+        (world.turns_max, world.residents) = (turns_max, residents);
+        *world.script.slots.lock().unwrap() = Some(Arc::new(tokio::sync::Semaphore::new(turns_max + residents)));
+        world.next_life(None).await;
+        for n in 0..turns_max + residents {
+            let function = if n < waits { "Collects" } else { "Loops" };
+            world.start(function, &format!("{residents}-{n}"), "0-9").await;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        for n in 0..10 {
+            let id = format!("{residents}-new-{n}");
+            world.start("Runs", &id, "Step").await;
+            world.until_completed(&id).await;
+        }
+        for n in 0..turns_max + residents {
+            let id = format!("{residents}-{n}");
+            let status = world.status(&id).await;
+            assert_eq!(status.runtime_status, RuntimeStatus::Running, "{status:?}");
+            world.hub().terminate(&id, "").await.unwrap();
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Running a turn's code: a place among the turns that run at once, a guest, its replay, the turn.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::SemaphorePermit;
 
@@ -14,6 +14,9 @@ use crate::{
     durable::{Digest, Failure, GuestEvent, GuestOutcome, GuestTurn, Instance, Replay, Turn, TurnRecord},
     flight::{Call, CallKind},
 };
+
+/// A new guest waits so long for a slot that is given back. Then one that rests must go for it, or the next that would.
+const SLOTS_GIVEN_AFTER: Duration = Duration::from_millis(250);
 
 /// Why a guest ran no turn, through no fault of its code.
 pub(super) enum Interrupted {
@@ -70,7 +73,10 @@ impl Inner {
         };
         let (slot, _place) = match held.guest {
             Some(_) => (None, self.place().await),
-            None => self.slot_and_place().await.map(|(slot, place)| (Some(slot), place))?,
+            None => {
+                let (slot, place) = self.slot_and_place().await;
+                (Some(slot), place)
+            }
         };
         let flight = self.parking.begin(&Call {
             kind: CallKind::Turn,
@@ -95,10 +101,21 @@ impl Inner {
 
     /// Room for a guest, and a place to run it. In this order: guests that wait for a place have their slots, so if those with
     /// places waited for slots, all might wait for each other.
-    pub(super) async fn slot_and_place(&self) -> Result<(GuestSlot, SemaphorePermit<'_>), Interrupted> {
+    pub(super) async fn slot_and_place(&self) -> (GuestSlot, SemaphorePermit<'_>) {
         let _fresh = self.fresh.acquire().await.expect("the semaphore is never closed");
-        let slot = self.executor.slot().await.map_err(|error| Interrupted::Later(error.to_string()))?;
-        Ok((slot, self.place().await))
+        let mut slot = self.executor.slot();
+        let slot = tokio::select! {
+            biased;
+            slot = &mut slot => slot,
+            () = self.ambient.sleep(SLOTS_GIVEN_AFTER) => {
+                let _waiter = self.residency.wait();
+                if let Some(victim) = self.residency.first_to_go() {
+                    self.evict(victim);
+                }
+                slot.await
+            }
+        };
+        (slot, self.place().await)
     }
 
     async fn call_guest(

@@ -60,7 +60,7 @@ pub(super) struct Inner {
     pub activities: ActivityQueue,
     /// Turns that may run at once; the others wait, first come, first served.
     pub turns: tokio::sync::Semaphore,
-    /// Guests that may be about to be made, without a place yet, at once.
+    /// As many guests as there are places may be about to be made, without one: they wait for slots.
     pub fresh: tokio::sync::Semaphore,
     /// Instances that may be loaded, and not have run their turn, at once.
     pub loads: tokio::sync::Semaphore,
@@ -261,7 +261,7 @@ impl Inner {
             if planted!(SecondOutcomeDropped) {
                 state.mailbox.truncate(1);
             }
-            if self.residency.keeps_none() {
+            if self.residency.keeps_none() || (held.guest.is_some() && self.residency.gives_way()) {
                 held.guest = None;
             }
             if self.entities.keeps_none() {
@@ -300,11 +300,12 @@ impl Inner {
         stays.then_some((&self.residency, stay))
     }
 
-    fn evict(&self, instance: InstanceKey) {
+    pub(super) fn evict(&self, instance: InstanceKey) {
         let Some(cell) = self.find_cell(instance) else { return };
         let held = {
             let mut state = cell.lock();
             if state.running {
+                self.residency.has_not_gone();
                 Held::default()
             } else {
                 // It may have been used, and counted again, since it was chosen.

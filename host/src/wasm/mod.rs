@@ -7,7 +7,7 @@
 //! A guest is fresh for each HTTP request and each activity; an orchestrator's lives as long as the hub keeps it. Whatever
 //! goes wrong in a guest, it is dropped: nobody calls into it again. Dropping a call's future stops its guest.
 //!
-//! Orchestrators take a slot when their guest is made and keep it; a turn itself waits for nothing. Activities wait for
+//! Orchestrators are made in a slot that the hub has got for them, and keep it; a turn itself waits for nothing. Activities wait for
 //! a slot as long as they must: the hub bounds how many there are, and a full pool is no failure of an activity's that
 //! history could record.
 //!
@@ -311,6 +311,7 @@ pub struct Wasm {
     activities: Arc<Semaphore>,
     entities: Arc<Semaphore>,
     orchestrators: Arc<Semaphore>,
+    turns_max: usize,
     residents_max: usize,
     recorder: Arc<Recorder>,
     guests_max: usize,
@@ -370,6 +371,7 @@ impl Wasm {
             activities: Arc::new(Semaphore::new(slots.activities)),
             entities: Arc::new(Semaphore::new(slots.entities)),
             orchestrators: Arc::new(Semaphore::new(slots.turns + slots.residents)),
+            turns_max: slots.turns,
             residents_max: slots.residents,
             recorder: config.recorder,
             guests_max: slots.total(),
@@ -381,6 +383,11 @@ impl Wasm {
     pub fn set_hub(&self, hub: Arc<Hub>) {
         // A second hub would be a mistake of the composition root's; the first one stays.
         let _ = self.shared.hub.set(hub);
+    }
+
+    /// How many turns can run at once: the configured number, or what the system allows.
+    pub fn turns_max(&self) -> usize {
+        self.turns_max
     }
 
     /// How many orchestrators can be kept between turns: the configured number, or what the system allows.
@@ -461,8 +468,9 @@ async fn slot(slots: &Arc<Semaphore>, wait: Duration) -> Option<OwnedSemaphorePe
 }
 
 impl Executor for Wasm {
-    fn slot(&self) -> ExecutorFuture<'_, Result<GuestSlot, GuestError>> {
-        Box::pin(self.orchestrator_slot())
+    fn slot(&self) -> ExecutorFuture<'_, GuestSlot> {
+        let slots = Arc::clone(&self.orchestrators);
+        Box::pin(async move { GuestSlot::new(slots.acquire_owned().await.expect("the semaphore is never closed")) })
     }
 
     fn orchestrator(

@@ -18,7 +18,6 @@ use super::{
     cpu::{Lanes, Meter, Overrun},
     fault::Fault,
     guest::{self, GuestLimits, GuestState, Role},
-    slot,
     wasi::Replayable,
 };
 use crate::{
@@ -30,19 +29,10 @@ use crate::{
     hub::{ExecutorFuture, GuestError, GuestSlot, OrchestratorCall, OrchestratorGuest},
 };
 
-/// How long is waited for a slot: the hub evicts residents meanwhile.
-const SLOT_WAIT: Duration = Duration::from_secs(10);
 /// Sequence numbers are below this: one guest language reads larger ones as negative.
 const SEQUENCE_END: Sequence = 1 << 31;
 
 impl Wasm {
-    /// Waits for room for a guest.
-    pub(super) async fn orchestrator_slot(&self) -> Result<GuestSlot, GuestError> {
-        let slot = slot(&self.orchestrators, SLOT_WAIT).await;
-        let why = || GuestError::Unavailable("every orchestrator guest is busy or resident".to_owned());
-        slot.map(GuestSlot::new).ok_or_else(why)
-    }
-
     /// Makes a guest for an execution; its code first runs in the first turn.
     pub(super) async fn orchestrator_guest(
         &self,

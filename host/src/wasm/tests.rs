@@ -57,7 +57,7 @@ impl Fixture {
             instance_id: InstanceId::parse("i").unwrap(),
             execution_id: ExecutionId("e".into()),
         };
-        self.wasm.orchestrator(call, self.wasm.slot().await?).await
+        self.wasm.orchestrator(call, self.wasm.slot().await).await
     }
 
     async fn deploy_one(&self, function: DeployedFunction) -> Result<DeployedComponent, LoadError> {

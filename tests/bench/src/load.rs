@@ -148,12 +148,13 @@ impl Pause {
         self.0 / 16
     }
 
-    /// Learns from how many reads there were: where the first saw the end, it may have been late.
+    /// Learns from how many reads there were: where the first saw the end, it may have been late. One orchestration that
+    /// took long changes little.
     fn learn(&mut self, reads: u32) {
         self.0 = match reads {
             0 | 1 => self.0 - self.step(),
             2 => self.0,
-            _ => self.0 + self.step() * (reads - 2),
+            _ => self.0 + self.step() * (reads - 2).min(4),
         };
     }
 }

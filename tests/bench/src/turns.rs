@@ -87,7 +87,7 @@ async fn guest(app: &TestApp) -> Result<Box<dyn OrchestratorGuest>> {
         instance_id: InstanceId::parse("bench")?,
         execution_id: execution(),
     };
-    Ok(app.wasm.orchestrator(call, app.wasm.slot().await?).await?)
+    Ok(app.wasm.orchestrator(call, app.wasm.slot().await).await?)
 }
 
 fn execution() -> ExecutionId {

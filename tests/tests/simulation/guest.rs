@@ -21,6 +21,7 @@ use soloist::{
     },
     storage::{Storage, Want},
 };
+use tokio::sync::Semaphore;
 
 use crate::{
     branches::Branches,
@@ -58,6 +59,8 @@ pub type Programs = BTreeMap<String, (Vec<Step>, Arc<Quirks>)>;
 
 /// Runs programs and activities, with delays.
 pub struct Script {
+    /// Room for guests.
+    pub slots: Arc<Semaphore>,
     pub programs: Arc<Programs>,
     pub life: Arc<Life>,
     pub dice: Mutex<Dice>,
@@ -107,10 +110,15 @@ impl Script {
 }
 
 impl Executor for Script {
+    fn slot(&self) -> ExecutorFuture<'_, GuestSlot> {
+        let slots = self.slots.clone();
+        Box::pin(async move { GuestSlot::new(slots.acquire_owned().await.expect("the semaphore is never closed")) })
+    }
+
     fn orchestrator(
         &self,
         call: OrchestratorCall,
-        _: GuestSlot,
+        slot: GuestSlot,
     ) -> ExecutorFuture<'_, Result<Box<dyn OrchestratorGuest>, GuestError>> {
         Box::pin(async move {
             let quirks = self.programs.get(call.instance_id.as_str()).map(|(_, quirks)| quirks.clone());
@@ -126,6 +134,7 @@ impl Executor for Script {
             let dice = Dice::new(own.next() ^ entropy);
             let delay = self.delay();
             let guest: Box<dyn OrchestratorGuest> = Box::new(Guest {
+                _slot: slot,
                 programs: self.programs.clone(),
                 name: call.name,
                 id: call.instance_id.as_str().to_owned(),
@@ -221,6 +230,7 @@ impl Executor for Script {
 
 /// A guest: where its program stands.
 struct Guest {
+    _slot: GuestSlot,
     programs: Arc<Programs>,
     name: String,
     id: String,

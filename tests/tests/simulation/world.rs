@@ -17,7 +17,7 @@ use soloist::{
     hub::{Functions, Hub, HubConfig, HubParts, Orchestrator},
     storage::{Storage, memory::Memory},
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::{
     bugs::{Bug, Buggy},
@@ -275,7 +275,8 @@ impl World {
     fn start_hub(&self, life: &Arc<Life>, storage: &Arc<Faulty>, timers: Arc<Timers>, dice: &mut Dice) -> Arc<Hub> {
         let programs = self.plans.iter().map(|plan| (plan.id.clone(), (plan.program.clone(), plan.quirks.clone())));
         let ambient: Arc<dyn Ambient> = life.clone();
-        let script = Script {
+        let mut script = Script {
+            slots: Arc::new(Semaphore::new(0)),
             programs: Arc::new(programs.collect::<Programs>()),
             life: life.clone(),
             dice: Mutex::new(Dice::new(dice.next())),
@@ -298,6 +299,10 @@ impl World {
             };
             (name, Arc::new(orchestrator))
         });
+        let (concurrent_activities, concurrent_turns) = (1 + dice.below(4) as usize, 1 + dice.below(4) as usize);
+        let residents_max = [100, 1, 100, 3][self.setup.seed as usize % 4];
+        // As many as a host has.
+        script.slots = Arc::new(Semaphore::new(concurrent_turns + residents_max));
         Hub::start(HubParts {
             storage: storage.clone(),
             executor: Arc::new(script),
@@ -309,11 +314,11 @@ impl World {
             },
             config: HubConfig {
                 policy: OverridableStates::None,
-                concurrent_activities: 1 + dice.below(4) as usize,
-                concurrent_turns: 1 + dice.below(4) as usize,
+                concurrent_activities,
+                concurrent_turns,
                 actions_max: 1_000,
                 resident_bytes: [0, 1_000, 1_000_000, 1_000_000][dice.below(4) as usize],
-                residents_max: 100,
+                residents_max,
                 due_page: 1 + dice.below(3) as usize,
                 function_timeout: None,
                 concurrent_entities: 1 + dice.below(3) as usize,
