@@ -111,3 +111,25 @@ async fn a_history_of_a_thousand_steps_survives_kill_9_and_goes_on() {
     let trace: Vec<u32> = (0..1000).collect();
     assert_eq!(host.output("long").await, json!({"token": 1, "trace": trace}));
 }
+
+/// All at once need guests; there are some 20 for 120.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_more_orchestrations_than_guests_run_at_once() {
+    let host = Host::builder()
+        .set("extensions.durableTask.maxConcurrentOrchestratorFunctions", "4")
+        .set("extensions.soloist.residentBytes", "1048576")
+        .start()
+        .await;
+    let clients = (0..120).map(|number| {
+        let client = host.client();
+        tokio::spawn(async move {
+            let id = format!("chain-{number}");
+            client.start("Chain", &id, r#"{"token":1,"steps":5}"#).await;
+            assert_eq!(client.output(&id).await["trace"], json!([0, 1, 2, 3, 4]));
+        })
+    });
+    for client in clients.collect::<Vec<_>>() {
+        client.await.unwrap();
+    }
+    assert!(!host.log().contains("a turn could not be made"), "{}", host.log());
+}
