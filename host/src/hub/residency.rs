@@ -253,6 +253,23 @@ mod tests {
     }
 
     #[test]
+    fn one_guest_goes_for_each_who_waits_for_a_slot() {
+        let residency = residency(100, 10);
+        assert!(residency.enter(InstanceKey(1), soon(10, 1)).is_empty());
+        assert_eq!(residency.first_to_go(), None, "nobody waits");
+        let (first, second) = (residency.wait(), residency.wait());
+        assert_eq!(residency.first_to_go(), Some(InstanceKey(1)));
+        assert_eq!(residency.first_to_go(), None, "no other one rests");
+        assert_eq!(residency.enter(InstanceKey(2), soon(10, 1)), [InstanceKey(2)], "the next to rest");
+        assert!(residency.enter(InstanceKey(3), soon(10, 1)).is_empty(), "two waited");
+        residency.has_not_gone();
+        assert!(residency.gives_way() && !residency.gives_way());
+        residency.has_not_gone();
+        drop((first, second));
+        assert!(!residency.gives_way(), "who waited has a slot, wherever it came from");
+    }
+
+    #[test]
     fn who_only_waits_for_an_event_fills_half_of_the_budget() {
         let few = residency(100, 3);
         assert!(few.enter(InstanceKey(1), idle(25, 1)).is_empty());
