@@ -15,7 +15,8 @@ use crate::{
     flight::{Call, CallKind},
 };
 
-/// A new guest waits so long for a slot that is given back. Then one that rests must go for it, or the next that would.
+/// So long a new guest waits for a slot that comes free by itself. Then a guest that rests goes for it or, if none does, the
+/// next that would rest or begin another turn.
 const SLOTS_GIVEN_AFTER: Duration = Duration::from_millis(250);
 
 /// Why a guest ran no turn, through no fault of its code.

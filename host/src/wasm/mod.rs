@@ -7,9 +7,9 @@
 //! A guest is fresh for each HTTP request and each activity; an orchestrator's lives as long as the hub keeps it. Whatever
 //! goes wrong in a guest, it is dropped: nobody calls into it again. Dropping a call's future stops its guest.
 //!
-//! Orchestrators are made in a slot that the hub has got for them, and keep it; a turn itself waits for nothing. Activities wait for
-//! a slot as long as they must: the hub bounds how many there are, and a full pool is no failure of an activity's that
-//! history could record.
+//! Orchestrators are made in a slot that the hub has got for them, and keep it; a turn itself waits for nothing.
+//! Activities wait for a slot as long as they must: the hub bounds how many there are, and a full pool is no failure of an
+//! activity's that history could record.
 //!
 //! Start reading at [`Wasm`], then `orchestrator`, `component`, `cpu`.
 

@@ -17,6 +17,7 @@ use crate::{
     dice::{Dice, Life, Of, Tally},
     entity_world,
     faults::Recorder,
+    guest::Slots,
     plan::{Phase, Plan, Reuse},
     program::{FRAGILE, Fragile, Step},
     timers::Timers,
@@ -33,6 +34,8 @@ pub struct Context {
     pub plans: Vec<Arc<Plan>>,
     pub entities: Arc<entity_world::Clients>,
     pub timers: Arc<Timers>,
+    /// What guests of this life's hub have.
+    pub slots: Slots,
 }
 
 /// True if a request failed through no fault of its own: it may be sent again.

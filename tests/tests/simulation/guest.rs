@@ -57,10 +57,27 @@ impl Quirks {
 /// The instances' programs.
 pub type Programs = BTreeMap<String, (Vec<Step>, Arc<Quirks>)>;
 
+/// Room for guests.
+#[derive(Clone)]
+pub struct Slots {
+    room: Arc<Semaphore>,
+    total: usize,
+}
+
+impl Slots {
+    pub fn new(total: usize) -> Self {
+        Self { room: Arc::new(Semaphore::new(total)), total }
+    }
+
+    /// True if there is no guest.
+    pub fn are_free(&self) -> bool {
+        self.room.available_permits() == self.total
+    }
+}
+
 /// Runs programs and activities, with delays.
 pub struct Script {
-    /// Room for guests.
-    pub slots: Arc<Semaphore>,
+    pub slots: Slots,
     pub programs: Arc<Programs>,
     pub life: Arc<Life>,
     pub dice: Mutex<Dice>,
@@ -111,8 +128,8 @@ impl Script {
 
 impl Executor for Script {
     fn slot(&self) -> ExecutorFuture<'_, GuestSlot> {
-        let slots = self.slots.clone();
-        Box::pin(async move { GuestSlot::new(slots.acquire_owned().await.expect("the semaphore is never closed")) })
+        let room = self.slots.room.clone();
+        Box::pin(async move { GuestSlot::new(room.acquire_owned().await.expect("the semaphore is never closed")) })
     }
 
     fn orchestrator(

@@ -174,11 +174,19 @@ pub async fn settle(context: &Context) {
     let mut load = context.hub.load();
     // In a time that goes fast a busy machine needs more of it.
     for _ in 0..if context.recorder.is_loose { 30_000 } else { 150 } {
-        if load == HubLoad::default() && !real.collect(0).await.expect("the real storage answers") {
+        if load == HubLoad::default()
+            && context.slots.are_free()
+            && !real.collect(0).await.expect("the real storage answers")
+        {
             return;
         }
         context.life.nap_millis(100).await;
         load = context.hub.load();
     }
-    panic!("seed {}: what nobody needs is kept: {load:?}, garbage {:?}", context.seed, real.collect(0).await);
+    panic!(
+        "seed {}: what nobody needs is kept: {load:?}, all slots free {}, garbage {:?}",
+        context.seed,
+        context.slots.are_free(),
+        real.collect(0).await
+    );
 }

@@ -17,7 +17,7 @@ use soloist::{
     hub::{Functions, Hub, HubConfig, HubParts, Orchestrator},
     storage::{Storage, memory::Memory},
 };
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 
 use crate::{
     bugs::{Bug, Buggy},
@@ -26,7 +26,7 @@ use crate::{
     dice::{Clock, Dice, Life, Of, Tally},
     entity_world,
     faults::{Ending, Faults, Faulty, Recorder},
-    guest::{Programs, Script},
+    guest::{Programs, Script, Slots},
     operator,
     plan::Plan,
     timer_oracle::Oracle,
@@ -147,7 +147,7 @@ impl World {
             let storage = self.storage(&life, ending, &mut own);
             let timers = Timers::new(self.timers.clone(), life.clone(), self.recorder.clone(), self.setup.seed);
             let timers = Arc::new(timers);
-            let hub = self.start_hub(&life, &storage, timers.clone(), &mut own);
+            let (hub, slots) = self.start_hub(&life, &storage, timers.clone(), &mut own);
             let context = Arc::new(Context {
                 seed: self.setup.seed,
                 hub: hub.clone(),
@@ -158,6 +158,7 @@ impl World {
                 plans: self.plans.clone(),
                 entities: self.entities.clone(),
                 timers: timers.clone(),
+                slots,
             });
             timers.begin(&context);
             (0..jumps).for_each(|_| self.jump_some_time(&life, &mut own));
@@ -272,11 +273,17 @@ impl World {
         panic!("seed {}: an instance did not end in {:?} of its time\n{told}", self.setup.seed, self.patience())
     }
 
-    fn start_hub(&self, life: &Arc<Life>, storage: &Arc<Faulty>, timers: Arc<Timers>, dice: &mut Dice) -> Arc<Hub> {
+    fn start_hub(
+        &self,
+        life: &Arc<Life>,
+        storage: &Arc<Faulty>,
+        timers: Arc<Timers>,
+        dice: &mut Dice,
+    ) -> (Arc<Hub>, Slots) {
         let programs = self.plans.iter().map(|plan| (plan.id.clone(), (plan.program.clone(), plan.quirks.clone())));
         let ambient: Arc<dyn Ambient> = life.clone();
         let mut script = Script {
-            slots: Arc::new(Semaphore::new(0)),
+            slots: Slots::new(0),
             programs: Arc::new(programs.collect::<Programs>()),
             life: life.clone(),
             dice: Mutex::new(Dice::new(dice.next())),
@@ -302,8 +309,9 @@ impl World {
         let (concurrent_activities, concurrent_turns) = (1 + dice.below(4) as usize, 1 + dice.below(4) as usize);
         let residents_max = [100, 1, 100, 3][self.setup.seed as usize % 4];
         // As many as a host has.
-        script.slots = Arc::new(Semaphore::new(concurrent_turns + residents_max));
-        Hub::start(HubParts {
+        let slots = Slots::new(concurrent_turns + residents_max);
+        script.slots = slots.clone();
+        let hub = Hub::start(HubParts {
             storage: storage.clone(),
             executor: Arc::new(script),
             ambient,
@@ -328,7 +336,8 @@ impl World {
             },
             recorder: Arc::new(soloist::flight::Recorder::off()),
             book: Book::default(),
-        })
+        });
+        (hub, slots)
     }
 }
 
